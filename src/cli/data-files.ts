@@ -1,0 +1,108 @@
+/**
+ * Files of the user's that data is read from and written to (`--input`, `--output`); `-` is a standard
+ * stream. What goes wrong with them is the user's to act on, so every failure names the file.
+ */
+import { createReadStream } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { addAbortSignal, type Readable } from 'node:stream';
+import { type ErrorCode, UserError } from '../errors.js';
+
+const PIECE_BYTES = 1024 * 1024;
+
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  EACCES: 'PERMISSION_DENIED',
+  EPERM: 'PERMISSION_DENIED',
+  EROFS: 'PERMISSION_DENIED',
+  ENOSPC: 'NO_SPACE',
+  EDQUOT: 'NO_SPACE',
+  EFBIG: 'NO_SPACE',
+};
+
+function fileError(path: string, what: string, cause: unknown): unknown {
+  if (!(cause instanceof Error) || !('syscall' in cause)) return cause;
+  const code = 'code' in cause ? String(cause.code) : '';
+  return new UserError(CODES[code] ?? 'IO_ERROR', `${path}: cannot be ${what}: ${cause.message}`, {
+    details: { file: path },
+    cause,
+  });
+}
+
+export interface InputData {
+  readonly pieces: AsyncIterable<Uint8Array>;
+  /** undefined where it cannot be known before its end (a pipe). */
+  readonly totalBytes: number | undefined;
+}
+
+/** @throws UserError if it cannot be opened; `pieces` throws one if it cannot be read on. */
+export async function openInput(path: string, signal: AbortSignal): Promise<InputData> {
+  if (path === '-')
+    return { pieces: piecesOf('standard input', process.stdin, signal), totalBytes: undefined };
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path, 'r');
+    const kind = await file.stat();
+    if (kind.isDirectory()) throw new UserError('USAGE', `${path} is a directory: --input wants a file`);
+    const stream = createReadStream(path, { fd: file, highWaterMark: PIECE_BYTES });
+    return { pieces: piecesOf(path, stream, signal), totalBytes: kind.isFile() ? kind.size : undefined };
+  } catch (error) {
+    await file?.close();
+    throw fileError(path, 'read', error);
+  }
+}
+
+async function* piecesOf(name: string, stream: Readable, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    // A pipe that nobody writes to would else keep a Ctrl-C waiting for ever.
+    for await (const piece of addAbortSignal(signal, stream)) yield piece as Uint8Array;
+  } catch (error) {
+    throw fileError(name, 'read', error);
+  } finally {
+    stream.destroy();
+  }
+}
+
+/** A file that data is written to, from its beginning. */
+export class OutputFile {
+  private constructor(
+    readonly path: string,
+    private readonly file: FileHandle,
+  ) {}
+
+  /**
+   * What the file held is gone once this returns.
+   * @throws UserError REFUSED if it is one of `images`: it would be emptied before it is read.
+   */
+  static async create(path: string, images: readonly string[]): Promise<OutputFile> {
+    for (const image of images) {
+      if (await isSameFile(path, image)) {
+        throw new UserError('REFUSED', `${path} is an image of the volume itself: it cannot be the output`);
+      }
+    }
+    try {
+      return new OutputFile(path, await open(path, 'w'));
+    } catch (error) {
+      throw fileError(path, 'written', error);
+    }
+  }
+
+  async write(data: Uint8Array): Promise<void> {
+    try {
+      await this.file.writeFile(data);
+    } catch (error) {
+      throw fileError(this.path, 'written', error);
+    }
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.file.close();
+    } catch (error) {
+      throw fileError(this.path, 'written', error);
+    }
+  }
+}
+
+async function isSameFile(a: string, b: string): Promise<boolean> {
+  const [first, second] = await Promise.all([stat(a).catch(() => null), stat(b).catch(() => null)]);
+  return first !== null && second !== null && first.dev === second.dev && first.ino === second.ino;
+}

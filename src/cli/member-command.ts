@@ -1,0 +1,56 @@
+/** What `member add` and `member replace` share: an image comes in and is rebuilt, with progress. */
+import { stat } from 'node:fs/promises';
+import type { Command } from '@oclif/core/command';
+import type { AddMemberOptions, Volume } from '../volume/index.js';
+import type { Outcome } from './base-command.js';
+import { formatSize } from './sizes.js';
+import { secondsSince, VolumeCommand } from './volume-command.js';
+
+type Choice = Pick<AddMemberOptions, 'image' | 'slot' | 'replace' | 'force'>;
+
+export abstract class MemberCommand<T extends typeof Command> extends VolumeCommand<T> {
+  /** Rebuilds `choice.image` into its slot; `--force` over an image that exists wants a yes. */
+  protected async bringIn(
+    names: readonly string[],
+    choice: Choice,
+    { yes, dryRun }: { yes: boolean; dryRun: boolean },
+  ): Promise<Outcome> {
+    const exists = choice.image !== undefined && (await stat(choice.image).catch(() => null)) !== null;
+    if (dryRun) return wouldBringIn(choice, exists);
+    if (choice.force && exists) {
+      await this.confirm(`Overwrite ${choice.image}? What it holds is lost.`, { yes });
+    }
+    return this.withVolume(names, { access: 'write' }, (volume) => this.#add(volume, choice));
+  }
+
+  async #add(volume: Volume, choice: Choice): Promise<Outcome> {
+    const { addMember } = await import('../volume/index.js');
+    const started = performance.now();
+    const added = await this.sweeping('rebuild', (sweep) => addMember(volume, { ...choice, sweep }));
+    const { image, slot, rebuild } = added;
+    if (rebuild !== null && rebuild.lostBytes > 0) {
+      this.warn(
+        `${formatSize(rebuild.lostBytes)} could not be made: another member has bad blocks there. They are noted as bad on ${image}`,
+      );
+    }
+    const seconds = secondsSince(started);
+    const { rebuiltBytes = 0, fromBytes = 0, lostBytes = 0 } = rebuild ?? {};
+    return {
+      result: { image, slot, isSpare: slot === null, rebuiltBytes, fromBytes, lostBytes, seconds },
+      text: () =>
+        slot === null
+          ? `${image} is a spare`
+          : `slot ${slot}: ${image} is rebuilt (${formatSize(rebuiltBytes)} in ${seconds} s)`,
+    };
+  }
+}
+
+function wouldBringIn({ image, slot, replace, force }: Choice, exists: boolean): Outcome {
+  const what =
+    image === undefined ? 'a spare, or what was begun,' : `${image} (${exists ? 'exists' : 'would be made'})`;
+  const where = slot === undefined ? 'the first free slot, or as a spare' : `slot ${slot}`;
+  return {
+    result: { dryRun: true, image: image ?? null, slot: slot ?? null, replace, imageExists: exists, force },
+    text: () => `would rebuild ${what} into ${where}${replace ? ', in place of its member' : ''}`,
+  };
+}

@@ -1,0 +1,12 @@
+/**
+ * What came from outside (names in superblocks, paths, an operating system's messages) may hold control
+ * characters, and a terminal obeys those. Nothing from outside reaches a terminal without passing here.
+ */
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
+
+/** `text` with control characters (but newline and tab) written as \xNN. */
+export function printable(text: string): string {
+  return text.replace(CONTROL, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+}

@@ -1,0 +1,70 @@
+/**
+ * What the commands that work on one volume share: it is opened, its condition is told, and whatever happens
+ * it is closed, so that it is clean again. What opens volumes is loaded when one is opened.
+ */
+import type { Command } from '@oclif/core/command';
+import type { OpenVolumeOptions, Volume } from '../volume/index.js';
+import { HoldfastCommand } from './base-command.js';
+
+type Options = Omit<OpenVolumeOptions, 'warn' | 'sweep'>;
+
+export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCommand<T> {
+  /**
+   * Opens the volume (and recovers it, where it is opened for writing), runs `use` and closes it.
+   * What `use` throws comes before what closing throws, which is then told as a warning.
+   */
+  protected async withVolume<R>(
+    names: readonly string[],
+    options: Options,
+    use: (volume: Volume) => Promise<R>,
+  ): Promise<R> {
+    const volume = await this.#open(names, options);
+    let result: R;
+    try {
+      this.#warnDegraded(volume);
+      result = await use(volume);
+    } catch (error) {
+      await volume.close().catch((closing: unknown) => {
+        this.warn(`${volume.label} could not be closed well: ${String(closing)}`);
+      });
+      throw error;
+    }
+    await volume.close();
+    return result;
+  }
+
+  /** Runs long work with progress and Ctrl-C: `options` is for whatever sweeps over members. */
+  protected async sweeping<R>(label: string, work: (options: SweepReporting) => Promise<R>): Promise<R> {
+    const progress = await this.progress(label);
+    const onProgress = (doneBytes: number, totalBytes: number): void =>
+      progress.update(doneBytes, totalBytes);
+    try {
+      return await work({ signal: this.signal, onProgress });
+    } finally {
+      progress.finish();
+    }
+  }
+
+  async #open(names: readonly string[], options: Options): Promise<Volume> {
+    const { openVolume } = await import('../volume/index.js');
+    const warn = (message: string): void => void this.warn(message);
+    if (options.access === 'read') return openVolume(names, { ...options, warn });
+    return this.sweeping('recover', (sweep) => openVolume(names, { ...options, warn, sweep }));
+  }
+
+  #warnDegraded({ array, label }: Volume): void {
+    const slots = array?.core.degradedSlots ?? [];
+    if (slots.length === 0) return;
+    this.warn(`${label} is degraded: there is no whole member in slot ${slots.join(', ')}`);
+  }
+}
+
+export interface SweepReporting {
+  readonly signal: AbortSignal;
+  readonly onProgress: (doneBytes: number, totalBytes: number) => void;
+}
+
+/** Seconds since `startedMs` (of performance.now()), to the millisecond. */
+export function secondsSince(startedMs: number): number {
+  return Math.round(performance.now() - startedMs) / 1000;
+}

@@ -1,0 +1,16 @@
+/**
+ * How the tests run. Many start the built binary, so `npm test` builds first; `npx vitest run test/...` is
+ * enough while what is built has not changed.
+ */
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    disableConsoleIntercept: true,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    // .ci/run derives its closing line from the file.
+    reporters: process.env.CI ? ['default', ['json', { outputFile: 'dist/test-results.json' }]] : ['default'],
+  },
+});
