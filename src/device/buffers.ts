@@ -1,0 +1,65 @@
+/**
+ * Scatter/gather lists as one run of bytes: measured, cut into views, copied. Views share memory with the
+ * caller's buffers; nothing here allocates bytes but `copyOf`.
+ */
+import type { Buffers } from './contract.js';
+
+export function bufferList(buffers: Buffers): readonly Uint8Array[] {
+  return buffers instanceof Uint8Array ? [buffers] : buffers;
+}
+
+export function byteLength(buffers: Buffers): number {
+  if (buffers instanceof Uint8Array) return buffers.byteLength;
+  let total = 0;
+  for (const buffer of buffers) total += buffer.byteLength;
+  return total;
+}
+
+/** Views of `length` bytes from `start` on, counted over the whole list; empty buffers are left out. */
+export function sliceBuffers(buffers: Buffers, start: number, length: number): Uint8Array[] {
+  const views: Uint8Array[] = [];
+  let skip = start;
+  let left = length;
+  for (const buffer of bufferList(buffers)) {
+    if (left === 0) break;
+    if (skip >= buffer.byteLength) {
+      skip -= buffer.byteLength;
+      continue;
+    }
+    const view = buffer.subarray(skip, skip + left);
+    skip = 0;
+    left -= view.byteLength;
+    views.push(view);
+  }
+  if (left > 0) throw new RangeError(`the buffers end ${left} bytes before the range`);
+  return views;
+}
+
+/** Copies bytes of the list, from `start` on, until `into` is full. */
+export function gather(from: Buffers, start: number, into: Uint8Array): void {
+  let at = 0;
+  for (const view of sliceBuffers(from, start, into.byteLength)) {
+    into.set(view, at);
+    at += view.byteLength;
+  }
+}
+
+/** Copies all of `from` into the list, from `start` on. */
+export function scatter(from: Uint8Array, into: Buffers, start: number): void {
+  let at = 0;
+  for (const view of sliceBuffers(into, start, from.byteLength)) {
+    view.set(from.subarray(at, at + view.byteLength));
+    at += view.byteLength;
+  }
+}
+
+export function fillBuffers(into: Buffers, start: number, length: number, value: number): void {
+  for (const view of sliceBuffers(into, start, length)) view.fill(value);
+}
+
+/** One new buffer with the bytes of the list. */
+export function copyOf(buffers: Buffers): Uint8Array {
+  const bytes = new Uint8Array(byteLength(buffers));
+  gather(buffers, 0, bytes);
+  return bytes;
+}

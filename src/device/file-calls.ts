@@ -1,0 +1,78 @@
+/**
+ * The system calls that an image file is made of, as promises. They are an interface so that tests can put
+ * short transfers, interrupted calls and full disks in their place; nothing else replaces them.
+ *
+ * Callbacks of node:fs on bare descriptors cost less than FileHandle, and a descriptor can be locked.
+ */
+import fs from 'node:fs';
+import { promisify } from 'node:util';
+
+/** lseek(2): the offset reached, or the name of the error. */
+export type Seek = (fd: number, offset: number, whence: number) => number | string;
+
+export interface FileCalls {
+  /** Bytes read, 0 at the end of the file; may be fewer than there is room for. */
+  read(fd: number, buffers: readonly Uint8Array[], position: number): Promise<number>;
+  /** Bytes written; may be fewer than given. */
+  write(fd: number, buffers: readonly Uint8Array[], position: number): Promise<number>;
+  fdatasync(fd: number): Promise<void>;
+  /** Deallocates the range, which reads as zeroes afterwards. */
+  punchHole(fd: number, offset: number, length: number): Promise<void>;
+  /** null where lseek cannot be called. */
+  loadSeek(): Promise<Seek | null>;
+}
+
+/** How a callback of node:fs settles a promise. */
+function settle(resolve: (bytes: number) => void, reject: (error: Error) => void) {
+  return (error: NodeJS.ErrnoException | null, bytes: number) =>
+    error === null ? resolve(bytes) : reject(error);
+}
+
+export const systemCalls: FileCalls = {
+  read(fd, buffers, position) {
+    return new Promise((resolve, reject) => {
+      const done = settle(resolve, reject);
+      const only = buffers[0];
+      if (buffers.length === 1 && only !== undefined) fs.read(fd, only, 0, only.byteLength, position, done);
+      else fs.readv(fd, buffers, position, done);
+    });
+  },
+  write(fd, buffers, position) {
+    return new Promise((resolve, reject) => {
+      const done = settle(resolve, reject);
+      const only = buffers[0];
+      if (buffers.length === 1 && only !== undefined) fs.write(fd, only, 0, only.byteLength, position, done);
+      else fs.writev(fd, buffers, position, done);
+    });
+  },
+  fdatasync: promisify(fs.fdatasync),
+  async punchHole(fd, offset, length) {
+    const { trim } = await import('fs-native-extensions');
+    await trim(fd, offset, length);
+  },
+  loadSeek,
+};
+
+let seek: Promise<Seek | null> | null = null;
+
+/** koffi is optional, and off_t is 64 bits wide without ado on 64-bit machines alone. */
+function loadSeek(): Promise<Seek | null> {
+  seek ??= bindSeek();
+  return seek;
+}
+
+async function bindSeek(): Promise<Seek | null> {
+  if (!['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x'].includes(process.arch)) return null;
+  try {
+    const { default: koffi } = await import('koffi');
+    const lseek = koffi.load(null).func('int64_t lseek(int fd, int64_t offset, int whence)');
+    const names = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));
+    return (fd, offset, whence) => {
+      const reached = Number(lseek(fd, offset, whence));
+      return reached >= 0 ? reached : (names.get(koffi.errno()) ?? 'EIO');
+    };
+  } catch {
+    // Not installed, or its binary does not load here: the file is then taken to be all data.
+    return null;
+  }
+}
