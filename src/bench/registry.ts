@@ -1,0 +1,19 @@
+/** Every bench there is, in the order in which they run. */
+import { UserError } from '../errors.js';
+import type { Bench } from './bench.js';
+import { kernels } from './kernels.js';
+
+export const BENCHES: readonly Bench[] = [kernels];
+
+/**
+ * The benches of these names, in the registry's order; all of them when none is named.
+ * @throws UserError USAGE for a name that is none.
+ */
+export function chooseBenches(names: readonly string[]): readonly Bench[] {
+  const unknown = names.find((name) => !BENCHES.some((bench) => bench.name === name));
+  if (unknown !== undefined)
+    throw new UserError('USAGE', `there is no benchmark "${unknown}"`, {
+      hint: `one of: ${BENCHES.map((bench) => bench.name).join(', ')}`,
+    });
+  return names.length === 0 ? BENCHES : BENCHES.filter((bench) => names.includes(bench.name));
+}
