@@ -1,0 +1,159 @@
+/**
+ * What the parts of an open array share: its shape, who is in it, what of its parity is not to be trusted,
+ * the locks of its windows and its buffers. It decides nothing; reader.ts, writer.ts, the sweeps and
+ * metadata.ts do.
+ */
+import { UserError } from '../errors.js';
+import { isNoSpace } from '../device/device-errors.js';
+import { type Arena, BufferPool } from '../device/pool.js';
+import type { Geometry, Piece } from './geometry.js';
+import type { ArrayMember, Slot } from './member.js';
+import type { RangeSet } from '../device/range-set.js';
+import { WindowLocks } from './window-locks.js';
+
+/** Windows are no higher than this, so that a chunk of 64 MiB does not make one lock of 64 MiB. */
+const MAX_WINDOW_BYTES = 128 * 1024;
+/** Enough for several groups of the largest kind in flight (see GROUP_BUFFER_BYTES). */
+const ARENA_BYTES = 64 * 1024 * 1024;
+/** A group of windows that is worked on together needs at most about this much. */
+export const GROUP_BUFFER_BYTES = 16 * 1024 * 1024;
+
+/** What was done, counted exactly. */
+export interface ArrayCounters {
+  fullBands: number;
+  readModifyWrites: number;
+  reconstructWrites: number;
+  reconstructedReads: number;
+  correctedReads: number;
+}
+
+export interface CoreOptions {
+  readonly name: string;
+  readonly geometry: Geometry;
+  readonly slots: readonly Slot[];
+  readonly spares: ArrayMember[];
+  /** Rows, in data, whose parity may be wrong. */
+  readonly suspect: RangeSet;
+  readonly readOnly: boolean;
+  /** Tell the user of something that is no error: a member that failed, a sector that was corrected. */
+  readonly warn: (message: string) => void;
+}
+
+export class ArrayCore {
+  readonly name: string;
+  readonly geometry: Geometry;
+  readonly slots: readonly Slot[];
+  readonly spares: ArrayMember[];
+  readonly suspect: RangeSet;
+  readonly readOnly: boolean;
+  readonly warn: (message: string) => void;
+  readonly locks = new WindowLocks();
+  readonly windowBytes: number;
+  readonly counters: ArrayCounters = {
+    fullBands: 0,
+    readModifyWrites: 0,
+    reconstructWrites: 0,
+    reconstructedReads: 0,
+    correctedReads: 0,
+  };
+  private lazyArena: Arena | null = null;
+
+  constructor(options: CoreOptions) {
+    this.name = options.name;
+    this.geometry = options.geometry;
+    this.slots = options.slots;
+    this.spares = options.spares;
+    this.suspect = options.suspect;
+    this.readOnly = options.readOnly;
+    this.warn = options.warn;
+    this.windowBytes = Math.min(options.geometry.chunkBytes, MAX_WINDOW_BYTES);
+  }
+
+  /** Reserved when the first operation needs a buffer: a plain read needs none. */
+  get arena(): Arena {
+    this.lazyArena ??= BufferPool.shared().arena(`raid ${this.name}`, ARENA_BYTES);
+    return this.lazyArena;
+  }
+
+  closeArena(): void {
+    this.lazyArena?.close();
+    this.lazyArena = null;
+  }
+
+  windowOf(offsetInData: number): number {
+    return Math.floor(offsetInData / this.windowBytes);
+  }
+
+  stripeOfWindow(window: number): number {
+    return Math.floor((window * this.windowBytes) / this.geometry.chunkBytes);
+  }
+
+  /** The array's bytes cut at windows: no piece spans two. */
+  *windowPieces(arrayOffset: number, length: number): Generator<Piece> {
+    for (const piece of this.geometry.pieces(arrayOffset, length)) {
+      let at = 0;
+      while (at < piece.length) {
+        const offsetInData = piece.offsetInData + at;
+        const room = this.windowBytes - (offsetInData % this.windowBytes);
+        const pieceLength = Math.min(room, piece.length - at);
+        yield { ...piece, arrayOffset: piece.arrayOffset + at, length: pieceLength, offsetInData };
+        at += pieceLength;
+      }
+    }
+  }
+
+  /** Every member that is written: in slots, replacements and spares, but no faulty ones. */
+  liveMembers(): ArrayMember[] {
+    return [...this.slotMembers(), ...this.spares.filter((member) => !member.isFaulty)];
+  }
+
+  /** Members that hold data of the array, but no faulty ones. */
+  slotMembers(): ArrayMember[] {
+    return this.slots.flatMap((slot) => slot.writers());
+  }
+
+  get degradedSlots(): number[] {
+    return this.slots.filter((slot) => !slot.isInSync).map((slot) => slot.index);
+  }
+
+  /** Slots that nobody can be read from at all: with two of them nothing can be promised any more. */
+  get lostSlots(): number[] {
+    return this.slots.filter((slot) => slot.writers().length === 0).map((slot) => slot.index);
+  }
+
+  assertUsable(): void {
+    const lost = this.degradedSlots;
+    if (lost.length < 2) return;
+    const causes = lost.flatMap((slot) => {
+      const member = this.slots[slot]!.member;
+      return member?.isFaulty ? [`${member.image}: ${describeCause(member.cause)}`] : [];
+    });
+    throw new UserError('NOT_ASSEMBLED', `${this.name}: slots ${lost.join(' and ')} have no good member; RAID-5 makes good for one alone`, {
+      hint: `nothing is written any more. ${causes.join('; ')}. Make the images readable again and start anew`,
+      details: { slots: lost },
+    });
+  }
+
+  /** Takes a member out, in memory: no plan made after this counts on it. metadata.ts makes it durable. */
+  fail(member: ArrayMember, cause: unknown): void {
+    // A fault of ours is no failure of a member's: it must not cost the array its redundancy.
+    if (!(cause instanceof UserError)) throw cause;
+    if (member.isFaulty) return;
+    member.markFaulty(cause);
+    this.warn(`${member.image} failed and is taken out of ${this.name}: ${describeCause(cause)}`);
+  }
+
+  /** As `fail`; but a full disk below an image is thrown: it does not make what the image holds worse. */
+  failUnlessFull(member: ArrayMember, cause: unknown): void {
+    if (isNoSpace(cause)) throw cause;
+    this.fail(member, cause);
+  }
+
+  parityTrusted(start: number, end: number): boolean {
+    return !this.suspect.overlaps(start, end);
+  }
+}
+
+export function describeCause(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

@@ -1,0 +1,102 @@
+/**
+ * Who is in an array: fail, remove, add and replace, with what md wants of each (drivers/md/md.c:
+ * set_disk_faulty, hot_remove_disk, md_add_new_disk; raid5.c: raid5_add_disk, raid5_spare_active).
+ *
+ * Every change is durable, two events ahead of whoever is out, before it is answered.
+ */
+import type { BlockDevice } from '../device/contract.js';
+import { UserError } from '../errors.js';
+import type { RaidArray } from './array.js';
+import { newUuid } from './create.js';
+import { ArrayMember, type Slot } from './member.js';
+import { BadBlocks } from './md/bad-blocks.js';
+import type { DeviceRole } from './md/model.js';
+import { joinSuperblock, superblockBytes } from './md/superblock.js';
+
+export function slotOf(array: RaidArray, index: number): Slot {
+  const slot = array.core.slots[index];
+  if (slot !== undefined) return slot;
+  throw new UserError('USAGE', `${array.name} has slots 0 to ${array.core.slots.length - 1}, no slot ${index}`);
+}
+
+/** Takes the member in a slot out of service. Refused where the array could not go on without it. */
+export async function failMember(array: RaidArray, index: number): Promise<ArrayMember> {
+  const slot = slotOf(array, index);
+  const { member } = slot;
+  if (member === null || member.isFaulty) {
+    throw new UserError('REFUSED', `${array.name}: slot ${index} has no member that could fail`);
+  }
+  const others = array.core.degradedSlots.filter((other) => other !== index);
+  if (others.length > 0 && slot.replacement?.isInSync !== true) {
+    throw new UserError('REFUSED', `${array.name}: the member in slot ${index} is needed: slot ${others.join(', ')} has no good member already`, {
+      hint: 'rebuild first; RAID-5 makes good for one member alone',
+    });
+  }
+  array.core.fail(member, new UserError('REFUSED', 'failed by request'));
+  await array.metadata.recordFaults();
+  return member;
+}
+
+/** Forgets a device number: its role becomes spare, which is what md shows of failed and removed members. */
+export async function forgetDevice(array: RaidArray, deviceNumber: number): Promise<void> {
+  // A number can have been given to another member since: that one's role is not to be touched.
+  if (array.core.liveMembers().some((member) => member.superblock.deviceNumber === deviceNumber)) return;
+  await array.metadata.changeMembers((roles) => {
+    roles[deviceNumber] = 'spare';
+  });
+}
+
+/** The slot that a new member would fill: the one asked for, else the lowest that nobody fills. */
+export function freeSlot(array: RaidArray, index: number | undefined): Slot | null {
+  if (index === undefined) return array.core.slots.find((slot) => slot.writers().length === 0) ?? null;
+  const slot = slotOf(array, index);
+  return slot.writers().length === 0 ? slot : null;
+}
+
+/**
+ * Makes `device` a member: of a slot that nobody fills (its content is to be rebuilt), a replacement of the
+ * one that fills it, or, without a slot, a spare. Its superblock is durable before the others name it.
+ */
+export async function joinMember(array: RaidArray, device: BlockDevice, slot: Slot | null): Promise<ArrayMember> {
+  const { core, metadata } = array;
+  const like = core.liveMembers()[0]?.superblock;
+  if (like === undefined) throw new UserError('NOT_ASSEMBLED', `${array.name} has no good member`);
+  const deviceNumber = metadata.freeDeviceNumber();
+  const superblock = joinChecked(array, device, deviceNumber);
+  await device.write(superblock.superOffset, superblockBytes(superblock), { fua: true });
+  const member = new ArrayMember(device, superblock, BadBlocks.none(superblock));
+  await metadata.prepareNewMember(member);
+  if (slot === null) {
+    core.spares.push(member);
+    await metadata.changeMembers(() => undefined);
+    return member;
+  }
+  await seat(array, member, slot);
+  return member;
+}
+
+/** Puts a member without content into a slot: from now on it is rebuilt. */
+export async function seat(array: RaidArray, member: ArrayMember, slot: Slot): Promise<void> {
+  const at = array.core.spares.indexOf(member);
+  await array.metadata.changeMembers((roles: DeviceRole[]) => {
+    if (at >= 0) array.core.spares.splice(at, 1);
+    member.beginRebuild();
+    if (slot.writers().length === 0) slot.member = member;
+    else slot.replacement = member;
+    roles[member.superblock.deviceNumber] = slot.index;
+  });
+}
+
+function joinChecked(array: RaidArray, device: BlockDevice, deviceNumber: number) {
+  const like = array.core.liveMembers()[0]!.superblock;
+  try {
+    return joinSuperblock(like, { imageSizeBytes: device.size, deviceUuid: newUuid(), deviceNumber });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UserError('REFUSED', `${device.name} cannot be a member of ${array.name}: ${error.message}`, {
+      hint: `an image of at least ${like.dataOffset + like.memberSizeBytes} bytes is needed`,
+      details: { image: device.name, neededBytes: like.dataOffset + like.memberSizeBytes },
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * Partial parity logs while we write. We do not write entries; so every log is emptied, durably, before the
+ * first write of an opening. After a crash of ours the kernel then finds logs without entries and resyncs in
+ * full; old entries it would replay, and call the array clean with parity that is stale.
+ *
+ * With a member missing the kernel starts a dirty array that has such logs without asking, because it trusts
+ * them to have closed the write hole. Ours have not: so a degraded array with these logs is not written.
+ */
+import { UserError } from '../errors.js';
+import type { ArrayCore } from './core.js';
+import { emptyPpl } from './md/ppl.js';
+import type { ArrayMember } from './member.js';
+import type { MetadataFollower } from './metadata.js';
+
+export class PplFollower implements MetadataFollower {
+  constructor(private readonly core: ArrayCore) {}
+
+  async onActivate(): Promise<void> {
+    if (this.core.degradedSlots.length > 0) throw refuseDegraded(this.core);
+    await Promise.all(this.core.slotMembers().map((member) => this.onJoin(member)));
+  }
+
+  async onJoin(member: ArrayMember): Promise<void> {
+    await emptyPpl(member.device, member.superblock);
+    await member.device.flush();
+  }
+
+  beforeSuperblocks(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  onClean(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+function refuseDegraded(core: ArrayCore): UserError {
+  return new UserError(
+    'REFUSED',
+    `${core.name} is degraded and has partial parity logs: after a crash the kernel would trust them to name what was being written, and holdfast does not write them`,
+    { hint: 'rebuild first (holdfast member add), or take the logs away with mdadm --grow --consistency-policy=resync' },
+  );
+}

@@ -1,0 +1,122 @@
+/**
+ * Rebuild: makes the content of a member anew, from all others, or from the member that it is to replace as
+ * long as that can be read. It runs while the array is used: writes go to the new member from the start, each
+ * group of rows is made under its locks, and reads use what is done.
+ *
+ * How far it came is in the new member's superblock (recovery_offset, with its feature bit), never ahead of
+ * what was flushed; after a stop or a crash it goes on from there, here or under the kernel.
+ */
+import type { Range } from '../device/range-set.js';
+import { UserError } from '../errors.js';
+import type { ArrayCore } from './core.js';
+import type { Faults } from './faults.js';
+import type { ArrayMember, Slot } from './member.js';
+import type { ArrayMetadata } from './metadata.js';
+import { xorInto } from './parity/index.js';
+import { type SweepOptions, sweep, visitSpans, withRows } from './sweep.js';
+import { writeTransfers } from './transfers.js';
+
+export interface RebuildResult {
+  readonly slot: number;
+  readonly image: string;
+  readonly rebuiltBytes: number;
+  /** Where it went on from, in data; 0 for a whole rebuild. */
+  readonly fromBytes: number;
+  /** What could not be made, because another member has bad blocks there; noted as bad on the new member. */
+  readonly lostBytes: number;
+}
+
+export class Rebuild {
+  private lostBytes = 0;
+
+  constructor(
+    private readonly core: ArrayCore,
+    private readonly metadata: ArrayMetadata,
+    private readonly faults: Faults,
+    private readonly slot: Slot,
+    private readonly target: ArrayMember,
+  ) {}
+
+  /** Ends with the member in-sync and durably so (and the one that it replaced out). */
+  async run(options: Omit<SweepOptions, 'checkpoint'> = {}): Promise<RebuildResult> {
+    const fromBytes = this.target.rebuiltUpTo ?? 0;
+    const end = this.core.geometry.memberSizeBytes;
+    const checkpoint = () => this.checkpoint();
+    await sweep(this.core, [{ start: fromBytes, end }], (rows) => this.rebuildRows(rows), { ...options, checkpoint });
+    await this.finish();
+    const { slot, lostBytes } = this;
+    return { slot: slot.index, image: this.target.image, rebuiltBytes: end - fromBytes, fromBytes, lostBytes };
+  }
+
+  private async rebuildRows(rows: Range): Promise<void> {
+    await visitSpans(this.core, rows, (span) => this.rebuildSpan(span));
+    this.target.markRebuilt(rows.start, rows.end);
+  }
+
+  private async rebuildSpan(rows: Range): Promise<unknown> {
+    this.core.assertUsable();
+    if (this.target.isFaulty) throw targetFailed(this.target);
+    if (this.target.readable(rows.start, rows.end)) return;
+    const sources = this.sources(rows);
+    if (sources === null) return this.lose(rows);
+    return withRows(this.core, this.faults, sources, rows, async (buffers) => {
+      const bytes = buffers[0]!;
+      xorInto(bytes, buffers.slice(1));
+      await this.put(rows, bytes);
+    });
+  }
+
+  private async put(rows: Range, bytes: Uint8Array): Promise<void> {
+    const failures = await writeTransfers([{ member: this.target, start: rows.start, bytes }], {});
+    await this.faults.settleWrites(failures);
+    if (failures.length === 0) this.metadata.heal(this.target, rows.start, rows.end);
+  }
+
+  /** The member that is replaced, if it can be read there; else everyone else; null: not enough of them. */
+  private sources(rows: Range): ArrayMember[] | null {
+    const old = this.slot.member;
+    if (old !== null && old !== this.target && old.readable(rows.start, rows.end)) return [old];
+    const others = this.core.slots.filter((slot) => slot !== this.slot);
+    const readers = others.map((slot) => slot.reader(rows.start, rows.end));
+    return readers.some((reader) => reader === null) ? null : (readers as ArrayMember[]);
+  }
+
+  /** Two bad blocks in one row: what nobody has is said to be bad on the new member, never made up. */
+  private lose(rows: Range): void {
+    this.lostBytes += rows.end - rows.start;
+    if (this.target.badBlocks.add(rows.start, rows.end)) {
+      this.metadata.noteBadBlocks(this.target);
+      return;
+    }
+    throw new UserError(
+      'DATA_UNAVAILABLE',
+      `${this.target.image}: ${rows.end - rows.start} bytes at ${rows.start} of its data area cannot be made, and its bad-block log has no room to say so`,
+      { hint: 'replace the member whose bad blocks are in these rows first' },
+    );
+  }
+
+  private async checkpoint(): Promise<void> {
+    if (this.target.isFaulty) throw targetFailed(this.target);
+    await this.metadata.checkpoint();
+  }
+
+  /** After the last checkpoint: all of it is made and flushed. */
+  private async finish(): Promise<void> {
+    if (this.target.isFaulty) throw targetFailed(this.target);
+    const replaced = this.slot.member === this.target ? null : this.slot.member;
+    await this.metadata.changeMembers((roles) => {
+      this.target.markInSync();
+      this.slot.member = this.target;
+      this.slot.replacement = null;
+      if (replaced !== null) roles[replaced.superblock.deviceNumber] = 'faulty';
+    });
+  }
+}
+
+function targetFailed(target: ArrayMember): UserError {
+  return new UserError('IO_ERROR', `${target.image} failed while it was being rebuilt`, {
+    hint: 'the array is as it was before; add another image',
+    details: { image: target.image },
+    cause: target.cause,
+  });
+}

@@ -1,0 +1,81 @@
+/**
+ * Reads and writes of members, gathered: what lies together on one member goes in one call, and all members
+ * work at the same time. Failures are returned, not thrown, because a member's failure is no failure of the
+ * array: the caller decides.
+ */
+import type { WriteOptions } from '../device/contract.js';
+import type { ArrayMember } from './member.js';
+
+export interface Transfer {
+  readonly member: ArrayMember;
+  /** In data. */
+  readonly start: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface TransferFailure {
+  readonly member: ArrayMember;
+  readonly start: number;
+  readonly length: number;
+  readonly error: unknown;
+}
+
+interface Run {
+  readonly member: ArrayMember;
+  readonly start: number;
+  end: number;
+  readonly buffers: Uint8Array[];
+}
+
+/** Linux takes 1024 buffers a call; a run is cut well below, so that one call does not hold up the others. */
+const MAX_RUN_BUFFERS = 512;
+const MAX_RUN_BYTES = 8 * 1024 * 1024;
+
+export function readTransfers(transfers: readonly Transfer[]): Promise<TransferFailure[]> {
+  return settle(transfers, (run) => run.member.read(run.start, run.buffers));
+}
+
+export function writeTransfers(transfers: readonly Transfer[], options: WriteOptions): Promise<TransferFailure[]> {
+  return settle(transfers, (run) => run.member.write(run.start, run.buffers, options));
+}
+
+async function settle(
+  transfers: readonly Transfer[],
+  perform: (run: Run) => Promise<void>,
+): Promise<TransferFailure[]> {
+  const runs = gather(transfers);
+  const outcomes = await Promise.allSettled(runs.map(perform));
+  return outcomes.flatMap((outcome, index) => {
+    if (outcome.status === 'fulfilled') return [];
+    const run = runs[index]!;
+    return [{ member: run.member, start: run.start, length: run.end - run.start, error: outcome.reason as unknown }];
+  });
+}
+
+function gather(transfers: readonly Transfer[]): Run[] {
+  const byMember = new Map<ArrayMember, Transfer[]>();
+  for (const transfer of transfers) {
+    const list = byMember.get(transfer.member);
+    if (list === undefined) byMember.set(transfer.member, [transfer]);
+    else list.push(transfer);
+  }
+  const runs: Run[] = [];
+  for (const list of byMember.values()) {
+    list.sort((a, b) => a.start - b.start);
+    let run: Run | null = null;
+    for (const { member, start, bytes } of list) {
+      if (run !== null && run.end === start && fits(run, bytes)) {
+        run.buffers.push(bytes);
+        run.end += bytes.length;
+      } else {
+        run = { member, start, end: start + bytes.length, buffers: [bytes] };
+        runs.push(run);
+      }
+    }
+  }
+  return runs;
+}
+
+function fits(run: Run, bytes: Uint8Array): boolean {
+  return run.buffers.length < MAX_RUN_BUFFERS && run.end - run.start + bytes.length <= MAX_RUN_BYTES;
+}

@@ -1,0 +1,227 @@
+/**
+ * Writes to an array.
+ *
+ * A batch is cut at windows, windows that lie together are worked on as a group, and each group goes through
+ * the same steps, in this order:
+ *   1. its windows' locks, exclusively: parity is made from rows that nobody else changes meanwhile;
+ *   2. the write intent (record, bitmap), begun at once and awaited only before the first write;
+ *   3. the plan and the reads it needs, and the new parity, in the pool's memory;
+ *   4. data and parity, to all members at the same time;
+ *   5. members that failed are durably out; only then the write is answered.
+ * Step 2 before step 4 is the barrier that the whole of crash recovery stands on: a stripe that may become
+ * inconsistent is named on disk first.
+ */
+import type { BatchWrite, WriteOptions } from '../device/contract.js';
+import type { PoolBuffer } from '../device/pool.js';
+import { type ArrayCore, GROUP_BUFFER_BYTES } from './core.js';
+import { bufferList } from '../device/buffers.js';
+import { isNoSpace } from '../device/device-errors.js';
+import type { Faults } from './faults.js';
+import type { ArrayMetadata } from './metadata.js';
+import { xorInto, xorOf } from './parity/index.js';
+import { readTransfers, type Transfer, type TransferFailure, writeTransfers } from './transfers.js';
+import { type BandPlan, bandBuffers, planWindow, type WindowWrite } from './write-plan.js';
+
+/** User bytes of a group: large enough for long runs on every member, small enough to keep several going. */
+const GROUP_DATA_BYTES = 4 * 1024 * 1024;
+
+/** A band with its buffers: `buffers[0]` takes the parity, the others what is read. */
+interface BandWork {
+  readonly plan: BandPlan;
+  readonly buffers: readonly Uint8Array[];
+}
+
+export class ArrayWriter {
+  constructor(
+    private readonly core: ArrayCore,
+    private readonly metadata: ArrayMetadata,
+    private readonly faults: Faults,
+  ) {}
+
+  async write(batch: readonly BatchWrite[], options: WriteOptions): Promise<void> {
+    this.core.assertUsable();
+    await this.metadata.activate();
+    const outcomes = await Promise.allSettled(
+      this.groups(this.windows(batch)).map((group) => this.writeGroup(group, options)),
+    );
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  }
+
+  private windows(batch: readonly BatchWrite[]): WindowWrite[] {
+    const windows = new Map<number, WindowWrite>();
+    for (const { offset, from } of batch) {
+      let arrayOffset = offset;
+      for (const bytes of bufferList(from)) {
+        for (const piece of this.core.windowPieces(arrayOffset, bytes.length)) {
+          const window = this.core.windowOf(piece.offsetInData);
+          let entry = windows.get(window);
+          if (entry === undefined) {
+            entry = { window, stripe: piece.stripe, segments: [] };
+            windows.set(window, entry);
+          }
+          const at = piece.arrayOffset - arrayOffset;
+          entry.segments.push({
+            dataIndex: piece.dataIndex,
+            start: piece.offsetInData,
+            bytes: bytes.subarray(at, at + piece.length),
+          });
+        }
+        arrayOffset += bytes.length;
+      }
+    }
+    return [...windows.values()].sort((a, b) => a.window - b.window);
+  }
+
+  private groups(windows: readonly WindowWrite[]): WindowWrite[][] {
+    const perWindow = this.core.windowBytes * this.core.geometry.raidDisks;
+    const maxWindows = Math.max(1, Math.floor(Math.min(GROUP_DATA_BYTES, GROUP_BUFFER_BYTES) / perWindow));
+    const groups: WindowWrite[][] = [];
+    for (let i = 0; i < windows.length; i += maxWindows) groups.push(windows.slice(i, i + maxWindows));
+    return groups;
+  }
+
+  private async writeGroup(group: readonly WindowWrite[], options: WriteOptions): Promise<void> {
+    const locked = group.map((entry) => entry.window);
+    await this.core.locks.acquire(locked, 'exclusive');
+    try {
+      const intent = this.metadata.intent.begin(this.rangesOf(group));
+      // Awaited below, before the first write; a failure before that must not go unhandled.
+      intent.catch(() => undefined);
+      try {
+        while (!(await this.attempt(group, intent, options)));
+      } finally {
+        this.metadata.intent.end(this.rangesOf(group));
+      }
+    } finally {
+      this.core.locks.release(locked);
+    }
+  }
+
+  private rangesOf(group: readonly WindowWrite[]): { start: number; end: number }[] {
+    const { windowBytes } = this.core;
+    return group.map(({ window }) => ({ start: window * windowBytes, end: (window + 1) * windowBytes }));
+  }
+
+  /** False: a member could not be read, and now counts as bad there; plan anew. */
+  private async attempt(
+    group: readonly WindowWrite[],
+    intent: Promise<void>,
+    options: WriteOptions,
+  ): Promise<boolean> {
+    this.core.assertUsable();
+    const plans = group.flatMap((entry) => planWindow(this.planContext(), entry));
+    const memory = await this.acquire(plans);
+    try {
+      const bands = this.assignBuffers(plans, memory);
+      const failedReads = await readTransfers(bands.flatMap(readsOf));
+      if (failedReads.length > 0) {
+        await this.faults.settleReads(failedReads);
+        return false;
+      }
+      for (const band of bands) this.makeParity(band);
+      await intent;
+      await this.writeOut(group, bands, options);
+      return true;
+    } finally {
+      memory?.release();
+    }
+  }
+
+  private planContext() {
+    const { geometry, slots } = this.core;
+    return { geometry, slots, parityTrusted: (start: number, end: number) => this.core.parityTrusted(start, end) };
+  }
+
+  private async acquire(plans: readonly BandPlan[]): Promise<PoolBuffer | null> {
+    const bytes = plans.reduce((sum, plan) => sum + bandBuffers(plan) * (plan.end - plan.start), 0);
+    return bytes === 0 ? null : await this.core.arena.acquire(bytes);
+  }
+
+  private assignBuffers(plans: readonly BandPlan[], memory: PoolBuffer | null): BandWork[] {
+    let at = 0;
+    return plans.map((plan) => {
+      const length = plan.end - plan.start;
+      const buffers = Array.from({ length: bandBuffers(plan) }, () => {
+        at += length;
+        return memory!.bytes.subarray(at - length, at);
+      });
+      return { plan, buffers };
+    });
+  }
+
+  private makeParity({ plan, buffers }: BandWork): void {
+    const [parity, ...read] = buffers;
+    if (parity === undefined) return;
+    if (plan.method === 'read-modify-write') {
+      xorInto(parity, [...read, ...plan.fresh]);
+      this.core.counters.readModifyWrites++;
+    } else {
+      xorOf(parity, [...read, ...plan.fresh]);
+      if (read.length === 0) this.core.counters.fullBands++;
+      else this.core.counters.reconstructWrites++;
+    }
+  }
+
+  private async writeOut(
+    group: readonly WindowWrite[],
+    bands: readonly BandWork[],
+    options: WriteOptions,
+  ): Promise<void> {
+    const transfers = [...this.dataTransfers(group), ...bands.flatMap(parityTransfers)];
+    const failures = await writeTransfers(transfers, options);
+    for (const { member, start, bytes } of transfers) {
+      // What was written anew can be read again, if it was written.
+      if (failures.some((failure) => failure.member === member)) continue;
+      this.metadata.heal(member, start, start + bytes.length);
+    }
+    if (failures.some((failure) => isNoSpace(failure.error))) await this.undo(bands, failures);
+    await this.faults.settleWrites(failures);
+    // A member may have failed to take the intent.
+    await this.metadata.recordFaults();
+  }
+
+  private *dataTransfers(group: readonly WindowWrite[]): Generator<Transfer> {
+    const { geometry, slots } = this.core;
+    for (const { stripe, segments } of group) {
+      for (const { dataIndex, start, bytes } of segments) {
+        for (const member of slots[geometry.dataMember(stripe, dataIndex)]!.writers()) yield { member, start, bytes };
+      }
+    }
+  }
+
+  /**
+   * The disk below a member is full: some of data and parity was written and some was not. The rows are
+   * suspect from now on, so that their parity is made anew before it is trusted. With a member missing that
+   * would lose its data, which nobody was writing: there what was read before is put back.
+   */
+  private async undo(bands: readonly BandWork[], failures: readonly TransferFailure[]): Promise<void> {
+    for (const { plan, buffers } of bands) {
+      const degraded = this.core.slots.some((slot) => slot.reader(plan.start, plan.end) === null);
+      if (degraded && plan.method === 'read-modify-write') await this.putBack({ plan, buffers });
+      else if (!degraded) this.core.suspect.add(plan.start, plan.end);
+    }
+    for (const { member, error } of failures) if (!isNoSpace(error)) this.core.fail(member, error);
+  }
+
+  private async putBack({ plan, buffers }: BandWork): Promise<void> {
+    const [parity, ...old] = buffers;
+    xorInto(parity!, [...old, ...plan.fresh]);
+    const transfers = plan.reads.map(({ member, buffer }) => ({ member, start: plan.start, bytes: buffers[buffer]! }));
+    const failures = await writeTransfers(transfers, {});
+    for (const { member, start, length } of failures) {
+      this.core.warn(
+        `${member.image}: the old content of ${length} bytes at offset ${member.superblock.dataOffset + start} could not be put back; what the missing member held in these rows is lost`,
+      );
+    }
+  }
+}
+
+function readsOf({ plan, buffers }: BandWork): Transfer[] {
+  return plan.reads.map(({ member, buffer }) => ({ member, start: plan.start, bytes: buffers[buffer]! }));
+}
+
+function parityTransfers({ plan, buffers }: BandWork): Transfer[] {
+  const parity = buffers[0];
+  if (parity === undefined) return [];
+  return plan.paritySlot.writers().map((member) => ({ member, start: plan.start, bytes: parity }));
+}
