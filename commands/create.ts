@@ -1,0 +1,133 @@
+/** `holdfast create`: a new RAID-5 volume on image files, or one plain image. */
+import * as Flags from '@oclif/core/flags';
+import { askNewVolume } from '../src/cli/ask-new-volume.js';
+import type { Outcome } from '../src/cli/base-command.js';
+import { HoldfastCommand } from '../src/cli/base-command.js';
+import type { Painter } from '../src/cli/colour.js';
+import {
+  countFlag,
+  dryRunFlag,
+  forceFlag,
+  imagesFlag,
+  newVolumeArgument,
+  sizeFlag,
+  yesFlag,
+} from '../src/cli/flags.js';
+import { canAsk } from '../src/cli/prompts.js';
+import { formatSize } from '../src/cli/sizes.js';
+import { renderFacts } from '../src/cli/tables.js';
+import { UserError } from '../src/errors.js';
+import { LAYOUTS } from '../src/raid/geometry.js';
+import type { CreateVolumeOptions, PlannedVolume } from '../src/volume/index.js';
+
+const DEFAULT_MEMBERS = 4;
+const DEFAULT_CHUNK_BYTES = 64 * 1024;
+const DEFAULT_LAYOUT = 'left-symmetric';
+
+export default class Create extends HoldfastCommand<typeof Create> {
+  static override summary = 'Make a new volume';
+  static override description =
+    "A RAID-5 volume in Linux md's own format (metadata 1.2), or with --members 1 one plain image. Images that exist are used if they are blank. On a terminal, without flags, it asks.";
+  static override examples = [
+    '<%= config.bin %> create myvolume --size 1GiB',
+    '<%= config.bin %> create myvolume --members 3 --size 10G --chunk 512K --image /a/1.img --image /b/2.img --image /c/3.img',
+    '<%= config.bin %> create plain --members 1 --size 100M',
+  ];
+  static override args = { volume: newVolumeArgument };
+  static override flags = {
+    members: countFlag({ min: 1, max: 64, description: `how many images [default: ${DEFAULT_MEMBERS}]` }),
+    size: sizeFlag({ min: 512, description: 'what is to be usable' }),
+    chunk: sizeFlag({ description: 'what lies on one member before the next one follows [default: 64KiB]' }),
+    layout: Flags.string({
+      options: [...LAYOUTS],
+      helpValue: 'LAYOUT',
+      description: `where parity lies: ${LAYOUTS.join(', ')} [default: ${DEFAULT_LAYOUT}]`,
+    }),
+    format: Flags.string({
+      options: ['raw', 'extents'],
+      default: 'raw',
+      description: 'what the volume holds',
+    }),
+    name: Flags.string({
+      helpValue: 'NAME',
+      description: "what the volume is called [default: its directory's name]",
+    }),
+    image: imagesFlag,
+    force: forceFlag('overwrite images and volumes that hold data'),
+    yes: yesFlag,
+    'dry-run': dryRunFlag,
+  };
+
+  protected async execute(): Promise<Outcome> {
+    if (this.flags.format !== 'raw') {
+      throw new UserError(
+        'UNSUPPORTED',
+        `volumes of the format ${this.flags.format} are not supported in this version`,
+      );
+    }
+    const { createVolume, planVolume } = await import('../src/volume/index.js');
+    const { yes, 'dry-run': dryRun } = this.flags;
+    const options = await this.#options();
+    const plan = await planVolume(options);
+    if (plan.overwrites.length > 0 && options.force) {
+      const images = plan.overwrites.map(({ image }) => image).join(', ');
+      await this.confirm(`Overwrite ${images}? What they hold is lost.`, { yes, dryRun });
+    }
+    const { members, chunkBytes, layout } = options;
+    const shape = plan.kind === 'raid' ? { members, chunkBytes, layout } : { members };
+    if (dryRun) {
+      return {
+        result: { dryRun, ...plan, ...shape },
+        text: (paint) => describe('Would make', options, plan, paint),
+      };
+    }
+    const made = await createVolume(options);
+    return { result: { ...made, ...shape }, text: (paint) => describe('Made', options, made, paint) };
+  }
+
+  async #options(): Promise<CreateVolumeOptions> {
+    const { volume: directory } = this.args;
+    const { force, name, image: images = [] } = this.flags;
+    const given = { ...this.flags, members: this.flags.members ?? (images.length || undefined) };
+    const {
+      members = DEFAULT_MEMBERS,
+      chunk,
+      layout,
+      size,
+    } = this.#shouldAsk() ? await askNewVolume(given, this.signal) : given;
+    if (size === undefined) {
+      throw new UserError('USAGE', 'missing: --size', {
+        hint: 'how much is to be usable? For example --size 1GiB',
+      });
+    }
+    const shape = {
+      members,
+      sizeBytes: size,
+      chunkBytes: chunk ?? DEFAULT_CHUNK_BYTES,
+      layout: layout ?? DEFAULT_LAYOUT,
+    };
+    return { directory, ...shape, name, images, force };
+  }
+
+  /** Whoever names a size knows what they want; a script has nobody to ask. */
+  #shouldAsk(): boolean {
+    return this.flags.size === undefined && canAsk();
+  }
+}
+
+function describe(verb: string, options: CreateVolumeOptions, plan: PlannedVolume, paint: Painter): string {
+  const { members, chunkBytes, layout } = options;
+  const facts: [string, string][] = [
+    [verb, `${plan.name} in ${options.directory}`],
+    ['Size', formatSize(plan.sizeBytes)],
+  ];
+  if (plan.kind === 'raid')
+    facts.push(['RAID', `level 5, ${members} members, ${layout}, chunks of ${formatSize(chunkBytes)}`]);
+  plan.images.forEach((image, index) => {
+    facts.push([index === 0 ? 'Images' : '', `${image} (${formatSize(plan.imageSizeBytes)})`]);
+  });
+  for (const { image, offsetBytes } of plan.overwrites) {
+    facts.push(['Overwritten', `${image}, which held data from offset ${offsetBytes} on`]);
+  }
+  return renderFacts(facts, paint);
+}

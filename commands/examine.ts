@@ -1,0 +1,122 @@
+/** `holdfast examine`: what is on each image, as found, valid or not; nothing is judged against the others. */
+import { HoldfastCommand, type Outcome } from '../src/cli/base-command.js';
+import type { Painter } from '../src/cli/colour.js';
+import { EXIT, STATE_EXIT_CODES } from '../src/cli/exit-codes.js';
+import { imagesArgument } from '../src/cli/flags.js';
+import { formatSize } from '../src/cli/sizes.js';
+import { type Cell, renderFacts } from '../src/cli/tables.js';
+import type { ImageReport } from '../src/volume/index.js';
+
+type SuperblockReport = ImageReport['superblocks'][number];
+type Fact = readonly [string, string | Cell];
+
+export default class Examine extends HoldfastCommand<typeof Examine> {
+  static override summary = "Show each image's superblock, records and maps, as found on disk";
+  static override description = 'Nothing is written and nothing is locked; images need not belong together.';
+  static override examples = [
+    '<%= config.bin %> examine disk1.img disk2.img',
+    '<%= config.bin %> examine disk1.img --json',
+  ];
+  static override exitCodes = {
+    ...STATE_EXIT_CODES,
+    '0': 'every image is clean, or has no superblock',
+    '3': 'an image is dirty, being rebuilt, or part of what it holds is damaged',
+    '4': 'an image has a damaged superblock and no good one',
+  };
+  static override args = { image: imagesArgument };
+
+  protected async execute(): Promise<Outcome> {
+    const { examineImages } = await import('../src/volume/index.js');
+    const images = await examineImages(this.args.image);
+    return {
+      result: { images },
+      exitCode: Math.max(...images.map(verdictOn)),
+      text: (paint) => images.map((image) => describe(image, paint)).join('\n\n'),
+    };
+  }
+}
+
+function verdictOn({ superblocks, damaged }: ImageReport): number {
+  const [counts] = superblocks;
+  if (counts === undefined) return damaged.length > 0 ? EXIT.lost : EXIT.done;
+  const isUnwell =
+    damaged.length > 0 ||
+    counts.state === 'dirty' ||
+    counts.recoveryOffsetBytes !== null ||
+    [counts.bitmap, counts.ppl, counts.badBlockLog].some((found) => (found?.problem ?? null) !== null);
+  return isUnwell ? EXIT.unwell : EXIT.done;
+}
+
+function describe(report: ImageReport, paint: Painter): string {
+  const { image, sizeBytes, superblocks, damaged } = report;
+  const parts = [`${paint('strong', image)}: ${formatSize(sizeBytes)}`];
+  if (superblocks.length + damaged.length === 0) parts.push('no superblock');
+  for (const [index, superblock] of superblocks.entries()) {
+    if (index > 0) parts.push('another superblock, older:');
+    parts.push(renderFacts(factsOf(superblock), paint));
+  }
+  for (const { version, superOffset, reason } of damaged) {
+    parts.push(paint('bad', `damaged superblock ${version} at ${formatSize(superOffset)}: ${reason}`));
+  }
+  return parts.join('\n');
+}
+
+function factsOf(superblock: SuperblockReport): Fact[] {
+  const unknown =
+    superblock.unknownFeatures === 0 ? '' : ` (unknown: 0x${superblock.unknownFeatures.toString(16)})`;
+  return [
+    ['Metadata', `md ${superblock.metadataVersion} at ${formatSize(superblock.superOffsetBytes)}`],
+    ['Array', `${superblock.uuid} ${superblock.name}`.trim()],
+    ['Made', superblock.createdAt],
+    ['Updated', superblock.updatedAt],
+    ['RAID', `level ${superblock.level}, ${superblock.raidDisks} members, ${superblock.layout}`],
+    ['Chunk', formatSize(superblock.chunkBytes)],
+    ['Data', `${formatSize(superblock.memberSizeBytes)} from ${formatSize(superblock.dataOffsetBytes)}`],
+    [
+      'Device',
+      `number ${superblock.deviceNumber}, ${roleName(superblock.role)}, UUID ${superblock.deviceUuid ?? 'none'}`,
+    ],
+    ['Roles', superblock.roles.map(String).join(' ')],
+    ['Events', String(superblock.events)],
+    ['State', { text: superblock.state, tone: superblock.state === 'clean' ? 'good' : 'doubtful' }],
+    ['Features', `0x${superblock.featureMap.toString(16)}${unknown}`],
+    ['Opening stamp', superblock.openingStamp],
+    ...progressFacts(superblock),
+    ...mapFacts(superblock),
+  ];
+}
+
+function roleName(role: SuperblockReport['role']): string {
+  return typeof role === 'number' ? `slot ${role}` : role;
+}
+
+function progressFacts({ resyncOffsetBytes, recoveryOffsetBytes, reshaping }: SuperblockReport): Fact[] {
+  const facts: Fact[] = [];
+  if (resyncOffsetBytes !== null) facts.push(['Parity right', `below ${formatSize(resyncOffsetBytes)}`]);
+  if (recoveryOffsetBytes !== null) facts.push(['Rebuilt', `below ${formatSize(recoveryOffsetBytes)}`]);
+  if (reshaping) facts.push(['Reshape', { text: 'in progress', tone: 'bad' }]);
+  return facts;
+}
+
+function mapFacts({ bitmap, ppl, badBlockLog, badBlocks }: SuperblockReport): Fact[] {
+  const facts: Fact[] = [];
+  if (bitmap !== null) {
+    const words = `at ${formatSize(bitmap.offsetBytes)}: ${bitmap.dirtyBits} of ${bitmap.bits} bits dirty, events ${bitmap.events}`;
+    facts.push(['Bitmap', orProblem(words, bitmap.problem)]);
+  }
+  if (ppl !== null) {
+    facts.push(['PPL', orProblem(`at ${formatSize(ppl.offsetBytes)}: ${ppl.entries} entries`, ppl.problem)]);
+  }
+  if (badBlockLog !== null) {
+    const words = `at ${formatSize(badBlockLog.offsetBytes)}: ${badBlocks.length} ranges`;
+    facts.push(['Bad blocks', orProblem(words, badBlockLog.problem)]);
+  }
+  for (const { offsetBytes, lengthBytes } of badBlocks) {
+    facts.push(['', `${formatSize(lengthBytes)} at ${formatSize(offsetBytes)} of the image`]);
+  }
+  return facts;
+}
+
+function orProblem(words: string, problem: string | null): string | Cell {
+  return problem === null ? words : { text: problem, tone: 'bad' };
+}

@@ -1,0 +1,74 @@
+/**
+ * The manifest of a volume's directory: which images are its members, wherever they lie, and what the volume
+ * is called. What the members themselves say (roles, events, geometry) is never in it: md's superblocks are
+ * the only truth about an array, and the kernel changes them without knowing of us.
+ *
+ * It is replaced as a whole: written beside, fsynced, renamed, and the directory fsynced, so that a cut
+ * leaves the old or the new one.
+ */
+import { open, readFile, rename } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { z } from 'zod';
+import { UserError } from '../errors.js';
+
+export const MANIFEST_NAME = 'holdfast.json';
+
+const schema = z.object({
+  formatVersion: z.literal(1),
+  name: z.string().min(1),
+  /** `raid`: the images are members of one md array. `single`: one image is the volume. */
+  kind: z.enum(['raid', 'single']),
+  /** What the volume holds: the user's own bytes. */
+  format: z.literal('raw'),
+  /** The array's set UUID; for a single image, one of the volume's own. */
+  uuid: z.string().min(1),
+  /** Paths, relative ones from the directory of the manifest. */
+  images: z.array(z.string().min(1)).min(1),
+});
+
+export type Manifest = z.infer<typeof schema>;
+
+/** null where there is none. Throws REFUSED for one that cannot be understood. */
+export async function readManifest(directory: string): Promise<Manifest | null> {
+  const path = join(directory, MANIFEST_NAME);
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    throw error;
+  }
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (error) {
+    const why = error instanceof z.ZodError ? z.prettifyError(error) : String(error);
+    throw new UserError('REFUSED', `${path} is not a manifest that this version understands: ${why}`, {
+      hint: 'name the members\' images as arguments instead of the directory, or move the file away',
+      cause: error,
+    });
+  }
+}
+
+/** Resolves when the manifest is durable. */
+export async function writeManifest(directory: string, manifest: Manifest): Promise<void> {
+  const path = join(directory, MANIFEST_NAME);
+  const beside = `${path}.new`;
+  const file = await open(beside, 'w', 0o644);
+  try {
+    await file.writeFile(`${JSON.stringify(manifest, null, 2)}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(beside, path);
+  await syncDirectory(dirname(path));
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

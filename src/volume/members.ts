@@ -1,0 +1,202 @@
+/**
+ * Members of a volume: the images behind `member fail | remove | add | replace`, and the manifest that names
+ * them. What happens to the array is src/raid/membership.ts.
+ */
+import { stat } from 'node:fs/promises';
+import { ImageFile } from '../device/image-file.js';
+import type { ExaminedImage, JudgedMember } from '../raid/md/model.js';
+import { examineImage } from '../raid/md/examine.js';
+import { UserError } from '../errors.js';
+import type { RaidArray } from '../raid/array.js';
+import type { ArrayMember, Slot } from '../raid/member.js';
+import { forgetDevice, freeSlot, joinMember, seat, slotOf } from '../raid/membership.js';
+import type { RebuildResult } from '../raid/rebuild.js';
+import type { SweepOptions } from '../raid/sweep.js';
+import { firstContent } from './blank.js';
+import { manifestPath } from './locate.js';
+import { writeManifest } from './manifest.js';
+import type { Volume } from './volume.js';
+
+export interface AddMemberOptions {
+  /** The image to add; made if it is not there. Without one, what is begun goes on, or a spare is taken. */
+  readonly image?: string | undefined;
+  readonly slot?: number | undefined;
+  /** The slot's member serves until the new one is whole. */
+  readonly replace: boolean;
+  /** Overwrite an image that holds something else. */
+  readonly force: boolean;
+  readonly sweep?: Omit<SweepOptions, 'checkpoint'>;
+}
+
+export interface AddedMember {
+  readonly image: string;
+  readonly slot: number | null;
+  /** null: it became a spare. */
+  readonly rebuild: RebuildResult | null;
+}
+
+/** The array of a volume that has one. */
+export function arrayOf(volume: Volume): RaidArray {
+  if (volume.array !== null) return volume.array;
+  throw new UserError('UNSUPPORTED', `${volume.label} is a single image: it has no members`);
+}
+
+/** Members that were begun and not finished, in slots. */
+export function unfinished(array: RaidArray): { slot: Slot; member: ArrayMember }[] {
+  return array.core.slots.flatMap((slot) =>
+    slot.writers().flatMap((member) => (member.isRebuilding ? [{ slot, member }] : [])),
+  );
+}
+
+export async function addMember(volume: Volume, options: AddMemberOptions): Promise<AddedMember> {
+  const array = arrayOf(volume);
+  const begun = await findBegun(array, options);
+  if (begun !== null) return finish(array, begun.slot, begun.member, options);
+  const slot = chooseSlot(array, options);
+  const spare = slot === null ? null : await chooseSpare(array, options.image);
+  if (slot !== null && spare !== null) {
+    await seat(array, spare, slot);
+    return finish(array, slot, spare, options);
+  }
+  if (options.image === undefined) throw noImage(volume);
+  await volume.release(options.image);
+  const device = await openNewMember(array, options.image, options.force);
+  const member = await joinMember(array, device, slot);
+  await listImage(volume, options.image);
+  volume.adopt(device);
+  if (slot === null) return { image: options.image, slot: null, rebuild: null };
+  return finish(array, slot, member, options);
+}
+
+async function finish(array: RaidArray, slot: Slot, member: ArrayMember, options: AddMemberOptions): Promise<AddedMember> {
+  return { image: member.image, slot: slot.index, rebuild: await array.rebuild(slot, member, options.sweep) };
+}
+
+/** What was begun for this slot (and of this image) goes on from where it was. */
+async function findBegun(array: RaidArray, options: AddMemberOptions) {
+  for (const begun of unfinished(array)) {
+    if (options.slot !== undefined && begun.slot.index !== options.slot) continue;
+    if (options.image === undefined || (await sameFile(begun.member.image, options.image))) return begun;
+  }
+  return null;
+}
+
+function chooseSlot(array: RaidArray, options: AddMemberOptions): Slot | null {
+  if (!options.replace) {
+    const slot = freeSlot(array, options.slot);
+    if (slot === null && options.slot !== undefined) {
+      throw new UserError('REFUSED', `${array.name}: slot ${options.slot} has a member already`, {
+        hint: `holdfast member replace --slot ${options.slot} puts another image in its place`,
+      });
+    }
+    return slot;
+  }
+  if (options.slot === undefined) throw new UserError('USAGE', 'replace wants --slot: which member is to be replaced?');
+  const slot = slotOf(array, options.slot);
+  if (slot.replacement !== null) {
+    throw new UserError('REFUSED', `${array.name}: slot ${slot.index} is being replaced already, by ${slot.replacement.image}`, {
+      hint: `holdfast member replace --slot ${slot.index} --image ${slot.replacement.image} goes on with it`,
+    });
+  }
+  return slot;
+}
+
+async function chooseSpare(array: RaidArray, image: string | undefined): Promise<ArrayMember | null> {
+  for (const spare of array.core.spares) {
+    if (!spare.isFaulty && (image === undefined || (await sameFile(spare.image, image)))) return spare;
+  }
+  return null;
+}
+
+async function openNewMember(array: RaidArray, image: string, force: boolean): Promise<ImageFile> {
+  const exists = (await stat(image).catch(() => null)) !== null;
+  const size = Math.max(...array.core.liveMembers().map((member) => member.device.size));
+  const device = await ImageFile.open(image, { readOnly: false, ...(exists ? {} : { create: { size } }) });
+  try {
+    const examined = await examineImage(device);
+    if (exists && !force && !isOurs(array, examined)) await refuseContent(device);
+    await wipeSuperblocks(examined);
+    return device;
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+}
+
+/** A member of this very set that is out of it: what it holds is old content of this array. */
+function isOurs(array: RaidArray, examined: ExaminedImage): boolean {
+  const set = array.core.liveMembers()[0]?.superblock.setUuid;
+  return examined.superblocks[0]?.setUuid === set;
+}
+
+async function refuseContent(device: ImageFile): Promise<void> {
+  const offset = await firstContent(device);
+  if (offset === null) return;
+  throw new UserError('NOT_BLANK', `${device.name} is not blank: it holds data at offset ${offset}`, {
+    hint: 'name another image; --force --yes overwrites this one, and what it holds is lost',
+    details: { image: device.name, offsetBytes: offset },
+  });
+}
+
+/** A superblock that stays at another place would make the image a member of two arrays. */
+async function wipeSuperblocks(examined: ExaminedImage): Promise<void> {
+  const places = [...examined.superblocks, ...examined.damaged].map((found) => found.superOffset);
+  for (const place of places) await examined.device.write(place, new Uint8Array(512), { fua: true });
+}
+
+/** Takes a member that is out of service off the list. It stays as it is, and is stale from now on. */
+export async function removeMember(volume: Volume, choose: { slot?: number | undefined; image?: string | undefined }): Promise<JudgedMember> {
+  const array = arrayOf(volume);
+  const found = (volume.judgement?.members ?? []).filter(
+    (member) =>
+      member.superblock !== null &&
+      (choose.slot === undefined || member.slot === choose.slot) &&
+      (choose.image === undefined || member.image === choose.image),
+  );
+  const serving = new Set(array.core.slotMembers().map((member) => member.image));
+  const out = found.find((member) => member.image !== null && !serving.has(member.image));
+  if (out === undefined) {
+    throw new UserError('REFUSED', `${array.name}: no member that could be removed is there${choose.slot === undefined ? '' : ` in slot ${choose.slot}`}`, {
+      hint: 'a member that serves has to be failed first: holdfast member fail',
+    });
+  }
+  const spare = array.core.spares.findIndex((member) => member.image === out.image);
+  if (spare >= 0) {
+    array.core.spares.splice(spare, 1);
+    // A spare holds nothing; left with its superblock it would be one again at the next opening.
+    await out.device!.write(out.superblock!.superOffset, new Uint8Array(512), { fua: true });
+  }
+  await forgetDevice(array, out.superblock!.deviceNumber);
+  await unlistImage(volume, out.image!);
+  return out;
+}
+
+async function listImage(volume: Volume, image: string): Promise<void> {
+  await editImages(volume, (images, path) => (images.includes(path) ? images : [...images, path]), image);
+}
+
+async function unlistImage(volume: Volume, image: string): Promise<void> {
+  await editImages(volume, (images, path) => images.filter((entry) => entry !== path), image);
+}
+
+async function editImages(
+  volume: Volume,
+  edit: (images: readonly string[], path: string) => readonly string[],
+  image: string,
+): Promise<void> {
+  const { directory, manifest } = volume.located;
+  if (directory === null || manifest === null) return;
+  const images = [...edit(manifest.images, manifestPath(directory, image))];
+  await writeManifest(directory, { ...manifest, images });
+}
+
+async function sameFile(a: string, b: string): Promise<boolean> {
+  const [first, second] = await Promise.all([stat(a).catch(() => null), stat(b).catch(() => null)]);
+  return first !== null && second !== null && first.dev === second.dev && first.ino === second.ino;
+}
+
+function noImage(volume: Volume): UserError {
+  return new UserError('USAGE', `${volume.label}: nothing is begun and there is no spare: which image is to be added?`, {
+    hint: 'holdfast member add VOLUME --image FILE (a file that is not there yet is made)',
+  });
+}

@@ -1,0 +1,63 @@
+/**
+ * An array as a volume: its images locked and judged once more, the array over them, and where it is open for
+ * writing a cache above, which gathers small writes into full stripes.
+ */
+import { resolve } from 'node:path';
+import type { BlockDevice } from '../device/contract.js';
+import type { RaidArray } from '../raid/array.js';
+import { openArray } from '../raid/open.js';
+import { replayForReading } from '../raid/ppl-replay.js';
+import { judgeImages, type OpenedImages, openImages } from './images.js';
+import type { Located } from './locate.js';
+import { recoverArray } from './recovery.js';
+import { cached, closeInOrder } from './stack.js';
+import type { OpenVolumeOptions, Volume } from './volume.js';
+
+export async function openRaid(
+  located: Located,
+  paths: readonly string[],
+  options: OpenVolumeOptions,
+): Promise<Volume> {
+  const opened = await openImages(paths, located.expected, options.access);
+  try {
+    return await stack(located, opened, options);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+async function stack(located: Located, opened: OpenedImages, options: OpenVolumeOptions): Promise<Volume> {
+  const { label } = located;
+  const readOnly = options.access === 'read';
+  const found = judgeImages(located, opened.images);
+  const judgement = readOnly ? await replayForReading(found, options.warn) : found;
+  const array = await openArray(judgement, { name: label, readOnly, warn: options.warn });
+  const adopted: BlockDevice[] = [];
+  const images = [() => Promise.all(adopted.map((device) => device.close())), () => opened.close()];
+  try {
+    const recovery = readOnly || options.recover === false ? null : await recoverArray(array, found, options);
+    const device = readOnly ? array : cached(array, array.core.geometry.stripeDataBytes);
+    const upper = readOnly ? [] : [() => device.flush(), () => device.close()];
+    return {
+      label,
+      located,
+      device,
+      array,
+      judgement: found,
+      recovery,
+      release: (image) => release(array, opened, image),
+      adopt: (member) => adopted.push(member),
+      close: () => closeInOrder([...upper, () => array.close(), ...images]),
+    };
+  } catch (error) {
+    await closeInOrder([() => array.close(), ...images]);
+    throw error;
+  }
+}
+
+async function release(array: RaidArray, opened: OpenedImages, image: string): Promise<void> {
+  const serving = new Set(array.core.liveMembers().map((member) => member.device));
+  const idle = opened.images.find((entry) => resolve(entry.image) === resolve(image) && !serving.has(entry.device));
+  await idle?.device.close();
+}

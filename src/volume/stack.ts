@@ -1,0 +1,23 @@
+/**
+ * How the devices of a volume are put on top of each other, and taken down in order.
+ */
+import type { BlockDevice } from '../device/contract.js';
+import { WriteBackCache } from '../device/cache/index.js';
+
+/** Memory of a volume's cache. */
+const CACHE_BYTES = 64 * 1024 * 1024;
+
+export function cached(lower: BlockDevice, stripeBytes: number): WriteBackCache {
+  return new WriteBackCache(lower, { capacityBytes: CACHE_BYTES, stripeBytes, closeLower: false });
+}
+
+/** Takes every step, whatever the ones before came to; throws the first failure. */
+export async function closeInOrder(steps: readonly (() => Promise<unknown>)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const step of steps) {
+    await step().catch((error: unknown) => {
+      failures.push(error);
+    });
+  }
+  if (failures.length > 0) throw failures[0];
+}
