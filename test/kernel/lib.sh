@@ -1,0 +1,92 @@
+# shellcheck shell=bash
+# Functions of the host parts of the cases. A case is cases/NAME.sh (this side) and cases/NAME.guest (under the kernel);
+# it runs with -euo pipefail in bash, has the empty folder $WORK, and says `ok: ...` or `FAIL: ...` for every check.
+
+RANDOM=$((HOLDFAST_SEED % 32768))
+RUN_JS=$KERNEL_TEST/../../bin/run.js
+hf() { node "$RUN_JS" "$@"; }
+
+ok() { echo "ok: $*"; }
+bad() { echo "FAIL: $*"; }
+want() { if [ "$2" = "$3" ]; then ok "$1"; else bad "$1: want '$2', got '$3'"; fi; }
+# ends STATUS TEXT COMMAND...: the command's exit status is what it should be; what it said is kept for a failure.
+ends() {
+  local expected=$1 text=$2 status=0
+  shift 2
+  "$@" > "$WORK/said" 2>&1 || status=$?
+  want "$text" "$expected" "$status"
+  [ "$status" = "$expected" ] || cat "$WORK/said"
+}
+
+# pattern LETTER BYTES: text of 16 bytes a line that names its letter and its place, so that no two sectors are equal.
+pattern() { seq -f "$1%014.0f" 0 $(($2 / 16)) | head -c "$2" || true; }
+sum() { sha256sum "$@" | cut -d' ' -f1; }
+# sum_of VOLUME [LENGTH]: of the content as we read it
+sum_of() { { hf read "$1" ${2:+--length "$2"} --output - 2> "$WORK/said" | sum; } || { cat "$WORK/said" >&2; echo unreadable; }; }
+blank() { local image; for image in "${@:2}"; do truncate -s "$1" "$image"; done; }
+
+# ---- the machine: `disks NAME IMAGE...` attaches an array's members as `members NAME` of the guest,
+# `disk SERIAL IMAGE` one more disk; `boot STAGE [NAME=VALUE...]` runs the case's guest part with all of them, once.
+attached=() named=()
+disk() { attached+=("$1=$2"); }
+disks() {
+  local name=$1 image devices=
+  shift
+  for image in "$@"; do
+    disk "d${#attached[@]}" "$image"
+    devices="$devices${devices:+ }/dev/d$((${#attached[@]} - 1))"
+  done
+  named+=("DISKS_$name=$devices")
+}
+boot() {
+  local stage=$1 status=0
+  shift
+  bash "$KERNEL_TEST/vm/run" "$KERNEL_CACHE" "$KERNEL_TEST/cases/$CASE.guest" "STAGE=$stage" "${named[@]}" "$@" -- "${attached[@]}" || status=$?
+  attached=() named=()
+  [ $status = 0 ] || bad "the guest's part '$stage' ended with $status"
+}
+
+# ---- our own crash
+# A member's superblock (1.x, at the byte given) says that writes are under way, or that it is being rebuilt.
+is_active() { [ "$(od -An -tu8 -j $(($2 + 208)) -N 8 "$1" | tr -d ' ')" = 0 ]; }
+is_rebuilding() { [ $(($(od -An -tu4 -j $(($2 + 8)) -N 4 "$1" | tr -d ' ') & 2)) != 0 ]; }
+# when TEXT PID COMMAND...: waits, at most a minute and while PID lives, until the command succeeds.
+when() {
+  local text=$1 pid=$2 tries=0
+  shift 2
+  until "$@"; do
+    kill -0 "$pid" 2>/dev/null || { bad "the process ended before it was seen $text"; return 1; }
+    [ $tries -lt 3000 ] || { bad "it was never seen $text"; return 1; }
+    sleep 0.02
+    tries=$((tries + 1))
+  done
+}
+# A pause of at most so many milliseconds, by the seed.
+moment() { sleep "0.$(printf '%03d' $((RANDOM % $1)))"; }
+slowly() { # slowly FILE: its bytes, 64 KiB at a time
+  local at=0 chunks=$((($(stat -c %s "$1") + 65535) / 65536))
+  while [ $at -lt $chunks ]; do
+    dd if="$1" bs=64k skip=$at count=1 status=none || return 0
+    sleep 0.02
+    at=$((at + 1))
+  done
+}
+# kill_amid_write VOLUME IMAGE SUPERBLOCK-AT FILE: writes FILE at 0, and kills the writer once that is under way.
+kill_amid_write() {
+  local pid
+  node "$RUN_JS" write "$1" --offset 0 --input - < <(slowly "$4" 2>/dev/null) > "$WORK/said" 2>&1 &
+  pid=$!
+  if ! when 'active' "$pid" is_active "$2" "$3"; then
+    cat "$WORK/said"
+    wait "$pid" || true
+    return 0
+  fi
+  moment 900
+  if kill -9 "$pid" 2>/dev/null; then ok "$(basename "$1"): killed amid writes"; else bad "$(basename "$1"): the writer had ended before it was killed"; fi
+  wait "$pid" 2>/dev/null || true
+}
+# each_sector TEXT OLD NEW GOT: every sector of GOT is that of OLD or that of NEW, and beyond NEW's end that of OLD.
+each_sector() {
+  local said
+  if said=$(node "$KERNEL_TEST/each-sector.mjs" "$2" "$3" "$4"); then ok "$1 ($said)"; else bad "$1 ($said)"; fi
+}
