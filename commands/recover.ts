@@ -7,7 +7,7 @@ import { secondsSince, VolumeCommand } from '../src/cli/volume-command.js';
 export default class Recover extends VolumeCommand<typeof Recover> {
   static override summary = 'Make a volume right that was not closed';
   static override description =
-    'Replays what logs hold and makes parity anew where it may be wrong, as the records on disk say. Every command that writes does it too, before it writes.';
+    'Replays what logs hold, makes parity anew where it may be wrong, and goes on with rebuilds that were interrupted, as the records on disk say. Every command that writes makes parity right too, before it writes.';
   static override examples = [
     '<%= config.bin %> recover myvolume',
     '<%= config.bin %> recover myvolume --force',
@@ -22,31 +22,37 @@ export default class Recover extends VolumeCommand<typeof Recover> {
   protected async execute(): Promise<Outcome> {
     const started = performance.now();
     const { force } = this.flags;
-    const recovery = await this.withVolume(
+    const { finishRebuilds } = await import('../src/volume/index.js');
+    const { recovery, rebuilt } = await this.withVolume(
       this.args.volume,
       { access: 'write', force },
-      async (volume) => volume.recovery,
+      async (volume) => ({
+        recovery: volume.recovery,
+        rebuilt: await this.sweeping('rebuild', (sweep) => finishRebuilds(volume, sweep)),
+      }),
     );
-    const {
-      resyncedStripes = 0,
-      resyncedBytes = 0,
-      correctedStripes = 0,
-      replayedEntries = 0,
-    } = recovery ?? {};
+    const counts = { resyncedStripes: 0, resyncedBytes: 0, correctedStripes: 0, replayedEntries: 0, ...recovery };
     const seconds = secondsSince(started);
     return {
-      result: {
-        resyncedStripes,
-        resyncedBytes,
-        redoneTransactions: 0,
-        correctedStripes,
-        replayedEntries,
-        seconds,
-      },
-      text: () =>
-        recovery === null
-          ? 'nothing had to be recovered'
-          : `recovered: parity of ${resyncedStripes} stripes (${formatSize(resyncedBytes)}) checked, ${correctedStripes} corrected, ${replayedEntries} log entries replayed, in ${seconds} s`,
+      result: { ...counts, redoneTransactions: 0, rebuilt, seconds },
+      text: () => describe(recovery === null ? null : counts, rebuilt, seconds),
     };
   }
+}
+
+function describe(
+  counts: { resyncedStripes: number; resyncedBytes: number; correctedStripes: number; replayedEntries: number } | null,
+  rebuilt: readonly { slot: number; image: string; rebuiltBytes: number }[],
+  seconds: number,
+): string {
+  const lines = rebuilt.map(
+    ({ slot, image, rebuiltBytes }) => `slot ${slot}: ${image} is rebuilt (the last ${formatSize(rebuiltBytes)} of it)`,
+  );
+  if (counts !== null) {
+    const { resyncedStripes, resyncedBytes, correctedStripes, replayedEntries } = counts;
+    lines.unshift(
+      `parity of ${resyncedStripes} stripes (${formatSize(resyncedBytes)}) checked, ${correctedStripes} corrected, ${replayedEntries} log entries replayed`,
+    );
+  }
+  return lines.length === 0 ? 'nothing had to be recovered' : `${lines.join('\n')}\nrecovered in ${seconds} s`;
 }

@@ -48,6 +48,14 @@ export function unfinished(array: RaidArray): { slot: Slot; member: ArrayMember 
   );
 }
 
+/** Rebuilds that a stop or a crash has left go on from where they were. */
+export async function finishRebuilds(volume: Volume, sweep: AddMemberOptions['sweep'] = {}): Promise<RebuildResult[]> {
+  const results: RebuildResult[] = [];
+  if (volume.array === null) return results;
+  for (const { slot, member } of unfinished(volume.array)) results.push(await volume.array.rebuild(slot, member, sweep));
+  return results;
+}
+
 export async function addMember(volume: Volume, options: AddMemberOptions): Promise<AddedMember> {
   const array = arrayOf(volume);
   const begun = await findBegun(array, options);

@@ -196,3 +196,19 @@ describe('a full disk below a member', () => {
     });
   });
 });
+
+describe('a member whose superblock cannot be read', () => {
+  it('is faulty, and the array goes on without it', async () => {
+    await withSeed(async (random) => {
+      const { members } = await faultyMembers();
+      const content = await fill(members, random);
+      members[3]!.addRule({ operations: ['read'], range: { offset: 4096, length: 4096 } });
+      const verdict = await judgeDevices(members);
+      const broken = verdict.members.find((member) => member.image === 'member-3')!;
+      expect(broken.state).toBe('faulty');
+      expect(broken.reason).toContain('cannot be read');
+      const { array } = await openDevices(members, true);
+      expect(Buffer.compare(await readAll(array), content)).toBe(0);
+    });
+  });
+});

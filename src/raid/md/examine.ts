@@ -2,7 +2,7 @@
  * Looks for md superblocks in an image, at every place where one can be. Reads only, and believes nothing:
  * what has the magic and is not a good superblock is reported with its reason.
  */
-import type { BlockDevice } from '../../device/contract.js';
+import { type BlockDevice, DeviceError } from '../../device/contract.js';
 import { MD_MAGIC } from './fields-superblock.js';
 import type { DamagedSuperblock, ExaminedImage, Superblock } from './model.js';
 import { isDamaged, SUPERBLOCK_READ_BYTES, type SuperblockPlace, superblockPlaces } from './places.js';
@@ -10,12 +10,16 @@ import { UncheckedBytes } from './structure.js';
 import { decodeSuperblockV1 } from './superblock-v1.js';
 import { decodeSuperblockV090, isBigEndianV090 } from './superblock-v090.js';
 
-/** Throws DeviceError if the image cannot be read. */
+/**
+ * A place that cannot be read counts as one whose superblock is damaged: a member with a broken sector there is
+ * out, the array need not be.
+ */
 export async function examineImage(device: BlockDevice): Promise<ExaminedImage> {
   const superblocks: Superblock[] = [];
   const damaged: DamagedSuperblock[] = [];
   for (const place of superblockPlaces(device.size)) {
-    const found = decodeAt(await readPlace(device, place), place, device.size);
+    const read = await readPlace(device, place);
+    const found = read instanceof UncheckedBytes ? decodeAt(read, place, device.size) : read;
     if (found === null) continue;
     if (isDamaged(found)) damaged.push(found);
     else superblocks.push(found);
@@ -31,9 +35,14 @@ export async function examineImage(device: BlockDevice): Promise<ExaminedImage> 
   };
 }
 
-async function readPlace(device: BlockDevice, place: SuperblockPlace): Promise<UncheckedBytes> {
+async function readPlace(device: BlockDevice, place: SuperblockPlace): Promise<UncheckedBytes | DamagedSuperblock> {
   const bytes = new Uint8Array(SUPERBLOCK_READ_BYTES);
-  await device.read(place.superOffset, bytes);
+  try {
+    await device.read(place.superOffset, bytes);
+  } catch (error) {
+    if (!(error instanceof DeviceError) || error.code !== 'IO_ERROR') throw error;
+    return { version: place.version, superOffset: place.superOffset, reason: `it cannot be read: ${error.message}`, claim: null };
+  }
   return new UncheckedBytes(bytes, place.superOffset);
 }
 

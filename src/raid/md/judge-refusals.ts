@@ -10,8 +10,13 @@ import { RAID5_LEVEL } from './shape.js';
 
 export function noSuperblock(images: readonly ExaminedImage[]): Refusal {
   const damage = images.flatMap((image) => image.damaged.map((found) => `${image.image}: ${found.reason}`));
+  const [first, ...others] = images;
   const what =
-    images.length === 1 ? 'the image has no md superblock' : 'none of the images has an md superblock';
+    first === undefined
+      ? 'no image is there that could have an md superblock'
+      : others.length === 0
+        ? `${first.image} has no md superblock`
+        : `none of ${images.length} images has an md superblock`;
   return {
     code: 'NO_SUPERBLOCK',
     forbids: 'all',

@@ -21,7 +21,7 @@ export function fillSlots(judged: readonly JudgedMember[], raidDisks: number): F
   const replacements: (JudgedMember | null)[] = [];
   const duplicates: JudgedMember[][] = [];
   for (let slot = 0; slot < raidDisks; slot++) {
-    const current = members.filter((member) => member.slot === slot && isCurrent(member));
+    const current = members.filter((member) => member.slot === slot && isCurrent(member)).sort(byName);
     const originals = current.filter((member) => !member.replacement);
     const successors = current.filter((member) => member.replacement);
     for (const rivals of [originals, successors]) if (rivals.length > 1) duplicates.push(rivals);
@@ -31,6 +31,12 @@ export function fillSlots(judged: readonly JudgedMember[], raidDisks: number): F
     replacements.push(original === undefined ? null : (successor ?? null));
   }
   return { slots, replacements, members, duplicates };
+}
+
+/** So that of two copies the same is shown first, whichever was given first. */
+function byName(a: JudgedMember, b: JudgedMember): number {
+  if (a.image === b.image) return 0;
+  return (a.image ?? '') < (b.image ?? '') ? -1 : 1;
 }
 
 function isCurrent(member: JudgedMember): boolean {

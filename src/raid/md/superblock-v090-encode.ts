@@ -8,7 +8,7 @@
  *   would make the kernel believe all of it.
  * - There is no room for a stamp or a bad block log: asking for either changes nothing here.
  */
-import { DISK_STATE, DISK_V090, DISKS_V090, STATE_V090, SUPERBLOCK_V090 } from './fields-superblock.js';
+import { DISK_STATE, DISK_V090, DISKS_V090, STATE_V090, SUPERBLOCK_V090 } from './fields-superblock-v090.js';
 import { type DeviceRole, SECTOR_BYTES, type Superblock, type SuperblockChange } from './model.js';
 import { superblockPlaces } from './places.js';
 import type { JoinOptions } from './superblock-v1-encode.js';
@@ -58,15 +58,23 @@ export function joinSuperblockV090(
   return { superOffset: place.superOffset, raw: seal(raw) };
 }
 
-/** The checkpoint moves along with the event count: with another one it would count for nothing. */
+/**
+ * The checkpoint moves along with the event count: with another one it would count for nothing. An active
+ * array has none, which the kernel writes as zeroes.
+ */
 function writeState(view: V090View, events: bigint, resyncOffset: number | null): void {
-  view.setNumber('events_lo', Number(events & 0xffff_ffffn));
+  const checkpointEvents = resyncOffset === 0 ? 0n : events;
+  view.setNumber('events_lo', low(events));
   view.setNumber('events_hi', Number(events >> 32n));
-  view.setNumber('cp_events_lo', Number(events & 0xffff_ffffn));
-  view.setNumber('cp_events_hi', Number(events >> 32n));
+  view.setNumber('cp_events_lo', low(checkpointEvents));
+  view.setNumber('cp_events_hi', Number(checkpointEvents >> 32n));
   const others = (view.number('state') & ~STATE_V090.clean) >>> 0;
   view.setNumber('state', resyncOffset === null ? others | STATE_V090.clean : others);
   view.setNumber('recovery_cp', resyncOffset === null ? CLEAN_CHECKPOINT : checkpointSector(resyncOffset));
+}
+
+function low(events: bigint): number {
+  return Number(events & 0xffff_ffffn);
 }
 
 /** The field has 32 bits: a checkpoint that it cannot hold is as good as none. */

@@ -6,14 +6,8 @@
  * Invariant: a rebuild leaves no trace in this version. Who is being rebuilt is a spare until it is in sync.
  */
 import { foldSum, superblockSum } from './checksums.js';
-import {
-  DISK_STATE,
-  DISK_V090,
-  DISKS_V090,
-  MD_MAGIC,
-  STATE_V090,
-  SUPERBLOCK_V090,
-} from './fields-superblock.js';
+import { MD_MAGIC } from './fields-superblock.js';
+import { DISK_STATE, DISK_V090, DISKS_V090, STATE_V090, SUPERBLOCK_V090 } from './fields-superblock-v090.js';
 import {
   type DamagedSuperblock,
   type DeviceRole,

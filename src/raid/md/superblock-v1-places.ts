@@ -83,7 +83,8 @@ export function decodeLogs(
 ): Pick<Superblock, 'bitmapOffset' | 'ppl' | 'badBlockLog'> {
   const at = (sectors: number): number => place.superOffset + sectors * SECTOR_BYTES;
   let bitmapOffset: number | null = null;
-  if (features.bitmap) {
+  // Kernel: an offset of 0 is none (md.c, bitmap_info.offset).
+  if (features.bitmap && view.number('bitmap_offset') !== 0) {
     bitmapOffset = at(view.number('bitmap_offset'));
     // How long it is says only the bitmap itself; see bitmap.ts.
     mustBeApart(

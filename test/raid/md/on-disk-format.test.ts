@@ -6,15 +6,16 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import * as logs from '../../../src/raid/md/fields-logs.js';
 import * as superblocks from '../../../src/raid/md/fields-superblock.js';
+import * as superblocksV090 from '../../../src/raid/md/fields-superblock-v090.js';
 import { fieldBytes, Structure, type StructureDescription } from '../../../src/raid/md/structure.js';
 import { drawStructure, parseFormatPage } from '../../support/format-page.js';
 
 const page = parseFormatPage(
   readFileSync(new URL('../../../docs/on-disk-format.md', import.meta.url), 'utf8'),
 );
-const structures: StructureDescription[] = [...Object.values(superblocks), ...Object.values(logs)].filter(
-  (each) => each instanceof Structure,
-);
+const structures: StructureDescription[] = [superblocks, superblocksV090, logs]
+  .flatMap((module): unknown[] => Object.values(module))
+  .filter((each): each is StructureDescription => each instanceof Structure);
 
 describe('the page on the format', () => {
   it('has every structure that the code has', () => {
