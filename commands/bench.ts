@@ -1,3 +1,4 @@
+/** `holdfast bench`: measures side by side with peers, and keeps the report. */
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import type { ComparisonResult, Spread } from '../src/bench/measure.js';
@@ -68,8 +69,9 @@ function tell(what: string): void {
 }
 
 async function describeReport(report: BenchReport, file: string, paint: Painter): Promise<string> {
-  const { processor, processors, node } = report.machine;
-  const parts = [`${processor}, ${processors} processors, Node ${node}`];
+  const { processor, processors, node, loadBefore, loadAfter } = report.machine;
+  const load = `load ${loadBefore} before, ${loadAfter} after`;
+  const parts = [`${processor}, ${processors} processors, Node ${node}; ${load}`];
   for (const bench of report.benches) parts.push(await describeBench(bench, paint));
   parts.push(`The report is in ${file}.`);
   return parts.join('\n\n');
@@ -118,11 +120,24 @@ function counts(comparisons: readonly ComparisonResult[]): Table {
   );
   const names = [...new Set(counted.flatMap((each) => Object.keys(each.counts)))];
   return {
-    head: ['work', 'what', ...names.map((name) => `${name}/operation`)],
+    head: ['counts of one operation', 'what', ...names.map(inWords)],
     rows: counted
       .filter((each) => Object.keys(each.counts).length > 0)
-      .map((each) => [each.title, each.name, ...names.map((name) => figure(each.counts[name] ?? 0))]),
+      .map((each) => [
+        each.title,
+        each.name,
+        ...names.map((name) => countCell(name, each.counts[name] ?? 0)),
+      ]),
   };
+}
+
+/** `readBytes` is `read bytes`. */
+function inWords(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+function countCell(name: string, value: number): string {
+  return name.endsWith('Bytes') && value > 0 ? formatRoundedSize(value) : figure(value);
 }
 
 function speed(bytesASecond: number): string {

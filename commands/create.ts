@@ -69,9 +69,10 @@ export default class Create extends HoldfastCommand<typeof Create> {
     const { yes, 'dry-run': dryRun } = this.flags;
     const options = await this.#options();
     const plan = await planVolume(options);
-    if (plan.overwrites.length > 0 && options.force) {
-      const images = plan.overwrites.map(({ image }) => image).join(', ');
-      await this.confirm(`Overwrite ${images}? What they hold is lost.`, { yes, dryRun });
+    if (options.force && (plan.replaces || plan.overwrites.length > 0)) {
+      const images = plan.overwrites.map(({ image }) => image);
+      const lost = [...(plan.replaces ? [`the volume in ${options.directory}`] : []), ...images];
+      await this.confirm(`Overwrite ${lost.join(', ')}? What they hold is lost.`, { yes, dryRun });
     }
     const { members, chunkBytes, layout } = options;
     const shape = plan.kind === 'raid' ? { members, chunkBytes, layout } : { members };

@@ -1,3 +1,4 @@
+/** `holdfast demo`: the story of a volume, told by the commands themselves. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

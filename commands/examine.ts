@@ -76,7 +76,7 @@ function factsOf(superblock: SuperblockReport): Fact[] {
       'Device',
       `number ${superblock.deviceNumber}, ${roleName(superblock.role)}, UUID ${superblock.deviceUuid ?? 'none'}`,
     ],
-    ['Roles', superblock.roles.map(String).join(' ')],
+    ['Roles', rolesOf(superblock)],
     ['Events', String(superblock.events)],
     ['State', { text: superblock.state, tone: superblock.state === 'clean' ? 'good' : 'doubtful' }],
     ['Features', `0x${superblock.featureMap.toString(16)}${unknown}`],
@@ -84,6 +84,13 @@ function factsOf(superblock: SuperblockReport): Fact[] {
     ...progressFacts(superblock),
     ...mapFacts(superblock),
   ];
+}
+
+/** By device number. md keeps room for many; what follows the last that was given is all alike. */
+function rolesOf({ roles }: SuperblockReport): string {
+  const given = roles.findLastIndex((role) => role !== 'spare') + 1;
+  const words = roles.slice(0, given).map(String).join(' ');
+  return given < roles.length ? `${words} (the other ${roles.length - given}: spare)` : words;
 }
 
 function roleName(role: SuperblockReport['role']): string {

@@ -31,7 +31,13 @@ export default class Recover extends VolumeCommand<typeof Recover> {
         rebuilt: await this.sweeping('rebuild', (sweep) => finishRebuilds(volume, sweep)),
       }),
     );
-    const counts = { resyncedStripes: 0, resyncedBytes: 0, correctedStripes: 0, replayedEntries: 0, ...recovery };
+    const counts = {
+      resyncedStripes: 0,
+      resyncedBytes: 0,
+      correctedStripes: 0,
+      replayedEntries: 0,
+      ...recovery,
+    };
     const seconds = secondsSince(started);
     return {
       result: { ...counts, redoneTransactions: 0, rebuilt, seconds },
@@ -41,12 +47,18 @@ export default class Recover extends VolumeCommand<typeof Recover> {
 }
 
 function describe(
-  counts: { resyncedStripes: number; resyncedBytes: number; correctedStripes: number; replayedEntries: number } | null,
+  counts: {
+    resyncedStripes: number;
+    resyncedBytes: number;
+    correctedStripes: number;
+    replayedEntries: number;
+  } | null,
   rebuilt: readonly { slot: number; image: string; rebuiltBytes: number }[],
   seconds: number,
 ): string {
   const lines = rebuilt.map(
-    ({ slot, image, rebuiltBytes }) => `slot ${slot}: ${image} is rebuilt (the last ${formatSize(rebuiltBytes)} of it)`,
+    ({ slot, image, rebuiltBytes }) =>
+      `slot ${slot}: ${image} is rebuilt (the last ${formatSize(rebuiltBytes)} of it)`,
   );
   if (counts !== null) {
     const { resyncedStripes, resyncedBytes, correctedStripes, replayedEntries } = counts;
@@ -54,5 +66,7 @@ function describe(
       `parity of ${resyncedStripes} stripes (${formatSize(resyncedBytes)}) checked, ${correctedStripes} corrected, ${replayedEntries} log entries replayed`,
     );
   }
-  return lines.length === 0 ? 'nothing had to be recovered' : `${lines.join('\n')}\nrecovered in ${seconds} s`;
+  return lines.length === 0
+    ? 'nothing had to be recovered'
+    : `${lines.join('\n')}\nrecovered in ${seconds} s`;
 }

@@ -1,7 +1,7 @@
 /** `holdfast scrub`: reads every member and checks that parity is what the data says. */
 import * as Flags from '@oclif/core/flags';
 import type { Outcome } from '../src/cli/base-command.js';
-import { EXIT, STATE_EXIT_CODES } from '../src/cli/exit-codes.js';
+import { EXIT, exitCodeOf, type ReportedCode, STATE_EXIT_CODES } from '../src/cli/exit-codes.js';
 import { forceFlag, volumesArgument } from '../src/cli/flags.js';
 import { secondsSince, VolumeCommand } from '../src/cli/volume-command.js';
 import type { Volume } from '../src/volume/index.js';
@@ -22,6 +22,11 @@ export default class Scrub extends VolumeCommand<typeof Scrub> {
     repair: Flags.boolean({ description: 'make parity anew where it does not match' }),
     force: forceFlag('with --repair: though the volume is dirty and degraded'),
   };
+
+  /** Here this is what the check found. */
+  protected override exitCodeFor(code: ReportedCode): number {
+    return code === 'NOT_ASSEMBLED' ? EXIT.lost : exitCodeOf(code);
+  }
 
   protected async execute(): Promise<Outcome> {
     const { repair, force } = this.flags;

@@ -78,7 +78,9 @@ function memberRow(member: MemberStatus): Row {
   const remarks = [
     member.replacement ? 'replaces the member in its slot' : '',
     member.rebuiltBytes === null ? '' : `rebuilt up to ${formatSize(member.rebuiltBytes)}`,
-    member.badBlocks.length === 0 ? '' : `${member.badBlocks.length} ranges of bad blocks`,
+    member.badBlocks.length === 0
+      ? ''
+      : `bad blocks: ${member.badBlocks.length} range${member.badBlocks.length === 1 ? '' : 's'}`,
     member.reason,
   ];
   return [

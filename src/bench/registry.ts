@@ -1,9 +1,13 @@
 /** Every bench there is, in the order in which they run. */
 import { UserError } from '../errors.js';
 import type { Bench } from './bench.js';
+import { degradedReads } from './degraded-reads.js';
 import { kernels } from './kernels.js';
+import { rebuild } from './rebuild.js';
+import { scrub } from './scrub.js';
+import { writes } from './writes.js';
 
-export const BENCHES: readonly Bench[] = [kernels];
+export const BENCHES: readonly Bench[] = [kernels, writes, degradedReads, rebuild, scrub];
 
 /**
  * The benches of these names, in the registry's order; all of them when none is named.

@@ -3,7 +3,7 @@
  * nothing, into one report that can be kept as JSON and read again.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, release, tmpdir, totalmem } from 'node:os';
+import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { UserError } from '../errors.js';
 import type { Bench } from './bench.js';
@@ -29,6 +29,9 @@ export interface BenchReport {
     readonly kernel: string;
     readonly node: string;
     readonly v8: string;
+    /** What else ran when it began, and what ran at its end: the system's load average of the last minute. */
+    readonly loadBefore: number;
+    readonly loadAfter: number;
   };
   readonly benches: readonly BenchResult[];
 }
@@ -48,9 +51,15 @@ export interface BenchOptions {
 /** Runs the benches in order. Their files are removed, whatever happens. */
 export async function runBenches(benches: readonly Bench[], options: BenchOptions): Promise<BenchReport> {
   const date = new Date().toISOString();
+  const loadBefore = load();
   const results: BenchResult[] = [];
   for (const bench of benches) results.push(await runBench(bench, options));
-  return { reportVersion: REPORT_VERSION, date, machine: machine(), benches: results };
+  return {
+    reportVersion: REPORT_VERSION,
+    date,
+    machine: { ...machine(), loadBefore, loadAfter: load() },
+    benches: results,
+  };
 }
 
 /** Where a report is kept unless its user says otherwise: below the current directory, by its date. */
@@ -111,7 +120,11 @@ async function makeDirectory(parent: string): Promise<string> {
   }
 }
 
-function machine(): BenchReport['machine'] {
+function load(): number {
+  return Math.round(loadavg()[0]! * 100) / 100;
+}
+
+function machine(): Omit<BenchReport['machine'], 'loadBefore' | 'loadAfter'> {
   const processors = cpus();
   return {
     processor: processors[0]?.model.trim() ?? 'unknown',

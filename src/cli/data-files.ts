@@ -5,27 +5,10 @@
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
-import { type ErrorCode, UserError } from '../errors.js';
+import { fileError } from '../device/device-errors.js';
+import { UserError } from '../errors.js';
 
 const PIECE_BYTES = 1024 * 1024;
-
-const CODES: Readonly<Record<string, ErrorCode>> = {
-  EACCES: 'PERMISSION_DENIED',
-  EPERM: 'PERMISSION_DENIED',
-  EROFS: 'PERMISSION_DENIED',
-  ENOSPC: 'NO_SPACE',
-  EDQUOT: 'NO_SPACE',
-  EFBIG: 'NO_SPACE',
-};
-
-function fileError(path: string, what: string, cause: unknown): unknown {
-  if (!(cause instanceof Error) || !('syscall' in cause)) return cause;
-  const code = 'code' in cause ? String(cause.code) : '';
-  return new UserError(CODES[code] ?? 'IO_ERROR', `${path}: cannot be ${what}: ${cause.message}`, {
-    details: { file: path },
-    cause,
-  });
-}
 
 export interface InputData {
   readonly pieces: AsyncIterable<Uint8Array>;

@@ -3,12 +3,16 @@ import { stat } from 'node:fs/promises';
 import type { Command } from '@oclif/core/command';
 import type { AddMemberOptions, Volume } from '../volume/index.js';
 import type { Outcome } from './base-command.js';
+import { COMMON_EXIT_CODES } from './exit-codes.js';
 import { formatSize } from './sizes.js';
 import { secondsSince, VolumeCommand } from './volume-command.js';
 
 type Choice = Pick<AddMemberOptions, 'image' | 'slot' | 'replace' | 'force'>;
 
 export abstract class MemberCommand<T extends typeof Command> extends VolumeCommand<T> {
+  // oclif's manifest stops at a class without statics of its own, and would lose what is above it.
+  static override exitCodes = COMMON_EXIT_CODES;
+
   /** Rebuilds `choice.image` into its slot; `--force` over an image that exists wants a yes. */
   protected async bringIn(
     names: readonly string[],

@@ -5,10 +5,14 @@
 import type { Command } from '@oclif/core/command';
 import type { OpenVolumeOptions, Volume } from '../volume/index.js';
 import { HoldfastCommand } from './base-command.js';
+import { COMMON_EXIT_CODES } from './exit-codes.js';
 
 type Options = Omit<OpenVolumeOptions, 'warn' | 'sweep'>;
 
 export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCommand<T> {
+  // oclif's manifest stops at a class without statics of its own, and would lose what is above it.
+  static override exitCodes = COMMON_EXIT_CODES;
+
   /**
    * Opens the volume (and recovers it, where it is opened for writing), runs `use` and closes it.
    * What `use` throws comes before what closing throws, which is then told as a warning.

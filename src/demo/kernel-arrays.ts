@@ -10,7 +10,11 @@ import { type Runner, sha256 } from './runner.js';
 interface Case {
   readonly case: string;
   readonly what_happened: string;
-  readonly expect: { readonly verdict: string; readonly content_sha256: string; readonly bad_rows?: readonly number[] };
+  readonly expect: {
+    readonly verdict: string;
+    readonly content_sha256: string;
+    readonly bad_rows?: readonly number[];
+  };
 }
 
 /** What `status` says of each verdict, and its exit code. */
@@ -36,16 +40,27 @@ async function readKernelArray(runner: Runner, name: string): Promise<void> {
   await mkdir(directory);
   for (const file of await readdir(source)) {
     if (!file.endsWith('.img.gz')) continue;
-    await writeFile(join(directory, file.slice(0, -'.gz'.length)), gunzipSync(await readFile(join(source, file))));
+    await writeFile(
+      join(directory, file.slice(0, -'.gz'.length)),
+      gunzipSync(await readFile(join(source, file))),
+    );
   }
   runner.note(what_happened);
   const { state, exitCode } = STATES[expect.verdict]!;
   const status = await runner.result<{ state: string }>(['status', name], [exitCode]);
   runner.check(`it is ${state}`, status.state === state, status.state);
   const read = await runner.holdfast(['read', name, '--output', '-']);
-  runner.check('its content is what the kernel reads', sha256(read.stdout) === expect.content_sha256, sha256(read.stdout));
+  runner.check(
+    'its content is what the kernel reads',
+    sha256(read.stdout) === expect.content_sha256,
+    sha256(read.stdout),
+  );
   const rows = expect.bad_rows ?? [];
   if (rows.length === 0) return;
   const scrub = await runner.result<{ mismatchedRows: number[] }>(['scrub', name], [3]);
-  runner.check(`the rows whose parity is wrong are found: ${rows.join(', ')}`, scrub.mismatchedRows.join() === rows.join(), scrub.mismatchedRows.join());
+  runner.check(
+    `the rows whose parity is wrong are found: ${rows.join(', ')}`,
+    scrub.mismatchedRows.join() === rows.join(),
+    scrub.mismatchedRows.join(),
+  );
 }

@@ -22,7 +22,9 @@ export interface DemoContext {
 
 /** What was claimed did not hold. */
 function failed(message: string): UserError {
-  return new UserError('REFUSED', message, { hint: 'run it again with --keep and look at the volume; please report it' });
+  return new UserError('REFUSED', message, {
+    hint: 'run it again with --keep and look at the volume; please report it',
+  });
 }
 
 export class Runner {
@@ -47,11 +49,17 @@ export class Runner {
   }
 
   /** Shows the command and runs it. Any exit code but those expected ends the demo. */
-  async holdfast(args: readonly string[], expected: readonly number[] = [0], input?: Uint8Array): Promise<CommandRun> {
+  async holdfast(
+    args: readonly string[],
+    expected: readonly number[] = [0],
+    input?: Uint8Array,
+  ): Promise<CommandRun> {
     this.context.say(`  $ holdfast ${args.join(' ')}`);
     const run = await this.spawn([...this.context.program, ...args], input);
     if (!expected.includes(run.exitCode)) {
-      throw failed(`holdfast ${args.join(' ')} exited ${run.exitCode}, not ${expected.join(' or ')}:\n${run.stdout.toString()}${run.stderr}`);
+      throw failed(
+        `holdfast ${args.join(' ')} exited ${run.exitCode}, not ${expected.join(' or ')}:\n${run.stdout.toString()}${run.stderr}`,
+      );
     }
     return run;
   }
@@ -84,14 +92,22 @@ export class Runner {
     this.context.signal.throwIfAborted();
     const [program, ...args] = command;
     return new Promise((resolve, reject) => {
-      const child = spawn(program!, args, { cwd: this.context.directory, stdio: 'pipe', signal: this.context.signal });
+      const child = spawn(program!, args, {
+        cwd: this.context.directory,
+        stdio: 'pipe',
+        signal: this.context.signal,
+      });
       const stdout: Buffer[] = [];
       const stderr: Buffer[] = [];
       child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
       child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
       child.on('error', reject);
       child.on('close', (code, signal) => {
-        resolve({ exitCode: code ?? (signal === null ? 1 : 128), stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr).toString() });
+        resolve({
+          exitCode: code ?? (signal === null ? 1 : 128),
+          stdout: Buffer.concat(stdout),
+          stderr: Buffer.concat(stderr).toString(),
+        });
       });
       // A program that is not there reports that by 'error'; its standard input cannot be written then.
       child.stdin.on('error', () => undefined);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { packagePath } from '../package-root.js';
 import { readKernelArrays } from './kernel-arrays.js';
-import { Runner, type DemoContext, sha256 } from './runner.js';
+import { type DemoContext, Runner, sha256 } from './runner.js';
 
 const CHUNK_BYTES = 64 * 1024;
 const ROW_BYTES = 4096;
@@ -40,12 +40,28 @@ export async function tellStory(context: DemoContext): Promise<number> {
 
 async function makeAndFill(runner: Runner, content: Uint8Array): Promise<void> {
   runner.title('A RAID-5 volume of four image files, in the format of Linux md');
-  await runner.holdfast(['create', 'volume', '--members', '4', '--size', '24MiB', '--chunk', '64KiB', '--name', 'demo']);
+  await runner.holdfast([
+    'create',
+    'volume',
+    '--members',
+    '4',
+    '--size',
+    '24MiB',
+    '--chunk',
+    '64KiB',
+    '--name',
+    'demo',
+  ]);
   const made = await runner.result<Status>(['status', 'volume']);
   runner.check('it is clean, and four members are in sync', isWhole(made), JSON.stringify(made.members));
   const examined = await runner.tool('mdadm', ['--examine', 'volume/member-0.img']);
   if (examined === null) runner.note('(mdadm is not installed: its view of the members is not shown)');
-  else runner.check('mdadm accepts its superblock', examined.exitCode === 0 && /raid5/.test(examined.stdout.toString()), examined.stderr);
+  else
+    runner.check(
+      'mdadm accepts its superblock',
+      examined.exitCode === 0 && /raid5/.test(examined.stdout.toString()),
+      examined.stderr,
+    );
   runner.title('It is filled with a real ext4 filesystem');
   await runner.holdfast(['write', 'volume', '--input', 'ext4.img']);
   await expectContent(runner, content, 'what is read back is what was written');
@@ -56,7 +72,11 @@ async function loseMember(runner: Runner, content: Uint8Array): Promise<void> {
   await rename(join(runner.directory, 'volume', 'member-1.img'), join(runner.directory, 'lost.img'));
   runner.note('$ mv volume/member-1.img lost.img');
   const status = await runner.result<Status>(['status', 'volume'], [3]);
-  runner.check('status says so: degraded, slot 1 is missing', status.state === 'degraded' && stateOf(status, 1) === 'missing', JSON.stringify(status.members));
+  runner.check(
+    'status says so: degraded, slot 1 is missing',
+    status.state === 'degraded' && stateOf(status, 1) === 'missing',
+    JSON.stringify(status.members),
+  );
   await expectContent(runner, content, 'everything is still read, made from the other three');
 }
 
@@ -66,7 +86,11 @@ async function rebuildMember(runner: Runner, content: Uint8Array): Promise<void>
   const status = await runner.result<Status>(['status', 'volume']);
   runner.check('it is clean, and four members are in sync', isWhole(status), JSON.stringify(status.members));
   const scrubbed = await runner.result<Scrub>(['scrub', 'volume']);
-  runner.check('every parity matches its data', scrubbed.mismatchedRows.length === 0, JSON.stringify(scrubbed));
+  runner.check(
+    'every parity matches its data',
+    scrubbed.mismatchedRows.length === 0,
+    JSON.stringify(scrubbed),
+  );
   await expectContent(runner, content, 'the content is the same');
 }
 
@@ -79,9 +103,17 @@ async function rotParity(runner: Runner, content: Uint8Array): Promise<void> {
   runner.note(`(bit 0 of byte ${offset} of volume/member-2.img is flipped)`);
   const found = await runner.result<Scrub>(['scrub', 'volume'], [3]);
   const row = (5 * CHUNK_BYTES + 8192) / ROW_BYTES;
-  runner.check(`scrub finds it: row ${row}, and no other`, found.mismatchedRows.join() === String(row), JSON.stringify(found));
+  runner.check(
+    `scrub finds it: row ${row}, and no other`,
+    found.mismatchedRows.join() === String(row),
+    JSON.stringify(found),
+  );
   const repaired = await runner.result<Scrub>(['scrub', 'volume', '--repair']);
-  runner.check('scrub --repair makes one stripe right', repaired.repairedStripes === 1, JSON.stringify(repaired));
+  runner.check(
+    'scrub --repair makes one stripe right',
+    repaired.repairedStripes === 1,
+    JSON.stringify(repaired),
+  );
   const again = await runner.result<Scrub>(['scrub', 'volume']);
   runner.check('and finds nothing any more', again.mismatchedRows.length === 0, JSON.stringify(again));
   await expectContent(runner, content, 'the content is the same');
@@ -91,15 +123,24 @@ async function checkFilesystem(runner: Runner, content: Uint8Array): Promise<voi
   runner.title('The filesystem is whole');
   await runner.holdfast(['read', 'volume', '--length', String(content.length), '--output', 'after.img']);
   const fsck = await runner.tool('e2fsck', ['-fn', 'after.img']);
-  if (fsck === null) runner.note('(e2fsck is not installed: the filesystem was compared byte for byte alone)');
+  if (fsck === null)
+    runner.note('(e2fsck is not installed: the filesystem was compared byte for byte alone)');
   else runner.check('e2fsck finds nothing wrong', fsck.exitCode === 0, fsck.stdout.toString());
   const after = await readFile(join(runner.directory, 'after.img'));
-  runner.check('it is byte for byte the one that was written', sha256(after) === sha256(content), sha256(after));
+  runner.check(
+    'it is byte for byte the one that was written',
+    sha256(after) === sha256(content),
+    sha256(after),
+  );
 }
 
 async function expectContent(runner: Runner, content: Uint8Array, what: string): Promise<void> {
   const run = await runner.holdfast(['read', 'volume', '--length', String(content.length), '--output', '-']);
-  runner.check(what, sha256(run.stdout) === sha256(content), `${run.stdout.length} bytes, sha256 ${sha256(run.stdout)}`);
+  runner.check(
+    what,
+    sha256(run.stdout) === sha256(content),
+    `${run.stdout.length} bytes, sha256 ${sha256(run.stdout)}`,
+  );
 }
 
 async function flipBit(path: string, offset: number): Promise<void> {

@@ -61,6 +61,26 @@ export function toDeviceError(cause: unknown, fault: Omit<DeviceFault, 'cause'>)
   );
 }
 
+/** Of a file beside the images, these say the same; that it is not there, or there, says nothing of a volume. */
+const CODES_OF_FILES: readonly (ErrorCode | undefined)[] = ['NO_SPACE', 'PERMISSION_DENIED'];
+
+/**
+ * What the operating system said of a file or directory that is no device, as an error that names it; `what`
+ * is what could not be done with it: "read", "made". Anything else is a fault of ours and stays what it is.
+ */
+export function fileError(path: string, what: string, cause: unknown): unknown {
+  const system = systemCode(cause);
+  if (system === undefined || !(cause instanceof Error) || !('syscall' in cause)) return cause;
+  const known = CODES[system];
+  const code = known !== undefined && CODES_OF_FILES.includes(known) ? known : 'IO_ERROR';
+  const hint = HINTS[code];
+  return new UserError(code, `${path}: cannot be ${what}: ${cause.message}`, {
+    ...(hint === undefined ? {} : { hint }),
+    details: { file: path },
+    cause,
+  });
+}
+
 /** A call that was refused before a byte moved. */
 export function refusal(code: ErrorCode, why: string, fault: DeviceFault, hint?: string): DeviceError {
   return new DeviceError(

@@ -11,8 +11,8 @@ import type { BatchDevice, BatchWrite, Buffers, Extent, WriteOptions } from '../
 import type { ArrayCore } from './core.js';
 import { arrayExtents } from './extents.js';
 import { Faults } from './faults.js';
-import type { ArrayMember, Slot } from './member.js';
 import { SECTOR_BYTES } from './md/model.js';
+import type { ArrayMember, Slot } from './member.js';
 import type { ArrayMetadata } from './metadata.js';
 import { ArrayReader } from './reader.js';
 import { Rebuild, type RebuildResult } from './rebuild.js';
@@ -53,7 +53,9 @@ export class RaidArray implements BatchDevice {
   }
 
   write(offset: number, from: Buffers, options: WriteOptions = {}): Promise<void> {
-    return this.guard.run('write', offset, byteLength(from), () => this.writer.write([{ offset, from }], options));
+    return this.guard.run('write', offset, byteLength(from), () =>
+      this.writer.write([{ offset, from }], options),
+    );
   }
 
   /** All windows of a batch are planned together: what makes up a full stripe is written without a read. */

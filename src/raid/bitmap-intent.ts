@@ -33,9 +33,13 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
     const { copies, reasons } = await readCopies(core.slotMembers().filter((member) => member.isInSync));
     if (copies.length === 0) {
       if (core.readOnly) return null;
-      throw new UserError('NOT_ASSEMBLED', `${core.name}: no member has a write-intent bitmap that can be used: ${reasons.join('; ')}`, {
-        hint: 'it can be read; to write it, take the bitmap away with mdadm --grow --bitmap=none',
-      });
+      throw new UserError(
+        'NOT_ASSEMBLED',
+        `${core.name}: no member has a write-intent bitmap that can be used: ${reasons.join('; ')}`,
+        {
+          hint: 'it can be read; to write it, take the bitmap away with mdadm --grow --bitmap=none',
+        },
+      );
     }
     const { memberSizeBytes } = core.geometry;
     const bitmap = new WriteIntentBitmap(copies, { events: freshest.events, memberSizeBytes });
@@ -122,7 +126,9 @@ async function writePages(member: ArrayMember, pages: readonly BitmapPage[]): Pr
   for (const page of pages) if (page.offset === 0) await write(member, page);
 }
 
-async function readCopies(members: readonly ArrayMember[]): Promise<{ copies: BitmapCopy[]; reasons: string[] }> {
+async function readCopies(
+  members: readonly ArrayMember[],
+): Promise<{ copies: BitmapCopy[]; reasons: string[] }> {
   const copies: BitmapCopy[] = [];
   const reasons: string[] = [];
   for (const member of members) {

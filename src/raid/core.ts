@@ -3,12 +3,13 @@
  * the locks of its windows and its buffers. It decides nothing; reader.ts, writer.ts, the sweeps and
  * metadata.ts do.
  */
-import { UserError } from '../errors.js';
+
 import { isNoSpace } from '../device/device-errors.js';
 import { type Arena, BufferPool } from '../device/pool.js';
+import type { RangeSet } from '../device/range-set.js';
+import { UserError } from '../errors.js';
 import type { Geometry, Piece } from './geometry.js';
 import type { ArrayMember, Slot } from './member.js';
-import type { RangeSet } from '../device/range-set.js';
 import { WindowLocks } from './window-locks.js';
 
 /** Windows are no higher than this, so that a chunk of 64 MiB does not make one lock of 64 MiB. */
@@ -128,10 +129,14 @@ export class ArrayCore {
       const member = this.slots[slot]!.member;
       return member?.isFaulty ? [`${member.image}: ${describeCause(member.cause)}`] : [];
     });
-    throw new UserError('NOT_ASSEMBLED', `${this.name}: slots ${lost.join(' and ')} have no good member; RAID-5 makes good for one alone`, {
-      hint: `nothing is written any more. ${causes.join('; ')}. Make the images readable again and start anew`,
-      details: { slots: lost },
-    });
+    throw new UserError(
+      'NOT_ASSEMBLED',
+      `${this.name}: slots ${lost.join(' and ')} have no good member; RAID-5 makes good for one alone`,
+      {
+        hint: `nothing is written any more. ${causes.join('; ')}. Make the images readable again and start anew`,
+        details: { slots: lost },
+      },
+    );
   }
 
   /** Takes a member out, in memory: no plan made after this counts on it. metadata.ts makes it durable. */

@@ -48,20 +48,30 @@ export function memberShape(shape: ArrayShape): MemberShape {
   const dataOffset = gapBytes(memberSizeBytes);
   const arraySizeBytes = memberSizeBytes * dataDisks;
   if (!Number.isSafeInteger(arraySizeBytes + dataOffset)) {
-    throw new UserError('USAGE', `a volume of ${shape.sizeBytes} bytes is larger than this version can address`);
+    throw new UserError(
+      'USAGE',
+      `a volume of ${shape.sizeBytes} bytes is larger than this version can address`,
+    );
   }
   return { imageSizeBytes: dataOffset + memberSizeBytes, dataOffset, memberSizeBytes, arraySizeBytes };
 }
 
 function checkShape({ members, chunkBytes, sizeBytes }: ArrayShape): void {
   if (!Number.isInteger(members) || members < MIN_MEMBERS || members > MAX_MEMBERS) {
-    throw new UserError('USAGE', `a RAID-5 volume has ${MIN_MEMBERS} to ${MAX_MEMBERS} members, not ${members}`, {
-      hint: 'or --members 1 for a plain image',
-    });
+    throw new UserError(
+      'USAGE',
+      `a RAID-5 volume has ${MIN_MEMBERS} to ${MAX_MEMBERS} members, not ${members}`,
+      {
+        hint: 'or --members 1 for a plain image',
+      },
+    );
   }
   const powerOfTwo = chunkBytes > 0 && Number.isInteger(Math.log2(chunkBytes));
   if (!powerOfTwo || chunkBytes < MIN_CHUNK_BYTES || chunkBytes > MAX_CHUNK_BYTES) {
-    throw new UserError('USAGE', `a chunk of ${chunkBytes} bytes is not possible: md wants a power of two from 4 KiB to 64 MiB`);
+    throw new UserError(
+      'USAGE',
+      `a chunk of ${chunkBytes} bytes is not possible: md wants a power of two from 4 KiB to 64 MiB`,
+    );
   }
   if (sizeBytes <= 0) throw new UserError('USAGE', 'the size must be more than 0');
 }
@@ -79,7 +89,10 @@ export interface CreateArrayOptions {
 }
 
 /** Writes the superblocks, durably. `devices` are blank, one a slot. Returns the set's UUID. */
-export async function createArray(devices: readonly BlockDevice[], options: CreateArrayOptions): Promise<string> {
+export async function createArray(
+  devices: readonly BlockDevice[],
+  options: CreateArrayOptions,
+): Promise<string> {
   const { shape } = options;
   const { dataOffset, memberSizeBytes } = memberShape(shape);
   const setUuid = newUuid();

@@ -28,7 +28,10 @@ export async function arrayExtents(core: ArrayCore, offset: number, length: numb
     for (const piece of geometry.pieces(busyStart, busyEnd - busyStart)) {
       const start = piece.offsetInData;
       const member = core.slots[piece.slot]!.reader(start, start + piece.length);
-      const data = member === null ? [{ start, end: start + piece.length }] : occupied.get(member)!.within(start, start + piece.length);
+      const data =
+        member === null
+          ? [{ start, end: start + piece.length }]
+          : occupied.get(member)!.within(start, start + piece.length);
       addPiece(list, piece, data);
     }
     at = busyEnd;
@@ -46,7 +49,9 @@ async function askMembers(core: ArrayCore, start: number, end: number): Promise<
       const data = extents.filter((extent) => extent.kind !== 'hole');
       occupied.set(
         member,
-        new RangeSet(data.map((e) => ({ start: e.offset - dataOffset, end: e.offset - dataOffset + e.length }))),
+        new RangeSet(
+          data.map((e) => ({ start: e.offset - dataOffset, end: e.offset - dataOffset + e.length })),
+        ),
       );
     }),
   );
@@ -58,7 +63,8 @@ function busyStripes(core: ArrayCore, occupied: Occupied): RangeSet {
   const { chunkBytes } = core.geometry;
   const busy = new RangeSet();
   for (const ranges of occupied.values()) {
-    for (const { start, end } of ranges.list()) busy.add(Math.floor(start / chunkBytes), Math.ceil(end / chunkBytes));
+    for (const { start, end } of ranges.list())
+      busy.add(Math.floor(start / chunkBytes), Math.ceil(end / chunkBytes));
   }
   return busy;
 }

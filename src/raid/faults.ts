@@ -12,8 +12,8 @@
  */
 import { isNoSpace } from '../device/device-errors.js';
 import { type ArrayCore, describeCause } from './core.js';
-import type { ArrayMetadata } from './metadata.js';
 import { SECTOR_BYTES } from './md/model.js';
+import type { ArrayMetadata } from './metadata.js';
 import type { TransferFailure } from './transfers.js';
 
 /** A failed read is narrowed down in steps of this, then to sectors. */

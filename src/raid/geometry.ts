@@ -136,7 +136,9 @@ export class Geometry {
     const stripe = Math.floor(offsetInData / this.chunkBytes);
     const dataIndex = this.dataIndexOf(stripe, slot);
     if (dataIndex === null) return null;
-    return stripe * this.stripeDataBytes + dataIndex * this.chunkBytes + (offsetInData - stripe * this.chunkBytes);
+    return (
+      stripe * this.stripeDataBytes + dataIndex * this.chunkBytes + (offsetInData - stripe * this.chunkBytes)
+    );
   }
 }
 

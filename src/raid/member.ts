@@ -6,9 +6,9 @@
  * member that is being rebuilt has to take every write, as the rebuild may have passed there already.
  */
 import type { BlockDevice, Buffers, WriteOptions } from '../device/contract.js';
+import { RangeSet } from '../device/range-set.js';
 import type { BadBlocks } from './md/bad-blocks.js';
 import type { Superblock } from './md/model.js';
-import { RangeSet } from '../device/range-set.js';
 
 export class ArrayMember {
   /** What went wrong with it, once it is faulty. */
@@ -69,7 +69,9 @@ export class ArrayMember {
   boundaries(start: number, end: number): number[] {
     const valid = this.rebuilt?.within(start, end) ?? [];
     const bad = [...this.badBlocks.list(), ...this.unreadable.within(start, end)];
-    return [...valid, ...bad].flatMap((range) => [range.start, range.end]).filter((at) => start < at && at < end);
+    return [...valid, ...bad]
+      .flatMap((range) => [range.start, range.end])
+      .filter((at) => start < at && at < end);
   }
 
   markFaulty(cause: unknown): void {
@@ -106,7 +108,8 @@ export class ArrayMember {
   /** Makes the log on disk say what memory says. Durable when it returns; a member without a log has nothing. */
   async writeBadBlocks(): Promise<void> {
     const { badBlockLog } = this.superblock;
-    if (badBlockLog !== null) await this.device.write(badBlockLog.offset, this.badBlocks.encode(), { fua: true });
+    if (badBlockLog !== null)
+      await this.device.write(badBlockLog.offset, this.badBlocks.encode(), { fua: true });
   }
 
   read(start: number, into: Buffers): Promise<void> {
@@ -139,7 +142,9 @@ export class Slot {
 
   /** Everyone who has to be written. */
   writers(): ArrayMember[] {
-    return [this.member, this.replacement].filter((member) => member !== null && !member.isFaulty) as ArrayMember[];
+    return [this.member, this.replacement].filter(
+      (member) => member !== null && !member.isFaulty,
+    ) as ArrayMember[];
   }
 
   /** Whether its content is all there without the help of others (but for bad blocks). */

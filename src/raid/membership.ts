@@ -8,15 +8,18 @@ import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import type { RaidArray } from './array.js';
 import { newUuid } from './create.js';
-import { ArrayMember, type Slot } from './member.js';
 import { BadBlocks } from './md/bad-blocks.js';
 import type { DeviceRole } from './md/model.js';
 import { joinSuperblock, superblockBytes } from './md/superblock.js';
+import { ArrayMember, type Slot } from './member.js';
 
 export function slotOf(array: RaidArray, index: number): Slot {
   const slot = array.core.slots[index];
   if (slot !== undefined) return slot;
-  throw new UserError('USAGE', `${array.name} has slots 0 to ${array.core.slots.length - 1}, no slot ${index}`);
+  throw new UserError(
+    'USAGE',
+    `${array.name} has slots 0 to ${array.core.slots.length - 1}, no slot ${index}`,
+  );
 }
 
 /** Takes the member in a slot out of service. Refused where the array could not go on without it. */
@@ -28,9 +31,13 @@ export async function failMember(array: RaidArray, index: number): Promise<Array
   }
   const others = array.core.degradedSlots.filter((other) => other !== index);
   if (others.length > 0 && slot.replacement?.isInSync !== true) {
-    throw new UserError('REFUSED', `${array.name}: the member in slot ${index} is needed: slot ${others.join(', ')} has no good member already`, {
-      hint: 'rebuild first; RAID-5 makes good for one member alone',
-    });
+    throw new UserError(
+      'REFUSED',
+      `${array.name}: the member in slot ${index} is needed: slot ${others.join(', ')} has no good member already`,
+      {
+        hint: 'rebuild first; RAID-5 makes good for one member alone',
+      },
+    );
   }
   array.core.fail(member, new UserError('REFUSED', 'failed by request'));
   await array.metadata.recordFaults();
@@ -57,7 +64,11 @@ export function freeSlot(array: RaidArray, index: number | undefined): Slot | nu
  * Makes `device` a member: of a slot that nobody fills (its content is to be rebuilt), a replacement of the
  * one that fills it, or, without a slot, a spare. Its superblock is durable before the others name it.
  */
-export async function joinMember(array: RaidArray, device: BlockDevice, slot: Slot | null): Promise<ArrayMember> {
+export async function joinMember(
+  array: RaidArray,
+  device: BlockDevice,
+  slot: Slot | null,
+): Promise<ArrayMember> {
   const { core, metadata } = array;
   const like = core.liveMembers()[0]?.superblock;
   if (like === undefined) throw new UserError('NOT_ASSEMBLED', `${array.name} has no good member`);

@@ -17,9 +17,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { ArrayCore } from './core.js';
-import type { ArrayMember } from './member.js';
-import { changeSuperblock, superblockBytes } from './md/superblock.js';
 import type { DeviceRole, Superblock } from './md/model.js';
+import { changeSuperblock, superblockBytes } from './md/superblock.js';
+import type { ArrayMember } from './member.js';
 import { NO_INTENT, type WriteIntent } from './write-intent.js';
 
 /** Something else on the members that has to follow the superblocks: the internal bitmap, PPL headers. */
@@ -164,7 +164,7 @@ export class ArrayMetadata {
     const suspectFrom = this.core.suspect.first;
     await this.flushMembers();
     await this.serial(async () => {
-      rebuilding.forEach((member, index) => member.recordRebuilt(rebuilt[index]!));
+      for (const [index, member] of rebuilding.entries()) member.recordRebuilt(rebuilt[index]!);
       const settled = await this.settleResync(suspectFrom);
       await this.write(1, this.activation === null ? settled : 0);
     });
@@ -195,7 +195,8 @@ export class ArrayMetadata {
     for (const member of members) this.changedLogs.delete(member);
     return this.serial(async () => {
       for (const member of members) {
-        if (!member.isFaulty) await member.writeBadBlocks().catch((error: unknown) => this.core.fail(member, error));
+        if (!member.isFaulty)
+          await member.writeBadBlocks().catch((error: unknown) => this.core.fail(member, error));
       }
       await this.write(1, this.currentResyncOffset());
     });

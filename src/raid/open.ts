@@ -11,9 +11,9 @@ import { RaidArray } from './array.js';
 import { BitmapIntent } from './bitmap-intent.js';
 import { ArrayCore } from './core.js';
 import { Geometry } from './geometry.js';
-import { ArrayMember, Slot } from './member.js';
 import { BadBlocks, readBadBlocks } from './md/bad-blocks.js';
 import type { ArraySet, JudgedMember, Judgement, Refusal, Superblock } from './md/model.js';
+import { ArrayMember, Slot } from './member.js';
 import { ArrayMetadata, type MetadataFollower } from './metadata.js';
 import { PplFollower } from './ppl-follower.js';
 
@@ -53,11 +53,17 @@ export async function openArray(judgement: Judgement, options: OpenArrayOptions)
   const slots = await Promise.all(
     judgement.slots.map(async (judged, index) => {
       const replacement = judgement.replacements[index] ?? null;
-      return new Slot(index, await openMember(judged), replacement === null ? null : await openMember(replacement));
+      return new Slot(
+        index,
+        await openMember(judged),
+        replacement === null ? null : await openMember(replacement),
+      );
     }),
   );
   const spares = await Promise.all(
-    judgement.members.filter((member) => member.state === 'spare').map(async (spare) => (await openMember(spare))!),
+    judgement.members
+      .filter((member) => member.state === 'spare')
+      .map(async (spare) => (await openMember(spare))!),
   );
   const geometry = geometryOf(set);
   const core = new ArrayCore({ ...options, geometry, slots, spares, suspect: new RangeSet() });
@@ -66,7 +72,12 @@ export async function openArray(judgement: Judgement, options: OpenArrayOptions)
   const followers: MetadataFollower[] = [];
   if (bitmap !== null) followers.push(bitmap);
   if (freshest.ppl !== null) followers.push(new PplFollower(core));
-  const metadata = new ArrayMetadata({ core, freshest, followers, ...(bitmap === null ? {} : { intent: bitmap }) });
+  const metadata = new ArrayMetadata({
+    core,
+    freshest,
+    followers,
+    ...(bitmap === null ? {} : { intent: bitmap }),
+  });
   return new RaidArray(core, metadata);
 }
 
@@ -80,10 +91,14 @@ async function openMember(judged: JudgedMember): Promise<ArrayMember | null> {
 export async function checkedBadBlocks(device: BlockDevice, superblock: Superblock): Promise<BadBlocks> {
   const found = await readBadBlocks(device, superblock);
   if (found instanceof BadBlocks) return found;
-  throw new UserError('NOT_ASSEMBLED', `${device.name}: its bad-block log cannot be understood: ${found.reason}`, {
-    hint: 'leave this image out, and rebuild its slot on a new one',
-    details: { image: device.name, offsetBytes: superblock.badBlockLog?.offset },
-  });
+  throw new UserError(
+    'NOT_ASSEMBLED',
+    `${device.name}: its bad-block log cannot be understood: ${found.reason}`,
+    {
+      hint: 'leave this image out, and rebuild its slot on a new one',
+      details: { image: device.name, offsetBytes: superblock.badBlockLog?.offset },
+    },
+  );
 }
 
 /** Rows whose parity may be wrong: none in a clean array, what the bitmap lists, or all from where a resync stopped. */

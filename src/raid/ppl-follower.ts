@@ -38,6 +38,8 @@ function refuseDegraded(core: ArrayCore): UserError {
   return new UserError(
     'REFUSED',
     `${core.name} is degraded and has partial parity logs: after a crash the kernel would trust them to name what was being written, and holdfast does not write them`,
-    { hint: 'rebuild first (holdfast member add), or take the logs away with mdadm --grow --consistency-policy=resync' },
+    {
+      hint: 'rebuild first (holdfast member add), or take the logs away with mdadm --grow --consistency-policy=resync',
+    },
   );
 }

@@ -12,14 +12,19 @@ import { applyPplPlan, type PplMember, type PplPlan, planPplReplay } from './md/
 
 /** Whether there is anything to replay. */
 function isDirtyWithPpl(judgement: Judgement): boolean {
-  return judgement.freshest !== null && judgement.freshest.ppl !== null && judgement.set?.resyncOffset !== null;
+  return (
+    judgement.freshest !== null && judgement.freshest.ppl !== null && judgement.set?.resyncOffset !== null
+  );
 }
 
 /**
  * The same verdict over devices that read as if the logs had been replayed; nothing is written. With all members
  * there parity is not needed for reading, and is shown as it is.
  */
-export async function replayForReading(judgement: Judgement, warn: (message: string) => void): Promise<Judgement> {
+export async function replayForReading(
+  judgement: Judgement,
+  warn: (message: string) => void,
+): Promise<Judgement> {
   const complete = judgement.slots.every((slot) => slot.state === 'in-sync');
   if (complete || !isDirtyWithPpl(judgement)) return judgement;
   const overlays = new Map<BlockDevice, BlockDevice>();
@@ -37,7 +42,9 @@ export async function replayForReading(judgement: Judgement, warn: (message: str
   };
   const { plan, members } = await makePlan(replayed);
   await applyPplPlan(plan, members);
-  warn(`it was not closed: ${plan.recoveredEntries} entries of the partial parity logs are applied in memory`);
+  warn(
+    `it was not closed: ${plan.recoveredEntries} entries of the partial parity logs are applied in memory`,
+  );
   return replayed;
 }
 

@@ -6,8 +6,9 @@
  * members of its rows, and for that the rows must stand still: shared locks. A read that fails is made good
  * the same way, and where the array is open for writing the member is given its content back.
  */
-import type { Buffers } from '../device/contract.js';
+
 import { bufferList } from '../device/buffers.js';
+import type { Buffers } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import type { ArrayCore } from './core.js';
 import type { Faults } from './faults.js';
@@ -122,7 +123,11 @@ export class ArrayReader {
         bytes: memory.bytes.subarray(index * length, (index + 1) * length),
       }));
       const failures = await readTransfers(transfers);
-      if (failures.length === 0) xorOf(bytes, transfers.map((transfer) => transfer.bytes));
+      if (failures.length === 0)
+        xorOf(
+          bytes,
+          transfers.map((transfer) => transfer.bytes),
+        );
       return failures;
     } finally {
       memory.release();
@@ -182,7 +187,9 @@ export class ArrayReader {
         }
         this.metadata.heal(member, start, end);
         this.core.counters.correctedReads++;
-        this.core.warn(`${member.image}: ${end - start} bytes at offset ${member.superblock.dataOffset + start} were made anew`);
+        this.core.warn(
+          `${member.image}: ${end - start} bytes at offset ${member.superblock.dataOffset + start} were made anew`,
+        );
       }
     } finally {
       this.core.locks.release(window);

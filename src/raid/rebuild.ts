@@ -42,10 +42,19 @@ export class Rebuild {
     const fromBytes = this.target.rebuiltUpTo ?? 0;
     const end = this.core.geometry.memberSizeBytes;
     const checkpoint = () => this.checkpoint();
-    await sweep(this.core, [{ start: fromBytes, end }], (rows) => this.rebuildRows(rows), { ...options, checkpoint });
+    await sweep(this.core, [{ start: fromBytes, end }], (rows) => this.rebuildRows(rows), {
+      ...options,
+      checkpoint,
+    });
     await this.finish();
     const { slot, lostBytes } = this;
-    return { slot: slot.index, image: this.target.image, rebuiltBytes: end - fromBytes, fromBytes, lostBytes };
+    return {
+      slot: slot.index,
+      image: this.target.image,
+      rebuiltBytes: end - fromBytes,
+      fromBytes,
+      lostBytes,
+    };
   }
 
   private async rebuildRows(rows: Range): Promise<void> {

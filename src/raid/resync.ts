@@ -6,8 +6,8 @@ import type { Range } from '../device/range-set.js';
 import { UserError } from '../errors.js';
 import type { ArrayCore } from './core.js';
 import type { Faults } from './faults.js';
-import type { ArrayMember } from './member.js';
 import { countStripes } from './geometry.js';
+import type { ArrayMember } from './member.js';
 import type { ArrayMetadata } from './metadata.js';
 import { firstMismatch, xorOf } from './parity/index.js';
 import { type SweepOptions, sweep, visitSpans, withRows } from './sweep.js';
@@ -71,7 +71,10 @@ export class Resync {
       if (firstMismatch(buffers) < 0) return;
       this.corrected.add(stripe);
       const bytes = buffers[parity]!;
-      xorOf(bytes, buffers.filter((_, slot) => slot !== parity));
+      xorOf(
+        bytes,
+        buffers.filter((_, slot) => slot !== parity),
+      );
       const transfers = slots[parity]!.writers().map((member) => ({ member, start: rows.start, bytes }));
       await this.faults.settleWrites(await writeTransfers(transfers, {}));
     });
@@ -82,10 +85,14 @@ export class Resync {
 function assertComplete(core: ArrayCore): void {
   const lost = core.degradedSlots;
   if (lost.length === 0) return;
-  throw new UserError('REFUSED', `${core.name}: the resync cannot go on: no good member in slot ${lost.join(', ')}`, {
-    hint: 'bring the member back; with it away, what it held in the rows that are suspect is in doubt',
-    details: { slots: lost, suspectBytes: core.suspect.totalBytes },
-  });
+  throw new UserError(
+    'REFUSED',
+    `${core.name}: the resync cannot go on: no good member in slot ${lost.join(', ')}`,
+    {
+      hint: 'bring the member back; with it away, what it held in the rows that are suspect is in doubt',
+      details: { slots: lost, suspectBytes: core.suspect.totalBytes },
+    },
+  );
 }
 
 /** Cuts rows at stripes, as each has its parity elsewhere. */

@@ -45,7 +45,10 @@ export class Scrub {
     if (this.core.degradedSlots.length > 0) throw nothingToCheck(this.core);
     const all = [{ start: 0, end: geometry.memberSizeBytes }];
     const flush = this.repair ? { checkpoint: () => this.metadata.flushMembers() } : {};
-    await sweep(this.core, all, (rows) => visitSpans(this.core, rows, (span) => this.scrubSpan(span)), { ...options, ...flush });
+    await sweep(this.core, all, (rows) => visitSpans(this.core, rows, (span) => this.scrubSpan(span)), {
+      ...options,
+      ...flush,
+    });
     const mismatchedRows = [...this.mismatched].sort((a, b) => a - b);
     const stripes = new Set(mismatchedRows.map((row) => this.stripeOf(row * ROW_BYTES)));
     return {
@@ -65,7 +68,9 @@ export class Scrub {
       this.skippedRows += Math.ceil((rows.end - rows.start) / ROW_BYTES);
       return;
     }
-    return withRows(this.core, this.faults, readers as ArrayMember[], rows, (buffers) => this.compare(rows, buffers));
+    return withRows(this.core, this.faults, readers as ArrayMember[], rows, (buffers) =>
+      this.compare(rows, buffers),
+    );
   }
 
   private async compare(rows: Range, buffers: readonly Uint8Array[]): Promise<void> {
@@ -98,7 +103,10 @@ export class Scrub {
     const slot = this.core.geometry.parityMember(stripe);
     const row = buffers.map((bytes) => bytes.subarray(start - base, end - base));
     const bytes = row[slot]!;
-    xorOf(bytes, row.filter((_, index) => index !== slot));
+    xorOf(
+      bytes,
+      row.filter((_, index) => index !== slot),
+    );
     this.repaired.add(stripe);
     return this.core.slots[slot]!.writers().map((member) => ({ member, start, bytes }));
   }
@@ -110,7 +118,11 @@ export class Scrub {
 
 function nothingToCheck(core: ArrayCore): UserError {
   const slots = core.degradedSlots.join(', ');
-  return new UserError('REFUSED', `${core.name} is degraded: without the member in slot ${slots} there is no redundancy that could be checked`, {
-    hint: 'rebuild first (holdfast member add), then scrub',
-  });
+  return new UserError(
+    'REFUSED',
+    `${core.name} is degraded: without the member in slot ${slots} there is no redundancy that could be checked`,
+    {
+      hint: 'rebuild first (holdfast member add), then scrub',
+    },
+  );
 }

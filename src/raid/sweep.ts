@@ -7,8 +7,8 @@ import type { PoolBuffer } from '../device/pool.js';
 import type { Range } from '../device/range-set.js';
 import { UserError } from '../errors.js';
 import { type ArrayCore, GROUP_BUFFER_BYTES } from './core.js';
-import type { ArrayMember } from './member.js';
 import type { Faults } from './faults.js';
+import type { ArrayMember } from './member.js';
 import { readTransfers, type Transfer } from './transfers.js';
 
 /** Groups in flight: one reads while another computes and a third writes. */
@@ -54,10 +54,14 @@ export async function sweep(
   if (failed !== undefined) throw failed.reason;
   await options.checkpoint?.();
   if (options.signal?.aborted === true) {
-    throw new UserError('INTERRUPTED', `${core.name}: stopped after ${doneBytes} of ${totalBytes} bytes of each member`, {
-      hint: 'what was done is kept; the same command goes on from there',
-      details: { doneBytes, totalBytes },
-    });
+    throw new UserError(
+      'INTERRUPTED',
+      `${core.name}: stopped after ${doneBytes} of ${totalBytes} bytes of each member`,
+      {
+        hint: 'what was done is kept; the same command goes on from there',
+        details: { doneBytes, totalBytes },
+      },
+    );
   }
 }
 
@@ -111,7 +115,11 @@ function spansOf(core: ArrayCore, rows: Range): Range[] {
   return sorted.slice(1).map((end, index) => ({ start: sorted[index]!, end }));
 }
 
-async function visitLocked(core: ArrayCore, rows: Range, visit: (rows: Range) => Promise<void>): Promise<void> {
+async function visitLocked(
+  core: ArrayCore,
+  rows: Range,
+  visit: (rows: Range) => Promise<void>,
+): Promise<void> {
   const first = core.windowOf(rows.start);
   const count = core.windowOf(rows.end - 1) - first + 1;
   const windows = Array.from({ length: count }, (_, index) => first + index);

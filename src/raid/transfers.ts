@@ -35,7 +35,10 @@ export function readTransfers(transfers: readonly Transfer[]): Promise<TransferF
   return settle(transfers, (run) => run.member.read(run.start, run.buffers));
 }
 
-export function writeTransfers(transfers: readonly Transfer[], options: WriteOptions): Promise<TransferFailure[]> {
+export function writeTransfers(
+  transfers: readonly Transfer[],
+  options: WriteOptions,
+): Promise<TransferFailure[]> {
   return settle(transfers, (run) => run.member.write(run.start, run.buffers, options));
 }
 
@@ -48,7 +51,9 @@ async function settle(
   return outcomes.flatMap((outcome, index) => {
     if (outcome.status === 'fulfilled') return [];
     const run = runs[index]!;
-    return [{ member: run.member, start: run.start, length: run.end - run.start, error: outcome.reason as unknown }];
+    return [
+      { member: run.member, start: run.start, length: run.end - run.start, error: outcome.reason as unknown },
+    ];
   });
 }
 

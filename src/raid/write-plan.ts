@@ -107,7 +107,8 @@ function planBand(context: PlanContext, write: WindowWrite, start: number, end: 
   if (paritySlot.writers().length === 0) return { ...band, method: 'none', reads: [] };
 
   const isCovered = new Set(covered.map((segment) => segment.dataIndex));
-  const reader = (dataIndex: number) => slots[geometry.dataMember(write.stripe, dataIndex)]!.reader(start, end);
+  const reader = (dataIndex: number) =>
+    slots[geometry.dataMember(write.stripe, dataIndex)]!.reader(start, end);
   const indices = Array.from({ length: geometry.dataDisks }, (_, dataIndex) => dataIndex);
   const written = indices.filter((dataIndex) => isCovered.has(dataIndex)).map(reader);
   const others = indices.filter((dataIndex) => !isCovered.has(dataIndex)).map(reader);

@@ -11,11 +11,12 @@
  * Step 2 before step 4 is the barrier that the whole of crash recovery stands on: a stripe that may become
  * inconsistent is named on disk first.
  */
+
+import { bufferList } from '../device/buffers.js';
 import type { BatchWrite, WriteOptions } from '../device/contract.js';
+import { isNoSpace } from '../device/device-errors.js';
 import type { PoolBuffer } from '../device/pool.js';
 import { type ArrayCore, GROUP_BUFFER_BYTES } from './core.js';
-import { bufferList } from '../device/buffers.js';
-import { isNoSpace } from '../device/device-errors.js';
 import type { Faults } from './faults.js';
 import type { ArrayMetadata } from './metadata.js';
 import { xorInto, xorOf } from './parity/index.js';
@@ -129,7 +130,11 @@ export class ArrayWriter {
 
   private planContext() {
     const { geometry, slots } = this.core;
-    return { geometry, slots, parityTrusted: (start: number, end: number) => this.core.parityTrusted(start, end) };
+    return {
+      geometry,
+      slots,
+      parityTrusted: (start: number, end: number) => this.core.parityTrusted(start, end),
+    };
   }
 
   private async acquire(plans: readonly BandPlan[]): Promise<PoolBuffer | null> {
@@ -184,7 +189,8 @@ export class ArrayWriter {
     const { geometry, slots } = this.core;
     for (const { stripe, segments } of group) {
       for (const { dataIndex, start, bytes } of segments) {
-        for (const member of slots[geometry.dataMember(stripe, dataIndex)]!.writers()) yield { member, start, bytes };
+        for (const member of slots[geometry.dataMember(stripe, dataIndex)]!.writers())
+          yield { member, start, bytes };
       }
     }
   }
@@ -206,7 +212,11 @@ export class ArrayWriter {
   private async putBack({ plan, buffers }: BandWork): Promise<void> {
     const [parity, ...old] = buffers;
     xorInto(parity!, [...old, ...plan.fresh]);
-    const transfers = plan.reads.map(({ member, buffer }) => ({ member, start: plan.start, bytes: buffers[buffer]! }));
+    const transfers = plan.reads.map(({ member, buffer }) => ({
+      member,
+      start: plan.start,
+      bytes: buffers[buffer]!,
+    }));
     const failures = await writeTransfers(transfers, {});
     for (const { member, start, length } of failures) {
       this.core.warn(

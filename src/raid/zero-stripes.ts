@@ -46,9 +46,17 @@ export async function zeroStripes(
   if (options.fua === true) await metadata.flushMembers();
 }
 
-async function writeZeroes(writer: ArrayWriter, start: number, end: number, options: WriteOptions): Promise<void> {
+async function writeZeroes(
+  writer: ArrayWriter,
+  start: number,
+  end: number,
+  options: WriteOptions,
+): Promise<void> {
   for (let at = start; at < end; at += ZEROES.length) {
-    await writer.write([{ offset: at, from: ZEROES.subarray(0, Math.min(ZEROES.length, end - at)) }], options);
+    await writer.write(
+      [{ offset: at, from: ZEROES.subarray(0, Math.min(ZEROES.length, end - at)) }],
+      options,
+    );
   }
 }
 
@@ -60,7 +68,10 @@ async function zeroRows(
   length: number,
 ): Promise<void> {
   const first = core.windowOf(start);
-  const windows = Array.from({ length: core.windowOf(start + length - 1) - first + 1 }, (_, index) => first + index);
+  const windows = Array.from(
+    { length: core.windowOf(start + length - 1) - first + 1 },
+    (_, index) => first + index,
+  );
   const rows = [{ start, end: start + length }];
   await core.locks.acquire(windows, 'exclusive');
   try {

@@ -4,14 +4,15 @@
  * is taken away again.
  */
 import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { fileError } from '../device/device-errors.js';
 import { ImageFile } from '../device/image-file.js';
 import { UserError } from '../errors.js';
 import { createArray, memberShape, newUuid } from '../raid/create.js';
 import { layoutNumber } from '../raid/geometry.js';
 import { firstContent, makeBlank } from './blank.js';
-import { defaultName, manifestPath } from './locate.js';
-import { MANIFEST_NAME, type Manifest, writeManifest } from './manifest.js';
+import { defaultName, manifestPath, refuseUri } from './locate.js';
+import { MANIFEST_NAME, type Manifest, syncDirectory, writeManifest } from './manifest.js';
 
 export interface CreateVolumeOptions {
   readonly directory: string;
@@ -36,7 +37,12 @@ export interface PlannedVolume {
   readonly sizeBytes: number;
   /** Images that exist and hold data, with the offset of the first. */
   readonly overwrites: readonly { image: string; offsetBytes: number }[];
+  /** The directory holds a volume already, which would be one no more. */
+  readonly replaces: boolean;
 }
+
+/** What md has for a name; a longer one would be cut without a word. */
+const MAX_NAME_BYTES = 31;
 
 export interface CreatedVolume extends PlannedVolume {
   readonly uuid: string;
@@ -47,17 +53,26 @@ export async function planVolume(options: CreateVolumeOptions): Promise<PlannedV
   const layout = layoutNumber(options.layout);
   if (layout === undefined) throw new UserError('USAGE', `${options.layout} is not a layout of RAID-5`);
   const kind = options.members === 1 ? 'single' : 'raid';
+  checkNames(options);
   const shape = kind === 'raid' ? memberShape({ ...options, layout }) : null;
   const images = imagePaths(options, kind);
   const name = options.name ?? defaultName(options.directory);
-  await checkDirectory(options);
+  const replaces = await checkDirectory(options);
   const overwrites: { image: string; offsetBytes: number }[] = [];
   for (const image of images) {
     const offsetBytes = await contentOf(image);
     if (offsetBytes !== null) overwrites.push({ image, offsetBytes });
   }
   const imageSizeBytes = shape?.imageSizeBytes ?? roundUp(options.sizeBytes, 512);
-  return { name, kind, images, imageSizeBytes, sizeBytes: shape?.arraySizeBytes ?? imageSizeBytes, overwrites };
+  return {
+    name,
+    kind,
+    images,
+    imageSizeBytes,
+    sizeBytes: shape?.arraySizeBytes ?? imageSizeBytes,
+    overwrites,
+    replaces,
+  };
 }
 
 export async function createVolume(options: CreateVolumeOptions): Promise<CreatedVolume> {
@@ -82,15 +97,24 @@ export async function createVolume(options: CreateVolumeOptions): Promise<Create
   }
 }
 
-async function format(plan: PlannedVolume, options: CreateVolumeOptions, devices: ImageFile[]): Promise<string> {
-  for (const device of devices) if (plan.overwrites.some(({ image }) => image === device.name)) await makeBlank(device);
+async function format(
+  plan: PlannedVolume,
+  options: CreateVolumeOptions,
+  devices: ImageFile[],
+): Promise<string> {
+  for (const device of devices)
+    if (plan.overwrites.some(({ image }) => image === device.name)) await makeBlank(device);
   if (plan.kind === 'single') return newUuid();
-  return createArray(devices, { name: plan.name, shape: { ...options, layout: layoutNumber(options.layout)! } });
+  return createArray(devices, {
+    name: plan.name,
+    shape: { ...options, layout: layoutNumber(options.layout)! },
+  });
 }
 
 function manifestOf(plan: PlannedVolume, options: CreateVolumeOptions, uuid: string): Manifest {
   const images = plan.images.map((image) => manifestPath(options.directory, image));
-  return { formatVersion: 1, name: plan.name, kind: plan.kind, format: 'raw', uuid, images };
+  const size = plan.kind === 'single' ? { sizeBytes: plan.imageSizeBytes } : {};
+  return { formatVersion: 1, name: plan.name, kind: plan.kind, format: 'raw', uuid, images, ...size };
 }
 
 async function openAll(plan: PlannedVolume, made: string[]): Promise<ImageFile[]> {
@@ -114,48 +138,81 @@ async function openAll(plan: PlannedVolume, made: string[]): Promise<ImageFile[]
 }
 
 function tooSmall(device: ImageFile, plan: PlannedVolume): UserError {
-  return new UserError('REFUSED', `${device.name} has ${device.size} bytes, ${plan.imageSizeBytes} are needed for a volume of this size`, {
-    hint: 'make the image larger (truncate -s), or ask for a smaller --size',
-    details: { image: device.name, sizeBytes: device.size, neededBytes: plan.imageSizeBytes },
-  });
+  return new UserError(
+    'REFUSED',
+    `${device.name} has ${device.size} bytes, ${plan.imageSizeBytes} are needed for a volume of this size`,
+    {
+      hint: 'make the image larger (truncate -s), or ask for a smaller --size',
+      details: { image: device.name, sizeBytes: device.size, neededBytes: plan.imageSizeBytes },
+    },
+  );
 }
 
 function imagePaths(options: CreateVolumeOptions, kind: 'raid' | 'single'): string[] {
   const given = options.images ?? [];
   if (given.length === 0) {
     if (kind === 'single') return [join(options.directory, 'disk.img')];
-    return Array.from({ length: options.members }, (_, slot) => join(options.directory, `member-${slot}.img`));
+    return Array.from({ length: options.members }, (_, slot) =>
+      join(options.directory, `member-${slot}.img`),
+    );
   }
   if (given.length !== options.members) {
-    throw new UserError('USAGE', `${options.members} members need ${options.members} images, ${given.length} were named with --image`);
+    throw new UserError(
+      'USAGE',
+      `${options.members} members need ${options.members} images, ${given.length} were named with --image`,
+    );
   }
-  if (new Set(given).size !== given.length) throw new UserError('USAGE', 'an image was named twice with --image');
+  if (new Set(given.map((image) => resolve(image))).size !== given.length)
+    throw new UserError('USAGE', 'an image was named twice with --image');
   return [...given];
 }
 
-async function checkDirectory(options: CreateVolumeOptions): Promise<void> {
-  const kind = await stat(options.directory).catch(() => null);
-  if (kind === null) return;
-  if (!kind.isDirectory()) {
-    throw new UserError('NOT_BLANK', `${options.directory} is a file; VOLUME is a directory that create makes`, {
-      hint: 'to place the members, name a directory and use --image FILE for each',
-    });
+function checkNames({ directory, images = [], name }: CreateVolumeOptions): void {
+  if (directory === '') throw new UserError('USAGE', 'which volume? An empty name is none');
+  for (const path of [directory, ...images]) refuseUri(path);
+  if (name === undefined) return;
+  const bytes = Buffer.byteLength(name);
+  if (bytes === 0 || bytes > MAX_NAME_BYTES) {
+    throw new UserError('USAGE', `--name has ${bytes} bytes: md has room for 1 to ${MAX_NAME_BYTES}`);
   }
-  const entries = await readdir(options.directory);
-  if (entries.includes(MANIFEST_NAME) && !options.force) {
+}
+
+/** True if it holds a volume, which is to be replaced. */
+async function checkDirectory(options: CreateVolumeOptions): Promise<boolean> {
+  const kind = await stat(options.directory).catch(() => null);
+  if (kind === null) return false;
+  if (!kind.isDirectory()) {
+    throw new UserError(
+      'NOT_BLANK',
+      `${options.directory} is a file; VOLUME is a directory that create makes`,
+      {
+        hint: 'to place the members, name a directory and use --image FILE for each',
+      },
+    );
+  }
+  const entries = await readdir(options.directory).catch((error: unknown) => {
+    throw fileError(options.directory, 'read', error);
+  });
+  const replaces = entries.includes(MANIFEST_NAME);
+  if (replaces && !options.force) {
     throw new UserError('NOT_BLANK', `${options.directory} already holds a volume`, {
       hint: 'choose another directory; --force --yes makes a new volume of it, and what it holds is lost',
     });
   }
+  return replaces;
 }
 
 function refuseOverwriting(plan: PlannedVolume, options: CreateVolumeOptions): void {
   const [first] = plan.overwrites;
   if (first === undefined || options.force) return;
-  throw new UserError('NOT_BLANK', `${first.image} is not blank: it holds data at offset ${first.offsetBytes}`, {
-    hint: 'choose another image; --force --yes overwrites it, and what it holds is lost',
-    details: { image: first.image, offsetBytes: first.offsetBytes },
-  });
+  throw new UserError(
+    'NOT_BLANK',
+    `${first.image} is not blank: it holds data at offset ${first.offsetBytes}`,
+    {
+      hint: 'choose another image; --force --yes overwrites it, and what it holds is lost',
+      details: { image: first.image, offsetBytes: first.offsetBytes },
+    },
+  );
 }
 
 async function contentOf(image: string): Promise<number | null> {
@@ -175,7 +232,18 @@ async function sizeOf(image: string): Promise<number | null> {
 
 /** True if it was made here. */
 async function makeDirectory(path: string): Promise<boolean> {
-  return (await mkdir(path, { recursive: true })) !== undefined;
+  try {
+    const first = await mkdir(path, { recursive: true });
+    if (first === undefined) return false;
+    // A volume is durable when the directories that lead to it are.
+    for (let above = dirname(resolve(path)); above.length >= dirname(first).length; above = dirname(above)) {
+      await syncDirectory(above);
+      if (above === dirname(above)) break;
+    }
+    return true;
+  } catch (error) {
+    throw fileError(path, 'made', error);
+  }
 }
 
 function roundUp(bytes: number, unit: number): number {

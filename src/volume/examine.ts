@@ -3,11 +3,12 @@
  */
 import { ImageFile } from '../device/image-file.js';
 import { layoutName } from '../raid/geometry.js';
-import { countDirtyBits, readBitmapCopy } from '../raid/md/bitmap-copy.js';
 import { BadBlocks, readBadBlocks } from '../raid/md/bad-blocks.js';
+import { countDirtyBits, readBitmapCopy } from '../raid/md/bitmap-copy.js';
 import { examineImage } from '../raid/md/examine.js';
 import type { DamagedSuperblock, DeviceRole, ExaminedImage, Superblock } from '../raid/md/model.js';
 import { readPpl } from '../raid/md/ppl.js';
+import { refuseUri } from './locate.js';
 
 export interface ImageReport {
   readonly image: string;
@@ -43,7 +44,12 @@ export interface SuperblockReport {
   /** 16 hexadecimal digits: left by the last opening of holdfast's that wrote; zeroes: the kernel wrote since. */
   readonly openingStamp: string;
   readonly bitmap: BitmapReport | null;
-  readonly ppl: { offsetBytes: number; lengthBytes: number; entries: number | null; problem: string | null } | null;
+  readonly ppl: {
+    offsetBytes: number;
+    lengthBytes: number;
+    entries: number | null;
+    problem: string | null;
+  } | null;
   readonly badBlockLog: { offsetBytes: number; lengthBytes: number; problem: string | null } | null;
   readonly badBlocks: readonly { offsetBytes: number; lengthBytes: number }[];
   readonly reshaping: boolean;
@@ -62,6 +68,7 @@ export interface BitmapReport {
 export async function examineImages(paths: readonly string[]): Promise<ImageReport[]> {
   const reports: ImageReport[] = [];
   for (const path of paths) {
+    refuseUri(path);
     const device = await ImageFile.open(path, { readOnly: true, lock: false });
     try {
       reports.push(await report(await examineImage(device)));
@@ -75,7 +82,11 @@ export async function examineImages(paths: readonly string[]): Promise<ImageRepo
 async function report(examined: ExaminedImage): Promise<ImageReport> {
   const superblocks: SuperblockReport[] = [];
   for (const superblock of examined.superblocks) superblocks.push(await describe(examined, superblock));
-  const damaged = examined.damaged.map(({ version, superOffset, reason }) => ({ version, superOffset, reason }));
+  const damaged = examined.damaged.map(({ version, superOffset, reason }) => ({
+    version,
+    superOffset,
+    reason,
+  }));
   return { image: examined.image, sizeBytes: examined.device.size, superblocks, damaged };
 }
 
@@ -113,18 +124,28 @@ async function describe(examined: ExaminedImage, superblock: Superblock): Promis
     badBlockLog:
       log === null
         ? null
-        : { offsetBytes: log.offset, lengthBytes: log.lengthBytes, problem: bad instanceof BadBlocks ? null : bad.reason },
+        : {
+            offsetBytes: log.offset,
+            lengthBytes: log.lengthBytes,
+            problem: bad instanceof BadBlocks ? null : bad.reason,
+          },
     badBlocks: bad instanceof BadBlocks ? badBlocksOf(bad, superblock) : [],
     reshaping: superblock.reshape !== null,
   };
 }
 
 /** Where they lie in the image. */
-export function badBlocksOf(bad: BadBlocks, { dataOffset }: Superblock): { offsetBytes: number; lengthBytes: number }[] {
+export function badBlocksOf(
+  bad: BadBlocks,
+  { dataOffset }: Superblock,
+): { offsetBytes: number; lengthBytes: number }[] {
   return bad.list().map(({ start, end }) => ({ offsetBytes: dataOffset + start, lengthBytes: end - start }));
 }
 
-async function describeBitmap({ device }: ExaminedImage, superblock: Superblock): Promise<BitmapReport | null> {
+async function describeBitmap(
+  { device }: ExaminedImage,
+  superblock: Superblock,
+): Promise<BitmapReport | null> {
   if (superblock.bitmapOffset === null) return null;
   const copy = await readBitmapCopy(device, superblock);
   const none = { chunkBytes: null, events: null, eventsCleared: null, bits: null, dirtyBits: null };
@@ -142,7 +163,10 @@ async function describeBitmap({ device }: ExaminedImage, superblock: Superblock)
   };
 }
 
-async function describePpl({ device }: ExaminedImage, superblock: Superblock): Promise<SuperblockReport['ppl']> {
+async function describePpl(
+  { device }: ExaminedImage,
+  superblock: Superblock,
+): Promise<SuperblockReport['ppl']> {
   if (superblock.ppl === null) return null;
   const { offset, lengthBytes } = superblock.ppl;
   const log = await readPpl(device, superblock);

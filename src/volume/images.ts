@@ -3,9 +3,10 @@
  * reads or writes, a second time with locks, judged anew: between the two looks another process may have
  * changed everything.
  */
-import { ImageFile } from '../device/image-file.js';
-import { systemCode } from '../device/device-errors.js';
+
 import { DeviceError } from '../device/contract.js';
+import { systemCode } from '../device/device-errors.js';
+import { ImageFile } from '../device/image-file.js';
 import { examineImage } from '../raid/md/examine.js';
 import { judge } from '../raid/md/judge.js';
 import type { ExaminedImage, Judgement } from '../raid/md/model.js';

@@ -1,8 +1,21 @@
 /** What commands do with volumes. */
-export { type CreatedVolume, type CreateVolumeOptions, createVolume, type PlannedVolume, planVolume } from './create.js';
+export {
+  type CreatedVolume,
+  type CreateVolumeOptions,
+  createVolume,
+  type PlannedVolume,
+  planVolume,
+} from './create.js';
 export { examineImages, type ImageReport } from './examine.js';
-export { type AddedMember, type AddMemberOptions, addMember, arrayOf, finishRebuilds, removeMember } from './members.js';
+export {
+  type AddedMember,
+  type AddMemberOptions,
+  addMember,
+  arrayOf,
+  finishRebuilds,
+  removeMember,
+} from './members.js';
+export type { OpenVolumeOptions, Recovery, Volume } from './model.js';
 export { type MemberStatus, type VolumeState, type VolumeStatus, volumeStatus } from './status.js';
 export { readStream, writeStream } from './stream.js';
-export { type Recovery, recoverArray } from './recovery.js';
-export { type OpenVolumeOptions, openVolume, type Volume } from './volume.js';
+export { openVolume } from './volume.js';

@@ -2,9 +2,11 @@
  * What a VOLUME argument names: a directory with a manifest, a directory of images, one image, or several.
  * Nothing is opened here but the manifest.
  */
-import { lstat, readdir, realpath, stat } from 'node:fs/promises';
+import { lstat, readdir, stat } from 'node:fs/promises';
 import { basename, isAbsolute, join, relative, resolve } from 'node:path';
+import { fileError } from '../device/device-errors.js';
 import { UserError } from '../errors.js';
+import type { ExaminedImage } from '../raid/md/model.js';
 import { MANIFEST_NAME, type Manifest, readManifest } from './manifest.js';
 
 export interface Located {
@@ -22,7 +24,10 @@ export interface Located {
 export async function locateVolume(args: readonly string[]): Promise<Located> {
   const [first, ...more] = args;
   if (first === undefined) throw new UserError('USAGE', 'which volume? None was named');
-  for (const arg of args) refuseUri(arg);
+  for (const arg of args) {
+    if (arg === '') throw new UserError('USAGE', 'which volume? An empty name is none');
+    refuseUri(arg);
+  }
   const found = await Promise.all(args.map((arg) => statOrMissing(arg)));
   const directories = found.filter((entry) => entry.isDirectory());
   if (directories.length > 0 && more.length > 0) {
@@ -30,7 +35,13 @@ export async function locateVolume(args: readonly string[]): Promise<Located> {
   }
   if (directories.length > 0) return locateDirectory(first);
   await refuseTwice(args);
-  return { label: args.length === 1 ? first : `${first} and ${more.length} more`, directory: null, manifest: null, images: args, expected: new Set() };
+  return {
+    label: args.length === 1 ? first : `${first} and ${more.length} more`,
+    directory: null,
+    manifest: null,
+    images: args,
+    expected: new Set(),
+  };
 }
 
 /** How the manifest names an image: relative where it lies below the directory. */
@@ -42,16 +53,38 @@ export function manifestPath(directory: string, image: string): string {
 async function locateDirectory(directory: string): Promise<Located> {
   const manifest = await readManifest(directory);
   const named = (manifest?.images ?? []).map((path) => (isAbsolute(path) ? path : join(directory, path)));
-  const identities = new Set(await Promise.all(named.map(identity)));
-  const others: string[] = [];
-  for (const path of await filesIn(directory)) if (!identities.has(await identity(path))) others.push(path);
-  const images = manifest?.kind === 'single' ? named : [...named, ...others];
+  const others = manifest?.kind === 'single' ? [] : await filesIn(directory);
+  const images = await withoutDoubles([...named, ...others]);
   return { label: directory, directory, manifest, images, expected: new Set(named) };
+}
+
+/** One name for each file: links to an image are no copies of it. */
+async function withoutDoubles(paths: readonly string[]): Promise<string[]> {
+  const byIdentity = new Map<string, string>();
+  for (const path of paths) {
+    const own = await identity(path);
+    if (!byIdentity.has(own)) byIdentity.set(own, path);
+  }
+  return [...byIdentity.values()];
+}
+
+/** Throws VOLUME_NOT_FOUND for a directory in which nothing says that it ever held a volume. */
+export function assertHoldsVolume({ directory, manifest }: Located, images: readonly ExaminedImage[]): void {
+  if (directory === null || manifest !== null) return;
+  if (images.some((image) => image.superblocks.length + image.damaged.length > 0)) return;
+  const what =
+    images.length === 0 ? 'no image in it' : `none of the ${images.length} files in it has an md superblock`;
+  throw new UserError('VOLUME_NOT_FOUND', `${directory} holds no volume: no ${MANIFEST_NAME}, and ${what}`, {
+    hint: 'holdfast create makes a volume; a raw image in the directory is read by its own name',
+    details: { directory },
+  });
 }
 
 /** Regular files that could be images; our own and hidden ones are left out. */
 async function filesIn(directory: string): Promise<string[]> {
-  const entries = await readdir(directory);
+  const entries = await readdir(directory).catch((error: unknown) => {
+    throw fileError(directory, 'read', error);
+  });
   const paths = entries
     .filter((name) => !name.startsWith('.') && !name.startsWith(MANIFEST_NAME))
     .sort()
@@ -64,25 +97,55 @@ async function filesIn(directory: string): Promise<string[]> {
   return kept;
 }
 
+/** The error for a single image that has fewer bytes than it was made with; null: it has them all. */
+export function cutShort({ manifest }: Located, image: string, size: number): UserError | null {
+  const lacking = (manifest?.sizeBytes ?? 0) - size;
+  if (lacking <= 0) return null;
+  return new UserError(
+    'DATA_UNAVAILABLE',
+    `${image} was cut short: it ends at offset ${size}, ${lacking} bytes are missing`,
+    {
+      hint: `bring the rest back; what is left is read by the image's own name: holdfast read ${image}`,
+      details: { image, offsetBytes: size, lengthBytes: lacking },
+    },
+  );
+}
+
+/** Throws for the single image of a volume that is not there, or was cut short. */
+export async function assertWhole(located: Located, image: string): Promise<void> {
+  const { size } = await statOrMissing(image);
+  const error = cutShort(located, image, size);
+  if (error !== null) throw error;
+}
+
 async function statOrMissing(path: string) {
   try {
     return await stat(path);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : '';
     if (code === 'EACCES' || code === 'EPERM') {
-      throw new UserError('PERMISSION_DENIED', `${path}: permission denied`, { details: { image: path }, cause: error });
+      throw new UserError('PERMISSION_DENIED', `${path}: permission denied`, {
+        details: { image: path },
+        cause: error,
+      });
     }
     const dangling = await lstat(path).catch(() => null);
-    throw new UserError('VOLUME_NOT_FOUND', `${path}: ${dangling === null ? 'no such file or directory' : 'the link points nowhere'}`, {
-      hint: 'VOLUME is a directory made by `holdfast create`, a directory of images, or the images of the members',
-      details: { image: path },
-      cause: error,
-    });
+    throw new UserError(
+      'VOLUME_NOT_FOUND',
+      `${path}: ${dangling === null ? 'no such file or directory' : 'the link points nowhere'}`,
+      {
+        hint: 'VOLUME is a directory made by `holdfast create`, a directory of images, or the images of the members',
+        details: { image: path },
+        cause: error,
+      },
+    );
   }
 }
 
+/** The same for all names of one file. */
 async function identity(path: string): Promise<string> {
-  return realpath(path).catch(() => resolve(path));
+  const file = await stat(path).catch(() => null);
+  return file === null ? resolve(path) : `${file.dev}:${file.ino}`;
 }
 
 async function refuseTwice(args: readonly string[]): Promise<void> {
@@ -97,9 +160,12 @@ async function refuseTwice(args: readonly string[]): Promise<void> {
   }
 }
 
-function refuseUri(arg: string): void {
-  if (!/^nbds?(\+unix)?:\/\//.test(arg)) return;
-  throw new UserError('UNSUPPORTED', `${arg}: NBD volumes are not supported in this version`);
+/** Throws UNSUPPORTED for an NBD URI: as a path it would be made, or not be found. */
+export function refuseUri(arg: string): void {
+  if (!/^nbds?(\+(unix|vsock))?:\/\//i.test(arg)) return;
+  throw new UserError('UNSUPPORTED', `${arg}: NBD volumes are not supported in this version`, {
+    hint: 'name an image file or a directory',
+  });
 }
 
 /** What a volume is called when nothing says so. */

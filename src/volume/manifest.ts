@@ -9,22 +9,30 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { fileError, systemCode } from '../device/device-errors.js';
 import { UserError } from '../errors.js';
 
 export const MANIFEST_NAME = 'holdfast.json';
 
-const schema = z.object({
-  formatVersion: z.literal(1),
-  name: z.string().min(1),
-  /** `raid`: the images are members of one md array. `single`: one image is the volume. */
-  kind: z.enum(['raid', 'single']),
-  /** What the volume holds: the user's own bytes. */
-  format: z.literal('raw'),
-  /** The array's set UUID; for a single image, one of the volume's own. */
-  uuid: z.string().min(1),
-  /** Paths, relative ones from the directory of the manifest. */
-  images: z.array(z.string().min(1)).min(1),
-});
+const schema = z
+  .object({
+    formatVersion: z.literal(1),
+    name: z.string().min(1),
+    /** `raid`: the images are members of one md array. `single`: one image is the volume. */
+    kind: z.enum(['raid', 'single']),
+    /** What the volume holds: the user's own bytes. */
+    format: z.literal('raw'),
+    /** The array's set UUID; for a single image, one of the volume's own. */
+    uuid: z.string().min(1),
+    /** Paths, relative ones from the directory of the manifest. */
+    images: z.array(z.string().min(1)).min(1),
+    /** Of a single image: its size when it was made. Nothing else could tell that it was cut short. */
+    sizeBytes: z.number().int().nonnegative().optional(),
+  })
+  .refine(({ kind, images }) => kind === 'raid' || images.length === 1, {
+    message: 'a volume of the kind single is one image',
+    path: ['images'],
+  });
 
 export type Manifest = z.infer<typeof schema>;
 
@@ -35,23 +43,32 @@ export async function readManifest(directory: string): Promise<Manifest | null> 
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
-    throw error;
+    if (systemCode(error) === 'ENOENT') return null;
+    throw fileError(path, 'read', error);
   }
   try {
     return schema.parse(JSON.parse(text));
   } catch (error) {
     const why = error instanceof z.ZodError ? z.prettifyError(error) : String(error);
     throw new UserError('REFUSED', `${path} is not a manifest that this version understands: ${why}`, {
-      hint: 'name the members\' images as arguments instead of the directory, or move the file away',
+      hint: "name the members' images as arguments instead of the directory, or move the file away",
+      details: { file: path },
       cause: error,
     });
   }
 }
 
-/** Resolves when the manifest is durable. */
+/** Resolves when the manifest is durable; until then, and when it fails, the old one counts. */
 export async function writeManifest(directory: string, manifest: Manifest): Promise<void> {
   const path = join(directory, MANIFEST_NAME);
+  try {
+    await replaceManifest(path, manifest);
+  } catch (error) {
+    throw fileError(path, 'written', error);
+  }
+}
+
+async function replaceManifest(path: string, manifest: Manifest): Promise<void> {
   const beside = `${path}.new`;
   const file = await open(beside, 'w', 0o644);
   try {
@@ -64,7 +81,8 @@ export async function writeManifest(directory: string, manifest: Manifest): Prom
   await syncDirectory(dirname(path));
 }
 
-async function syncDirectory(path: string): Promise<void> {
+/** Makes the entries of a directory durable. */
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');
   try {
     await directory.sync();

@@ -4,10 +4,10 @@
  */
 import { stat } from 'node:fs/promises';
 import { ImageFile } from '../device/image-file.js';
-import type { ExaminedImage, JudgedMember } from '../raid/md/model.js';
-import { examineImage } from '../raid/md/examine.js';
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
+import { examineImage } from '../raid/md/examine.js';
+import type { ExaminedImage, JudgedMember } from '../raid/md/model.js';
 import type { ArrayMember, Slot } from '../raid/member.js';
 import { forgetDevice, freeSlot, joinMember, seat, slotOf } from '../raid/membership.js';
 import type { RebuildResult } from '../raid/rebuild.js';
@@ -15,7 +15,7 @@ import type { SweepOptions } from '../raid/sweep.js';
 import { firstContent } from './blank.js';
 import { manifestPath } from './locate.js';
 import { writeManifest } from './manifest.js';
-import type { Volume } from './volume.js';
+import type { Volume } from './model.js';
 
 export interface AddMemberOptions {
   /** The image to add; made if it is not there. Without one, what is begun goes on, or a spare is taken. */
@@ -49,10 +49,14 @@ export function unfinished(array: RaidArray): { slot: Slot; member: ArrayMember 
 }
 
 /** Rebuilds that a stop or a crash has left go on from where they were. */
-export async function finishRebuilds(volume: Volume, sweep: AddMemberOptions['sweep'] = {}): Promise<RebuildResult[]> {
+export async function finishRebuilds(
+  volume: Volume,
+  sweep: AddMemberOptions['sweep'] = {},
+): Promise<RebuildResult[]> {
   const results: RebuildResult[] = [];
   if (volume.array === null) return results;
-  for (const { slot, member } of unfinished(volume.array)) results.push(await volume.array.rebuild(slot, member, sweep));
+  for (const { slot, member } of unfinished(volume.array))
+    results.push(await volume.array.rebuild(slot, member, sweep));
   return results;
 }
 
@@ -76,7 +80,12 @@ export async function addMember(volume: Volume, options: AddMemberOptions): Prom
   return finish(array, slot, member, options);
 }
 
-async function finish(array: RaidArray, slot: Slot, member: ArrayMember, options: AddMemberOptions): Promise<AddedMember> {
+async function finish(
+  array: RaidArray,
+  slot: Slot,
+  member: ArrayMember,
+  options: AddMemberOptions,
+): Promise<AddedMember> {
   return { image: member.image, slot: slot.index, rebuild: await array.rebuild(slot, member, options.sweep) };
 }
 
@@ -99,12 +108,17 @@ function chooseSlot(array: RaidArray, options: AddMemberOptions): Slot | null {
     }
     return slot;
   }
-  if (options.slot === undefined) throw new UserError('USAGE', 'replace wants --slot: which member is to be replaced?');
+  if (options.slot === undefined)
+    throw new UserError('USAGE', 'replace wants --slot: which member is to be replaced?');
   const slot = slotOf(array, options.slot);
   if (slot.replacement !== null) {
-    throw new UserError('REFUSED', `${array.name}: slot ${slot.index} is being replaced already, by ${slot.replacement.image}`, {
-      hint: `holdfast member replace --slot ${slot.index} --image ${slot.replacement.image} goes on with it`,
-    });
+    throw new UserError(
+      'REFUSED',
+      `${array.name}: slot ${slot.index} is being replaced already, by ${slot.replacement.image}`,
+      {
+        hint: `holdfast member replace --slot ${slot.index} --image ${slot.replacement.image} goes on with it`,
+      },
+    );
   }
   return slot;
 }
@@ -153,7 +167,10 @@ async function wipeSuperblocks(examined: ExaminedImage): Promise<void> {
 }
 
 /** Takes a member that is out of service off the list. It stays as it is, and is stale from now on. */
-export async function removeMember(volume: Volume, choose: { slot?: number | undefined; image?: string | undefined }): Promise<JudgedMember> {
+export async function removeMember(
+  volume: Volume,
+  choose: { slot?: number | undefined; image?: string | undefined },
+): Promise<JudgedMember> {
   const array = arrayOf(volume);
   const found = (volume.judgement?.members ?? []).filter(
     (member) =>
@@ -164,9 +181,13 @@ export async function removeMember(volume: Volume, choose: { slot?: number | und
   const serving = new Set(array.core.slotMembers().map((member) => member.image));
   const out = found.find((member) => member.image !== null && !serving.has(member.image));
   if (out === undefined) {
-    throw new UserError('REFUSED', `${array.name}: no member that could be removed is there${choose.slot === undefined ? '' : ` in slot ${choose.slot}`}`, {
-      hint: 'a member that serves has to be failed first: holdfast member fail',
-    });
+    throw new UserError(
+      'REFUSED',
+      `${array.name}: no member that could be removed is there${choose.slot === undefined ? '' : ` in slot ${choose.slot}`}`,
+      {
+        hint: 'a member that serves has to be failed first: holdfast member fail',
+      },
+    );
   }
   const spare = array.core.spares.findIndex((member) => member.image === out.image);
   if (spare >= 0) {
@@ -204,7 +225,11 @@ async function sameFile(a: string, b: string): Promise<boolean> {
 }
 
 function noImage(volume: Volume): UserError {
-  return new UserError('USAGE', `${volume.label}: nothing is begun and there is no spare: which image is to be added?`, {
-    hint: 'holdfast member add VOLUME --image FILE (a file that is not there yet is made)',
-  });
+  return new UserError(
+    'USAGE',
+    `${volume.label}: nothing is begun and there is no spare: which image is to be added?`,
+    {
+      hint: 'holdfast member add VOLUME --image FILE (a file that is not there yet is made)',
+    },
+  );
 }

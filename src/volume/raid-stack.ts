@@ -5,13 +5,14 @@
 import { resolve } from 'node:path';
 import type { BlockDevice } from '../device/contract.js';
 import type { RaidArray } from '../raid/array.js';
+import type { Judgement } from '../raid/md/model.js';
 import { openArray } from '../raid/open.js';
 import { replayForReading } from '../raid/ppl-replay.js';
 import { judgeImages, type OpenedImages, openImages } from './images.js';
 import type { Located } from './locate.js';
+import type { OpenVolumeOptions, Volume } from './model.js';
 import { recoverArray } from './recovery.js';
 import { cached, closeInOrder } from './stack.js';
-import type { OpenVolumeOptions, Volume } from './volume.js';
 
 export async function openRaid(
   located: Located,
@@ -33,10 +34,11 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
   const found = judgeImages(located, opened.images);
   const judgement = readOnly ? await replayForReading(found, options.warn) : found;
   const array = await openArray(judgement, { name: label, readOnly, warn: options.warn });
+  if (readOnly) warnReader(array, found, options.warn);
   const adopted: BlockDevice[] = [];
   const images = [() => Promise.all(adopted.map((device) => device.close())), () => opened.close()];
   try {
-    const recovery = readOnly || options.recover === false ? null : await recoverArray(array, found, options);
+    const recovery = readOnly ? null : await recoverArray(array, found, options);
     const device = readOnly ? array : cached(array, array.core.geometry.stripeDataBytes);
     const upper = readOnly ? [] : [() => device.flush(), () => device.close()];
     return {
@@ -56,8 +58,20 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
   }
 }
 
+/** Who reads a volume as it is has to know what it may not be. */
+function warnReader(array: RaidArray, judgement: Judgement, warn: (message: string) => void): void {
+  for (const { forbids, message } of judgement.refusals) if (forbids === 'write') warn(message);
+  const { suspect, degradedSlots } = array.core;
+  if (suspect.isEmpty || degradedSlots.length === 0) return;
+  warn(
+    `${array.name} was not closed and is degraded: what the member in slot ${degradedSlots.join(', ')} held in ${suspect.totalBytes} bytes of its data area may read wrong`,
+  );
+}
+
 async function release(array: RaidArray, opened: OpenedImages, image: string): Promise<void> {
   const serving = new Set(array.core.liveMembers().map((member) => member.device));
-  const idle = opened.images.find((entry) => resolve(entry.image) === resolve(image) && !serving.has(entry.device));
+  const idle = opened.images.find(
+    (entry) => resolve(entry.image) === resolve(image) && !serving.has(entry.device),
+  );
   await idle?.device.close();
 }

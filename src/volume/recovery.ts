@@ -6,14 +6,7 @@ import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
 import type { Judgement } from '../raid/md/model.js';
 import { replayPpl } from '../raid/ppl-replay.js';
-import type { ResyncResult } from '../raid/resync.js';
-import type { OpenVolumeOptions } from './volume.js';
-
-/** What had to be done before the volume could be written. */
-export interface Recovery extends ResyncResult {
-  /** Entries of partial parity logs that were replayed. */
-  readonly replayedEntries: number;
-}
+import type { OpenVolumeOptions, Recovery } from './model.js';
 
 /** Makes a dirty array's parity right before it is written. null: there was nothing to do. */
 export async function recoverArray(
@@ -25,7 +18,7 @@ export async function recoverArray(
   const replayed = await replayPpl(array, judgement);
   if (core.suspect.isEmpty) return replayed === 0 ? null : { ...NOTHING, replayedEntries: replayed };
   if (core.degradedSlots.length > 0) {
-    acceptDoubt(array, options);
+    await acceptDoubt(array, options);
     return null;
   }
   options.warn(`${array.name} was not closed: making parity anew where it may be wrong`);
@@ -34,7 +27,10 @@ export async function recoverArray(
 
 const NOTHING = { resyncedStripes: 0, resyncedBytes: 0, correctedStripes: 0, skippedBytes: 0 };
 
-function acceptDoubt(array: RaidArray, options: Pick<OpenVolumeOptions, 'force' | 'warn'>): void {
+async function acceptDoubt(
+  array: RaidArray,
+  options: Pick<OpenVolumeOptions, 'force' | 'warn'>,
+): Promise<void> {
   const { core } = array;
   const slots = core.degradedSlots;
   const doubt = `what the member in slot ${slots.join(', ')} held in ${core.suspect.totalBytes} bytes of its data area cannot be known for sure`;
@@ -47,4 +43,5 @@ function acceptDoubt(array: RaidArray, options: Pick<OpenVolumeOptions, 'force' 
   options.warn(`${array.name} is started dirty and degraded, as --force asks: ${doubt}`);
   // Parity is all there is: it has to be believed from here on.
   for (const { start, end } of [...core.suspect.list()]) core.suspect.remove(start, end);
+  await array.metadata.checkpoint();
 }

@@ -1,8 +1,9 @@
 /**
  * How the devices of a volume are put on top of each other, and taken down in order.
  */
-import type { BlockDevice } from '../device/contract.js';
+
 import { WriteBackCache } from '../device/cache/index.js';
+import type { BlockDevice } from '../device/contract.js';
 
 /** Memory of a volume's cache. */
 const CACHE_BYTES = 64 * 1024 * 1024;

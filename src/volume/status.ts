@@ -2,19 +2,35 @@
  * What a volume is and how it is, from its images alone: nothing is written, nothing is locked, and a volume
  * that another process has open can be looked at too.
  */
-import { lockHolder } from '../device/image-lock.js';
+
 import type { BlockDevice } from '../device/contract.js';
+import { lockHolder } from '../device/image-lock.js';
+import { UserError } from '../errors.js';
 import { countStripes, layoutName } from '../raid/geometry.js';
-import { readBadBlocks, BadBlocks } from '../raid/md/bad-blocks.js';
+import { BadBlocks, readBadBlocks } from '../raid/md/bad-blocks.js';
 import { arrayState } from '../raid/md/judge.js';
-import type { Judgement, JudgedMember, MemberState, Superblock } from '../raid/md/model.js';
+import type { JudgedMember, Judgement, MemberState, Superblock } from '../raid/md/model.js';
 import { geometryOf, openArray } from '../raid/open.js';
 import { badBlocksOf } from './examine.js';
-import { judgeImages, openImages } from './images.js';
-import { defaultName, type Located, locateVolume } from './locate.js';
+import { judgeImages, type OpenedImages, openImages } from './images.js';
+import {
+  assertHoldsVolume,
+  assertWhole,
+  cutShort,
+  defaultName,
+  type Located,
+  locateVolume,
+} from './locate.js';
 import { isSingle } from './volume.js';
 
-export type VolumeState = 'clean' | 'active' | 'dirty' | 'degraded' | 'dirty-degraded' | 'rebuilding' | 'failed';
+export type VolumeState =
+  | 'clean'
+  | 'active'
+  | 'dirty'
+  | 'degraded'
+  | 'dirty-degraded'
+  | 'rebuilding'
+  | 'failed';
 
 export interface MemberStatus {
   readonly slot: number | null;
@@ -66,7 +82,9 @@ export async function volumeStatus(args: readonly string[], asRaw = false): Prom
   const located = await locateVolume(args);
   const opened = await openImages(located.images, located.expected, 'look');
   try {
-    if (asRaw || isSingle(located, opened.images)) return await singleStatus(located, opened.images[0]!.device);
+    assertHoldsVolume(located, opened.images);
+    if (asRaw || isSingle(located, opened.images))
+      return await singleStatus(located, await onlyImage(located, opened, asRaw));
     const judgement = judgeImages(located, opened.images);
     return await raidStatus(located, judgement, opened.absent);
   } finally {
@@ -74,19 +92,29 @@ export async function volumeStatus(args: readonly string[], asRaw = false): Prom
   }
 }
 
+/** Throws where there is not just one. */
+async function onlyImage(located: Located, { images }: OpenedImages, asRaw: boolean): Promise<BlockDevice> {
+  const [only, ...others] = images;
+  if (only !== undefined && others.length === 0) return only.device;
+  if (!asRaw) for (const path of located.images) await assertWhole(located, path);
+  throw new UserError('USAGE', `${located.label}: a raw volume is one image, ${images.length} were found`);
+}
+
 async function singleStatus(located: Located, device: BlockDevice): Promise<VolumeStatus> {
   const holder = await lockHolder(device.name);
+  const damage = cutShort(located, device.name, device.size);
   return {
     name: located.manifest?.name ?? defaultName(located.label),
     uuid: located.manifest?.uuid ?? null,
     format: 'raw',
     sizeBytes: device.size,
-    state: holder === null ? 'clean' : 'active',
+    state: damage !== null ? 'failed' : holder === null ? 'clean' : 'active',
     members: [],
     dirtyStripes: 0,
     replicas: [],
     snapshots: [],
-    problems: [],
+    problems:
+      damage === null ? [] : [{ code: damage.code, message: damage.message, hint: damage.hint ?? '' }],
     holder,
   };
 }
@@ -184,7 +212,8 @@ const ADVICE: Partial<Record<VolumeState, { message: string; hint: string }>> = 
     hint: 'holdfast member add VOLUME --image FILE rebuilds it on another image',
   },
   'dirty-degraded': {
-    message: 'it was not closed and a member is missing: what that member held in the dirty stripes is in doubt',
+    message:
+      'it was not closed and a member is missing: what that member held in the dirty stripes is in doubt',
     hint: 'bring the member back if it can be; else holdfast recover --force starts with what there is',
   },
   rebuilding: {
@@ -193,10 +222,24 @@ const ADVICE: Partial<Record<VolumeState, { message: string; hint: string }>> = 
   },
 };
 
-function problemsOf(judgement: Judgement, state: VolumeState, absent: ReadonlyMap<string, string>): VolumeStatus['problems'] {
+const SPARE_ADVICE = {
+  message: 'a member is missing or not to be trusted, and a spare is there',
+  hint: 'holdfast member add VOLUME rebuilds it on the spare',
+};
+
+function problemsOf(
+  judgement: Judgement,
+  state: VolumeState,
+  absent: ReadonlyMap<string, string>,
+): VolumeStatus['problems'] {
   const refusals = judgement.refusals.map(({ code, message, hint }) => ({ code, message, hint }));
-  const missing = [...absent].map(([image, why]) => ({ code: 'IMAGE_ABSENT', message: `${image}: ${why}`, hint: 'bring it back, or rebuild its slot on another image' }));
-  const advice = ADVICE[state];
+  const missing = [...absent].map(([image, why]) => ({
+    code: 'IMAGE_ABSENT',
+    message: `${image}: ${why}`,
+    hint: 'bring it back, or rebuild its slot on another image',
+  }));
+  const spare = judgement.members.some((member) => member.state === 'spare');
+  const advice = state === 'degraded' && spare ? SPARE_ADVICE : ADVICE[state];
   const own = advice === undefined ? [] : [{ code: state.toUpperCase().replace('-', '_'), ...advice }];
   return [...refusals, ...missing, ...own];
 }

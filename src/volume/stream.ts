@@ -15,9 +15,13 @@ export interface StreamOptions {
 /** Throws OUT_OF_RANGE where the range is not within the volume. */
 export function assertRange(device: BlockDevice, offset: number, length: number): void {
   if (offset <= device.size && length <= device.size - offset) return;
-  throw new UserError('OUT_OF_RANGE', `${device.name} has ${device.size} bytes: ${length} bytes at offset ${offset} reach beyond its end`, {
-    details: { image: device.name, offsetBytes: offset, lengthBytes: length, sizeBytes: device.size },
-  });
+  throw new UserError(
+    'OUT_OF_RANGE',
+    `${device.name} has ${device.size} bytes: ${length} bytes at offset ${offset} reach beyond its end`,
+    {
+      details: { image: device.name, offsetBytes: offset, lengthBytes: length, sizeBytes: device.size },
+    },
+  );
 }
 
 /**
@@ -78,7 +82,11 @@ async function readPiece(device: BlockDevice, offset: number, length: number): P
 }
 
 /** Reads block by block, so that nothing that can be read is held back. */
-async function readUpToFailure(device: BlockDevice, offset: number, into: Uint8Array): Promise<Uint8Array | Failed> {
+async function readUpToFailure(
+  device: BlockDevice,
+  offset: number,
+  into: Uint8Array,
+): Promise<Uint8Array | Failed> {
   const step = 4096;
   for (let at = 0; at < into.length; ) {
     const size = Math.min(step - ((offset + at) % step), into.length - at);
@@ -107,7 +115,10 @@ export async function writeStream(
   let failure: { error: unknown } | null = null;
   for await (const piece of source) {
     if (options.signal?.aborted === true || failure !== null) break;
-    assertRange(device, at, piece.length);
+    if (piece.length > device.size - at) {
+      failure = { error: beyondEnd(device, offset, at) };
+      break;
+    }
     const write = device.write(at, piece, { fua: options.fua === true });
     at += piece.length;
     const settled = write.then(
@@ -127,4 +138,16 @@ export async function writeStream(
   if (failure !== null) throw (failure as { error: unknown }).error;
   options.signal?.throwIfAborted();
   return at - offset;
+}
+
+/** The length of a pipe is not known before its end. */
+function beyondEnd(device: BlockDevice, offset: number, at: number): UserError {
+  return new UserError(
+    'OUT_OF_RANGE',
+    `${device.name} has ${device.size} bytes: the input reaches beyond its end`,
+    {
+      hint: `the first ${at - offset} bytes were written, from offset ${offset} on; nothing of what follows was`,
+      details: { image: device.name, offsetBytes: at, writtenBytes: at - offset, sizeBytes: device.size },
+    },
+  );
 }

@@ -1,50 +1,19 @@
 /**
  * A volume, open: what its argument names, put together as a stack of devices, and taken apart in order.
  */
-import type { BlockDevice } from '../device/contract.js';
+import { stat } from 'node:fs/promises';
 import { ImageFile } from '../device/image-file.js';
 import { UserError } from '../errors.js';
-import type { RaidArray } from '../raid/array.js';
 import type { ExaminedImage, Judgement } from '../raid/md/model.js';
 import { assertAllowed } from '../raid/open.js';
-import type { SweepOptions } from '../raid/sweep.js';
 import { judgeImages, openImages, pathsInUse } from './images.js';
-import { type Located, locateVolume } from './locate.js';
+import { assertHoldsVolume, assertWhole, type Located, locateVolume } from './locate.js';
+import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRaid } from './raid-stack.js';
-import type { Recovery } from './recovery.js';
 import { cached, closeInOrder } from './stack.js';
-
-export interface OpenVolumeOptions {
-  readonly access: 'read' | 'write';
-  /** Start it though it is dirty and degraded. */
-  readonly force?: boolean;
-  /** Read an image that has a superblock as it is. Read only. */
-  readonly asRaw?: boolean;
-  readonly warn: (message: string) => void;
-  /** Leave what is dirty as it is; whoever asks for this recovers it itself. */
-  readonly recover?: boolean;
-  readonly sweep?: Omit<SweepOptions, 'checkpoint'>;
-}
 
 /** What a single image is written in, where nothing makes a stripe. */
 const RAW_STRIPE_BYTES = 1024 * 1024;
-
-export interface Volume {
-  readonly label: string;
-  readonly located: Located;
-  /** The volume's bytes: behind a write-back cache, and to the byte, where it is open for writing. */
-  readonly device: BlockDevice;
-  /** null for a single image. */
-  readonly array: RaidArray | null;
-  readonly judgement: Judgement | null;
-  readonly recovery: Recovery | null;
-  /** Closes an image of the set that does not serve (stale, faulty), so that it can be made a member anew. */
-  release(image: string): Promise<void>;
-  /** Closes this device, too, with the volume. */
-  adopt(device: BlockDevice): void;
-  /** Stops what is open in order, top down; the volume is clean after it, if it can be. */
-  close(): Promise<void>;
-}
 
 export async function openVolume(args: readonly string[], options: OpenVolumeOptions): Promise<Volume> {
   const located = await locateVolume(args);
@@ -52,9 +21,25 @@ export async function openVolume(args: readonly string[], options: OpenVolumeOpt
   const found = await openImages(located.images, located.expected, 'look');
   const judgement = judgeImages(located, found.images);
   await found.close();
+  assertHoldsVolume(located, found.images);
   if (isSingle(located, found.images)) return openRaw(located, located.images, options, false);
   assertAllowed(judgement, located.label, options.access === 'read');
+  for (const why of setAside(located, judgement, found.absent)) options.warn(why);
   return openRaid(located, pathsInUse(judgement), options);
+}
+
+/** Images that should serve and do not. What lies beside a volume and was never of it is nobody's concern. */
+function setAside(located: Located, judgement: Judgement, absent: ReadonlyMap<string, string>): string[] {
+  const unfit = judgement.members.filter(
+    ({ image, state }) =>
+      state === 'faulty' ||
+      state === 'stale' ||
+      (state === 'foreign' && image !== null && located.expected.has(image)),
+  );
+  return [
+    ...[...absent].map(([image, why]) => `${image}: ${why}`),
+    ...unfit.map(({ image, state, reason }) => `${image} is ${state} and left out: ${reason}`),
+  ];
 }
 
 /** One image without any superblock, or what a manifest calls one. */
@@ -76,10 +61,15 @@ async function openRaw(
     throw new UserError('USAGE', `${located.label}: a raw volume is one image, ${images.length} were named`);
   }
   const readOnly = options.access === 'read';
+  if (!asRaw) await assertWhole(located, image);
   if (asRaw && !readOnly) {
-    throw new UserError('REFUSED', `${image}: --as-raw reads only: writing one member behind its array's back would make its parity wrong`);
+    throw new UserError(
+      'REFUSED',
+      `${image}: --as-raw reads only: writing one member behind its array's back would make its parity wrong`,
+    );
   }
   const file = await ImageFile.open(image, { readOnly });
+  await warnOfTail(file, options);
   const device = readOnly ? file : cached(file, RAW_STRIPE_BYTES);
   return {
     label: located.label,
@@ -92,4 +82,11 @@ async function openRaw(
     adopt: () => undefined,
     close: () => closeInOrder([() => device.flush(), () => device.close(), () => file.close()]),
   };
+}
+
+/** A tail that is no whole sector is out of reach: whoever reads the image must know that it is not all of it. */
+async function warnOfTail(file: ImageFile, options: OpenVolumeOptions): Promise<void> {
+  const found = await stat(file.name);
+  const tail = found.isFile() ? found.size - file.size : 0;
+  if (tail > 0) options.warn(`${file.name} ends amid a sector: its last ${tail} bytes are left out`);
 }

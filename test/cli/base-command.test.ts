@@ -138,14 +138,12 @@ describe('wrong usage', () => {
     [['bx'], 'there is no command "bx"', 'did you mean "holdfast box"?'],
     [['strem', '--help'], 'there is no command "strem"', 'did you mean "holdfast stream"?'],
   ])('%j: 2, one sentence and a hint, for people and scripts', async (args, message, hint) => {
-    const people = await sample(args);
+    const [people, { exitCode, json }] = await Promise.all([sample(args), sampleJson(args)]);
     expect(people.exitCode).toBe(2);
     expect(people.stdout).toBe('');
     expect(people.stderr).toContain(`Error: ${message}`);
     if (hint !== '') expect(people.stderr).toContain(`Hint: ${hint}`);
     expect(people.stderr.trimEnd().split('\n').length).toBeLessThanOrEqual(2);
-    if (args.includes('--help')) return;
-    const { exitCode, json } = await sampleJson(args);
     expect(exitCode).toBe(2);
     expect(json.error).toMatchObject({ code: 'USAGE', message: expect.stringContaining(message) });
     expect(json.error?.hint).toContain(hint);

@@ -50,40 +50,36 @@ boot() {
 # A member's superblock (1.x, at the byte given) says that writes are under way, or that it is being rebuilt.
 is_active() { [ "$(od -An -tu8 -j $(($2 + 208)) -N 8 "$1" | tr -d ' ')" = 0 ]; }
 is_rebuilding() { [ $(($(od -An -tu4 -j $(($2 + 8)) -N 4 "$1" | tr -d ' ') & 2)) != 0 ]; }
-# when TEXT PID COMMAND...: waits, at most a minute and while PID lives, until the command succeeds.
+# when PID COMMAND...: waits while PID lives until the command succeeds; fails when it never did.
 when() {
-  local text=$1 pid=$2 tries=0
-  shift 2
+  local pid=$1
+  shift
   until "$@"; do
-    kill -0 "$pid" 2>/dev/null || { bad "the process ended before it was seen $text"; return 1; }
-    [ $tries -lt 3000 ] || { bad "it was never seen $text"; return 1; }
-    sleep 0.02
-    tries=$((tries + 1))
+    kill -0 "$pid" 2>/dev/null || return 1
+    sleep 0.005
   done
 }
 # A pause of at most so many milliseconds, by the seed.
 moment() { sleep "0.$(printf '%03d' $((RANDOM % $1)))"; }
-slowly() { # slowly FILE: its bytes, 64 KiB at a time
-  local at=0 chunks=$((($(stat -c %s "$1") + 65535) / 65536))
-  while [ $at -lt $chunks ]; do
-    dd if="$1" bs=64k skip=$at count=1 status=none || return 0
-    sleep 0.02
-    at=$((at + 1))
-  done
-}
-# kill_amid_write VOLUME IMAGE SUPERBLOCK-AT FILE: writes FILE at 0, and kills the writer once that is under way.
+# kill_amid_write VOLUME IMAGE SUPERBLOCK-AT OLD NEW: writes NEW at 0 and kills the writer once IMAGE's superblock says that
+# writes are under way. A writer that was done before the blow is set back with OLD, and the blow comes sooner.
 kill_amid_write() {
-  local pid
-  node "$RUN_JS" write "$1" --offset 0 --input - < <(slowly "$4" 2>/dev/null) > "$WORK/said" 2>&1 &
-  pid=$!
-  if ! when 'active' "$pid" is_active "$2" "$3"; then
-    cat "$WORK/said"
-    wait "$pid" || true
-    return 0
-  fi
-  moment 900
-  if kill -9 "$pid" 2>/dev/null; then ok "$(basename "$1"): killed amid writes"; else bad "$(basename "$1"): the writer had ended before it was killed"; fi
-  wait "$pid" 2>/dev/null || true
+  local name pid pause
+  name=$(basename "$1")
+  for pause in 150 100 60 40 20 10 5 2; do
+    node "$RUN_JS" write "$1" --offset 0 --input "$5" > "$WORK/said" 2>&1 &
+    pid=$!
+    if when "$pid" is_active "$2" "$3"; then
+      moment $pause
+      if kill -9 "$pid" 2>/dev/null; then
+        wait "$pid" 2>/dev/null || true
+        is_active "$2" "$3" && { ok "$name: killed amid writes"; return 0; }
+      fi
+    fi
+    if ! wait "$pid" 2>/dev/null && [ -s "$WORK/said" ]; then cat "$WORK/said"; fi
+    hf write "$1" --offset 0 --input "$4" > /dev/null 2>&1 || { bad "$name: cannot be set back"; return 0; }
+  done
+  bad "$name: the writer was always done before it was killed"
 }
 # each_sector TEXT OLD NEW GOT: every sector of GOT is that of OLD or that of NEW, and beyond NEW's end that of OLD.
 each_sector() {

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { makeMembers, mismatches, openDevices, readAll, SMALL, sizeOf, type TestShape } from '../support/arrays.js';
+import {
+  makeMembers,
+  mismatches,
+  openDevices,
+  readAll,
+  SMALL,
+  sizeOf,
+  type TestShape,
+} from '../support/arrays.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
 
 const SHAPES: TestShape[] = [
@@ -12,14 +20,21 @@ const SHAPES: TestShape[] = [
 ];
 
 /** Random writes that do not overlap, so that they may all be in flight at once. */
-function disjointWrites(random: SeededRandom, size: number, count: number): { offset: number; bytes: Uint8Array }[] {
+function disjointWrites(
+  random: SeededRandom,
+  size: number,
+  count: number,
+): { offset: number; bytes: Uint8Array }[] {
   const cuts = new Set<number>();
   while (cuts.size < count * 2) cuts.add(random.below(size / 512) * 512);
   const sorted = [...cuts].sort((a, b) => a - b);
   const writes = [];
   for (let i = 0; i + 1 < sorted.length; i += 2) {
     const offset = sorted[i]!;
-    const length = Math.min(sorted[i + 1]! - offset, random.pick([512, 4096, 20480, 300000 - (300000 % 512)]));
+    const length = Math.min(
+      sorted[i + 1]! - offset,
+      random.pick([512, 4096, 20480, 300000 - (300000 % 512)]),
+    );
     writes.push({ offset, bytes: random.bytes(length) });
   }
   return writes;

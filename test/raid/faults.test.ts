@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MemoryDevice } from '../../src/device/memory.js';
+import type { MemoryDevice } from '../../src/device/memory.js';
 import { judgeDevices, makeMembers, mismatches, openDevices, readAll, SMALL } from '../support/arrays.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
@@ -76,7 +76,10 @@ describe('a member that cannot read', () => {
       const { members } = await faultyMembers();
       const content = await fill(members, random);
       const { array, warnings } = await openDevices(members);
-      const heal = members[1]!.addRule({ operations: ['read'], range: { offset: DATA.offset + 8192, length: 512 } });
+      const heal = members[1]!.addRule({
+        operations: ['read'],
+        range: { offset: DATA.offset + 8192, length: 512 },
+      });
       // It reads again once it was written: as disks do that remap a sector.
       const write = members[1]!.write.bind(members[1]!);
       members[1]!.write = (...args: Parameters<typeof write>) => {
@@ -97,7 +100,10 @@ describe('a member that cannot read', () => {
       const { members } = await faultyMembers();
       const content = await fill(members, random);
       const { array } = await openDevices(members);
-      members[1]!.addRule({ operations: ['read', 'write'], range: { offset: DATA.offset + 8192, length: 512 } });
+      members[1]!.addRule({
+        operations: ['read', 'write'],
+        range: { offset: DATA.offset + 8192, length: 512 },
+      });
       expect(Buffer.compare(await readAll(array), content)).toBe(0);
       expect(array.core.degradedSlots).toEqual([1]);
     });
@@ -182,7 +188,12 @@ describe('a full disk below a member', () => {
           const { members } = await faultyMembers();
           const content = await fill(members, random);
           const { array } = await openDevices(members.filter((_, slot) => slot !== missing));
-          const clear = members[full]!.addRule({ operations: ['write'], range: DATA, code: 'NO_SPACE', nth: 1 });
+          const clear = members[full]!.addRule({
+            operations: ['write'],
+            range: DATA,
+            code: 'NO_SPACE',
+            nth: 1,
+          });
           const written = await array.write(65536 + 4096, random.bytes(4096)).then(
             () => true,
             () => false,

@@ -59,20 +59,25 @@ describe('geometry', () => {
 
   it('cuts any range into pieces that cover it, each in one chunk, and finds the way back', () => {
     fc.assert(
-      fc.property(shape, fc.double({ min: 0, max: 1, noNaN: true }), fc.integer({ min: 1, max: 5_000_000 }), (s, at, want) => {
-        const g = geometry(s);
-        const offset = Math.floor(at * (g.arraySizeBytes - 1));
-        const length = Math.min(want, g.arraySizeBytes - offset);
-        let next = offset;
-        for (const piece of g.pieces(offset, length)) {
-          expect(piece.arrayOffset).toBe(next);
-          expect(Math.floor(piece.offsetInData / s.chunkBytes)).toBe(piece.stripe);
-          expect(Math.floor((piece.offsetInData + piece.length - 1) / s.chunkBytes)).toBe(piece.stripe);
-          expect(g.arrayOffsetOf(piece.slot, piece.offsetInData)).toBe(piece.arrayOffset);
-          next += piece.length;
-        }
-        expect(next).toBe(offset + length);
-      }),
+      fc.property(
+        shape,
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        fc.integer({ min: 1, max: 5_000_000 }),
+        (s, at, want) => {
+          const g = geometry(s);
+          const offset = Math.floor(at * (g.arraySizeBytes - 1));
+          const length = Math.min(want, g.arraySizeBytes - offset);
+          let next = offset;
+          for (const piece of g.pieces(offset, length)) {
+            expect(piece.arrayOffset).toBe(next);
+            expect(Math.floor(piece.offsetInData / s.chunkBytes)).toBe(piece.stripe);
+            expect(Math.floor((piece.offsetInData + piece.length - 1) / s.chunkBytes)).toBe(piece.stripe);
+            expect(g.arrayOffsetOf(piece.slot, piece.offsetInData)).toBe(piece.arrayOffset);
+            next += piece.length;
+          }
+          expect(next).toBe(offset + length);
+        },
+      ),
       seeded({ numRuns: 60 }),
     );
   });

@@ -5,9 +5,9 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { MemoryDevice } from '../../src/device/memory.js';
-import { joinMember } from '../../src/raid/membership.js';
-import { examineImage } from '../../src/raid/md/examine.js';
 import { readBitmapCopy } from '../../src/raid/md/bitmap-copy.js';
+import { examineImage } from '../../src/raid/md/examine.js';
+import { joinMember } from '../../src/raid/membership.js';
 import { judgeDevices, mismatches, openDevices, readAll } from '../support/arrays.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { withSeed } from '../support/devices/seeded-random.js';
@@ -37,7 +37,8 @@ describe.each(WHOLE_ARRAYS)('%s', (name) => {
       const members = devices.map((device) => new FaultyDevice(device));
       const shuffled = [...members].sort(() => random.next() - 0.5);
       expect(await contentOf(shuffled)).toBe(wanted.content_sha256);
-      for (const member of members) expect(member.counts).toMatchObject({ writes: 0, zeroings: 0, trims: 0, flushes: 0 });
+      for (const member of members)
+        expect(member.counts).toMatchObject({ writes: 0, zeroings: 0, trims: 0, flushes: 0 });
     });
   });
 
@@ -68,8 +69,13 @@ describe('dirty-bitmap', () => {
     const verdict = await judgeDevices(devices);
     expect(verdict.set!.resyncOffset).toBeNull();
     for (const device of devices) {
-      expect(await dataArea(device)).toBe(factsOf('dirty-bitmap').power_cut!.data_area_sha256_after_kernel_resync[device.name]);
-      const copy = await readBitmapCopy(device, verdict.members.find((member) => member.image === device.name)!.superblock!);
+      expect(await dataArea(device)).toBe(
+        factsOf('dirty-bitmap').power_cut!.data_area_sha256_after_kernel_resync[device.name],
+      );
+      const copy = await readBitmapCopy(
+        device,
+        verdict.members.find((member) => member.image === device.name)!.superblock!,
+      );
       expect(copy).toMatchObject({ events: verdict.set!.events, markedStale: false });
     }
     expect(await contentOf(devices)).toBe(wanted.content_sha256);
@@ -83,14 +89,22 @@ describe('dirty-bitmap', () => {
       await first.array.close();
       const bits = async () => {
         const verdict = await judgeDevices(devices);
-        return Promise.all(verdict.slots.map(async (member) => {
-          const copy = await readBitmapCopy(member.device!, member.superblock!);
-          if (copy === null || 'reason' in copy) throw new Error('no bitmap');
-          return [...copy.raw.subarray(256)].flatMap((byte, at) => [0, 1, 2, 3, 4, 5, 6, 7].filter((bit) => byte & (1 << bit)).map((bit) => at * 8 + bit)).filter((bit) => bit < copy.bits);
-        }));
+        return Promise.all(
+          verdict.slots.map(async (member) => {
+            const copy = await readBitmapCopy(member.device!, member.superblock!);
+            if (copy === null || 'reason' in copy) throw new Error('no bitmap');
+            return [...copy.raw.subarray(256)]
+              .flatMap((byte, at) =>
+                [0, 1, 2, 3, 4, 5, 6, 7].filter((bit) => byte & (1 << bit)).map((bit) => at * 8 + bit),
+              )
+              .filter((bit) => bit < copy.bits);
+          }),
+        );
       };
       expect(await bits()).toEqual([[], [], [], []]);
-      const members = devices.map((device) => new FaultyDevice(device, { seed: random.below(1000), maxDelayTurns: 4 }));
+      const members = devices.map(
+        (device) => new FaultyDevice(device, { seed: random.below(1000), maxDelayTurns: 4 }),
+      );
       const { array } = await openDevices(members);
       const dataOffset = array.core.slots[0]!.member!.superblock.dataOffset;
       const chunk = random.below(100);
@@ -150,7 +164,12 @@ describe('a member that is to be made anew', () => {
     const { array } = await openDevices(devices);
     const result = await array.scrub({ repair: true });
     await array.close();
-    expect(result).toMatchObject({ mismatchedRows: wanted.bad_rows, mismatchCount: 32, mismatchedStripes: 4, repairedStripes: 4 });
+    expect(result).toMatchObject({
+      mismatchedRows: wanted.bad_rows,
+      mismatchCount: 32,
+      mismatchedStripes: 4,
+      repairedStripes: 4,
+    });
     expect(await mismatches(devices)).toEqual([]);
     expect(await contentOf(devices)).toBe(wanted.content_sha256);
   });

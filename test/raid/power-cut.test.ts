@@ -4,7 +4,15 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
-import { abandonArrays, judgeDevices, makeMembers, mismatches, openDevices, readAll, type TestShape } from '../support/arrays.js';
+import {
+  abandonArrays,
+  judgeDevices,
+  makeMembers,
+  mismatches,
+  openDevices,
+  readAll,
+  type TestShape,
+} from '../support/arrays.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
 import { PowerSupply, VolatileDevice } from '../support/devices/volatile-device.js';
 
@@ -31,7 +39,7 @@ class SectorHistory {
 
   /** A flush that was answered covers what had been answered when it was called. */
   flushed(lengths: readonly number[]): void {
-    lengths.forEach((length, sector) => this.versions[sector]!.splice(0, length - 1));
+    for (const [sector, length] of lengths.entries()) this.versions[sector]!.splice(0, length - 1);
   }
 
   check(content: Uint8Array, what: string): void {
@@ -45,7 +53,11 @@ class SectorHistory {
 }
 
 /** Writes and flushes one after another until the power goes. */
-async function workload(devices: readonly BlockDevice[], history: SectorHistory, random: SeededRandom): Promise<void> {
+async function workload(
+  devices: readonly BlockDevice[],
+  history: SectorHistory,
+  random: SeededRandom,
+): Promise<void> {
   const { array } = await openDevices(devices);
   for (let step = 0; step < 30; step++) {
     const length = random.pick([512, 4096, 8192, 24576, 40960]);
@@ -65,7 +77,8 @@ async function cutOnce(random: SeededRandom, missing: number | null): Promise<st
   const power = new PowerSupply();
   const devices = await makeMembers(
     SHAPE,
-    (size, slot) => new VolatileDevice(size, { name: `member-${slot}`, power, seed: random.below(1000), maxDelayTurns: 3 }),
+    (size, slot) =>
+      new VolatileDevice(size, { name: `member-${slot}`, power, seed: random.below(1000), maxDelayTurns: 3 }),
   );
   await Promise.all(devices.map((device) => device.flush()));
   const used = devices.filter((_, slot) => slot !== missing);
@@ -83,7 +96,8 @@ async function cutOnce(random: SeededRandom, missing: number | null): Promise<st
   if (missing !== null) {
     // The member that was away must not be taken for current beside the others, if they were written.
     const together = await judgeDevices(left);
-    const written = kept.some((_, index) => verdict.members[index]?.superblock !== null) && power.events > probe + 60;
+    const written =
+      kept.some((_, index) => verdict.members[index]?.superblock !== null) && power.events > probe + 60;
     if (written && together.slots[missing]!.state === 'in-sync') return 'current';
     return dirty ? 'dirty-degraded' : 'degraded';
   }
@@ -95,7 +109,10 @@ async function cutOnce(random: SeededRandom, missing: number | null): Promise<st
   await array.close();
   expect(await mismatches(left)).toEqual([]);
   const away = random.below(4);
-  const without = await openDevices(left.filter((_, slot) => slot !== away), true);
+  const without = await openDevices(
+    left.filter((_, slot) => slot !== away),
+    true,
+  );
   expect(Buffer.compare(await readAll(without.array), content), `without member ${away}`).toBe(0);
   abandonArrays();
   return dirty ? 'dirty' : 'clean';

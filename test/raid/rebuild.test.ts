@@ -29,7 +29,10 @@ describe('rebuild', () => {
       const { array } = await openDevices(devices.filter((_, index) => index !== slot));
       const member = await joinMember(array, fresh, array.core.slots[slot]!);
       const rebuild = array.rebuild(array.core.slots[slot]!, member);
-      const writes = Array.from({ length: 50 }, (_, i) => ({ offset: i * 96 * 1024, bytes: random.bytes(random.pick([512, 4096, 70144])) }));
+      const writes = Array.from({ length: 50 }, (_, i) => ({
+        offset: i * 96 * 1024,
+        bytes: random.bytes(random.pick([512, 4096, 70144])),
+      }));
       await Promise.all([rebuild, ...writes.map(({ offset, bytes }) => array.write(offset, bytes))]);
       for (const { offset, bytes } of writes) content.set(bytes, offset);
       expect(array.core.degradedSlots).toEqual([]);
@@ -128,7 +131,10 @@ describe('rebuild', () => {
       const { devices, content } = await filled(random);
       const broken = new FaultyDevice(devices[1]!);
       const dataOffset = (await judgeDevices(devices)).freshest!.dataOffset;
-      const clear = broken.addRule({ operations: ['read'], range: { offset: dataOffset + 65536 * 5, length: 1024 } });
+      const clear = broken.addRule({
+        operations: ['read'],
+        range: { offset: dataOffset + 65536 * 5, length: 1024 },
+      });
       const fresh = blank(devices[0]!);
       const { array } = await openDevices([broken, devices[2]!, devices[3]!]);
       const member = await joinMember(array, fresh, array.core.slots[0]!);

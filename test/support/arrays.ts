@@ -59,7 +59,11 @@ afterEach(abandonArrays);
 export async function openDevices(devices: readonly BlockDevice[], readOnly = false): Promise<OpenedArray> {
   const warnings: string[] = [];
   const judgement = await judgeDevices(devices);
-  const array = await openArray(judgement, { name: 'test', readOnly, warn: (message) => warnings.push(message) });
+  const array = await openArray(judgement, {
+    name: 'test',
+    readOnly,
+    warn: (message) => warnings.push(message),
+  });
   opened.push(array);
   return { array, warnings };
 }

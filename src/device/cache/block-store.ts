@@ -11,6 +11,7 @@ import { BlockLocks } from './block-locks.js';
 import { ByteCover } from './byte-cover.js';
 import { CACHE_BLOCK_BYTES, CacheBlock } from './cache-block.js';
 import { DirtyStripes } from './dirty-stripes.js';
+import { EvictionOrder } from './eviction-order.js';
 import { FrameBudget } from './frame-budget.js';
 
 export interface StoreShape {
@@ -30,7 +31,7 @@ export class BlockStore {
   readonly #size: number;
   readonly #blocks = new Map<number, CacheBlock>();
   /** The least recently used first; among them are blocks that were evictable when they were put here. */
-  readonly #evictable = new Set<CacheBlock>();
+  readonly #evictable = new EvictionOrder();
   #writes = 0;
 
   constructor({ size, slab, dirtyLimitBlocks, stripeBytes, alignOffset }: StoreShape) {
@@ -87,7 +88,7 @@ export class BlockStore {
     copy(block.frame.subarray(start, end));
     block.valid.add(start, end);
     block.dirty.add(start, end);
-    this.#evictable.delete(block);
+    this.#evictable.remove(block);
     this.#writes += 1;
     this.stripes.mark(block, this.#writes);
   }
@@ -95,7 +96,7 @@ export class BlockStore {
   /** To be called when something that kept a block has ended, or when it was used. */
   settle(block: CacheBlock): void {
     if (this.#blocks.get(block.index) !== block) return;
-    this.#evictable.delete(block);
+    this.#evictable.remove(block);
     if (!block.isEvictable) return;
     if (block.valid.isEmpty) this.drop(block);
     else {
@@ -107,7 +108,7 @@ export class BlockStore {
   /** Forgets a block, dirty or not, that has no obstacle. */
   drop(block: CacheBlock): void {
     this.#blocks.delete(block.index);
-    this.#evictable.delete(block);
+    this.#evictable.remove(block);
     const wasDirty = !block.dirty.isEmpty;
     if (wasDirty) this.stripes.unmark(block);
     // Who still has it in hand, for a write-back say, must not take it for work to be done.
@@ -122,7 +123,7 @@ export class BlockStore {
     if (!block.needsDirtyFrame) return block;
     if (block.flight === null) {
       // A clean block has its frame; of what was taken for it only the right to be dirty is wanted.
-      this.#evictable.delete(block);
+      this.#evictable.remove(block);
       this.budget.give([frame!]);
     } else {
       if (!overwritesAll) frame!.set(block.frame);
@@ -132,9 +133,8 @@ export class BlockStore {
   }
 
   #evict(): Uint8Array | null {
-    for (const block of this.#evictable) {
-      this.#evictable.delete(block);
-      // Taken up since: whoever did settles it afterwards, and it is here again.
+    for (let block = this.#evictable.shift(); block !== null; block = this.#evictable.shift()) {
+      // Taken up since: whoever did settles it afterwards, and it is there again.
       if (!block.isEvictable) continue;
       this.#blocks.delete(block.index);
       return block.frame;

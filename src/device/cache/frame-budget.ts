@@ -94,10 +94,9 @@ export class FrameBudget {
 
   #cutDirty(): Uint8Array | null {
     if (this.#dirty >= this.dirtyLimit) return null;
-    const frames = this.#cut(1);
-    if (frames === null) return null;
-    this.#dirty += 1;
-    return frames[0]!;
+    const frame = this.#free.pop() ?? this.evict();
+    if (frame !== null) this.#dirty += 1;
+    return frame;
   }
 
   #cut(count: number): Uint8Array[] | null {

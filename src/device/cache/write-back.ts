@@ -73,7 +73,7 @@ export class WriteBack {
     const isDue = budget.dirty > this.limits.startBlocks && !this.#isStuck;
     if (this.#isRunning || !(isDue || budget.hasWaitingWriters)) return;
     this.#isRunning = true;
-    this.#background = this.#run();
+    this.#background = this.#reduce();
   }
 
   /** Waits for the background, which must not be started any more. */
@@ -124,30 +124,25 @@ export class WriteBack {
     return isDurable;
   }
 
-  async #run(): Promise<void> {
+  async #reduce(): Promise<void> {
     try {
-      await this.#reduce();
+      for (let blocks = this.#surplus(); blocks.length > 0; blocks = this.#surplus()) {
+        const { failure } = await this.#send(blocks, false);
+        if (failure !== null) return this.store.budget.refuseWriters(failure.cause);
+      }
     } finally {
-      // Not a moment later than the decision to stop: a kick in between would be lost.
+      // In the same step as the decision to stop, without an await between: a kick in between would be lost.
       this.#isRunning = false;
     }
   }
 
-  async #reduce(): Promise<void> {
+  /** What the background is to write back next; nothing when there is no need, or all has an obstacle. */
+  #surplus(): CacheBlock[] {
     const { budget, stripes } = this.store;
-    for (;;) {
-      const surplus = budget.dirty - this.limits.stopBlocks;
-      if (surplus <= 0 && !budget.hasWaitingWriters) return;
-      const bytes = Math.min(this.limits.batchBytes, Math.max(surplus, 1) * CACHE_BLOCK_BYTES);
-      const blocks = stripes.pick(bytes, Number.POSITIVE_INFINITY, (block) => this.#canGo(block));
-      // All that is dirty has an obstacle: whatever ends one kicks again.
-      if (blocks.length === 0) return;
-      const { failure } = await this.#send(blocks, false);
-      if (failure !== null) {
-        budget.refuseWriters(failure.cause);
-        return;
-      }
-    }
+    const surplus = budget.dirty - this.limits.stopBlocks;
+    if (surplus <= 0 && !budget.hasWaitingWriters) return [];
+    const bytes = Math.min(this.limits.batchBytes, Math.max(surplus, 1) * CACHE_BLOCK_BYTES);
+    return stripes.pick(bytes, Number.POSITIVE_INFINITY, (block) => this.#canGo(block));
   }
 
   #obstacle(block: CacheBlock): Promise<void> | null {

@@ -35,13 +35,21 @@ export async function examineImage(device: BlockDevice): Promise<ExaminedImage> 
   };
 }
 
-async function readPlace(device: BlockDevice, place: SuperblockPlace): Promise<UncheckedBytes | DamagedSuperblock> {
+async function readPlace(
+  device: BlockDevice,
+  place: SuperblockPlace,
+): Promise<UncheckedBytes | DamagedSuperblock> {
   const bytes = new Uint8Array(SUPERBLOCK_READ_BYTES);
   try {
     await device.read(place.superOffset, bytes);
   } catch (error) {
     if (!(error instanceof DeviceError) || error.code !== 'IO_ERROR') throw error;
-    return { version: place.version, superOffset: place.superOffset, reason: `it cannot be read: ${error.message}`, claim: null };
+    return {
+      version: place.version,
+      superOffset: place.superOffset,
+      reason: `it cannot be read: ${error.message}`,
+      claim: null,
+    };
   }
   return new UncheckedBytes(bytes, place.superOffset);
 }

@@ -25,7 +25,7 @@ for name in ours1 ours2 ours3 bitmap ppl; do
     *) folder=$WORK/$name ;;
   esac
   first=$(ls "$folder" | head -n 1)
-  kill_amid_write "$WORK/$name" "$folder/$first" 4096 "$WORK/b"
+  kill_amid_write "$WORK/$name" "$folder/$first" 4096 "$WORK/a" "$WORK/b"
   disks $name "$folder"/[0-3]*
   blank 40M "$WORK/got-$name"
   disk "got-$name" "$WORK/got-$name"

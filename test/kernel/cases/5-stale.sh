@@ -19,6 +19,6 @@ for n in 0 1 2 3; do flags+=(--image "$WORK/k-$n"); done
 ends 0 'create (killed)' hf create "$WORK/k" --members 4 --size 24MiB "${flags[@]}" --yes
 ends 0 'write A (killed)' hf write "$WORK/k" --offset 0 --input "$WORK/a"
 ends 0 'fail slot 1 (killed)' hf member fail "$WORK/k" --slot 1 --yes
-kill_amid_write "$WORK/k" "$WORK/k-0" 4096 "$WORK/b"
+kill_amid_write "$WORK/k" "$WORK/k-0" 4096 "$WORK/a" "$WORK/b"
 disks k "$WORK"/k-[0-3]
 boot judge "${sums[@]}"

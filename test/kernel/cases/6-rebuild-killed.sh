@@ -11,10 +11,11 @@ for name in early late; do
   node "$RUN_JS" member replace "$WORK/$name" --slot 2 --image "$new" --yes > "$WORK/said" 2>&1 &
   pid=$!
   being_rebuilt() { [ -s "$new" ] && is_rebuilding "$new" 4096; }
-  if when 'rebuilding' "$pid" being_rebuilt; then
+  if when "$pid" being_rebuilt; then
     [ $name = early ] || moment 300
     if kill -9 "$pid" 2>/dev/null; then ok "$name: killed amid the rebuild"; else echo "$name: the rebuild had ended"; fi
   else
+    bad "$name: the rebuild ended before it was seen"
     cat "$WORK/said"
   fi
   wait "$pid" 2>/dev/null || true

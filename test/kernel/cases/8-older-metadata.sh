@@ -23,8 +23,9 @@ for name in $names; do
   ends 0 "$name: write while degraded" hf write "$WORK/$name" --offset 100000 --input "$WORK/b"
   blank 14M "$WORK/$name-new"
   ends 0 "$name: replace slot 0" hf member replace "$WORK/$name" --slot 0 --image "$WORK/$name-new" --yes
-  disks $name "$WORK/$name-new" "$WORK/$name"/[1-3].img
+  mv "$WORK/$name-new" "$WORK/$name/0.img"
+  disks $name "$WORK/$name"/[0-3].img
 done
 sums=()
-for name in $names; do sums+=("SUM_$name=$(sum_of "$WORK/$name-set")"); done
+for name in $names; do sums+=("SUM_$name=$(sum_of "$WORK/$name")"); done
 boot judge "${sums[@]}"

@@ -1,0 +1,94 @@
+/**
+ * Counts exactly what a layer asks of the devices below it. It stands between an array and its images, so that
+ * a bench can say beside a speed what the speed was paid with. Several devices may share one tally.
+ */
+import { byteLength } from '../device/buffers.js';
+import type { BlockDevice, Buffers, Extent, WriteOptions } from '../device/contract.js';
+import type { Counts, Sample } from './bench.js';
+
+/** Calls of devices: a write that also is a barrier (fua) counts as both. Trims move no bytes and are left out. */
+const NOTHING = { reads: 0, readBytes: 0, writes: 0, writtenBytes: 0, flushes: 0, fuaWrites: 0 };
+
+export class DeviceTally {
+  #counts = { ...NOTHING };
+
+  read(bytes: number): void {
+    this.#counts.reads += 1;
+    this.#counts.readBytes += bytes;
+  }
+
+  write(bytes: number, options: WriteOptions = {}): void {
+    this.#counts.writes += 1;
+    this.#counts.writtenBytes += bytes;
+    if (options.fua === true) this.#counts.fuaWrites += 1;
+  }
+
+  flush(): void {
+    this.#counts.flushes += 1;
+  }
+
+  /** What was counted since the last time. */
+  take(): Counts {
+    const counts = this.#counts;
+    this.#counts = { ...NOTHING };
+    return counts;
+  }
+}
+
+/** How long `work` takes, and what the devices of `tally` are asked for meanwhile. */
+export async function measured(tally: DeviceTally, work: () => Promise<unknown>): Promise<Sample> {
+  tally.take();
+  const start = process.hrtime.bigint();
+  await work();
+  const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+  return { seconds, counts: tally.take() };
+}
+
+export class CountingDevice implements BlockDevice {
+  readonly name: string;
+  readonly size: number;
+  readonly blockSize: number;
+  readonly readOnly: boolean;
+
+  constructor(
+    private readonly base: BlockDevice,
+    private readonly tally: DeviceTally,
+  ) {
+    this.name = base.name;
+    this.size = base.size;
+    this.blockSize = base.blockSize;
+    this.readOnly = base.readOnly;
+  }
+
+  read(offset: number, into: Buffers): Promise<void> {
+    this.tally.read(byteLength(into));
+    return this.base.read(offset, into);
+  }
+
+  write(offset: number, from: Buffers, options?: WriteOptions): Promise<void> {
+    this.tally.write(byteLength(from), options);
+    return this.base.write(offset, from, options);
+  }
+
+  writeZeroes(offset: number, length: number, options?: WriteOptions): Promise<void> {
+    this.tally.write(length, options);
+    return this.base.writeZeroes(offset, length, options);
+  }
+
+  trim(offset: number, length: number): Promise<void> {
+    return this.base.trim(offset, length);
+  }
+
+  flush(): Promise<void> {
+    this.tally.flush();
+    return this.base.flush();
+  }
+
+  extents(offset: number, length: number): Promise<Extent[]> {
+    return this.base.extents(offset, length);
+  }
+
+  close(): Promise<void> {
+    return this.base.close();
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * What is read or written in the benches of volumes: where, how much at once, and how many requests are in
+ * flight. All contenders of a comparison run the same workload.
+ */
+
+/** Requests of one size, at offsets that do not overlap. */
+export interface Workload {
+  readonly title: string;
+  readonly requestBytes: number;
+  readonly offsets: readonly number[];
+  /** Requests in flight. */
+  readonly depth: number;
+  /** Requests between two flushes; absent: one flush at the end. */
+  readonly flushEvery?: number;
+}
+
+/** From the start on, one request after the other. */
+export function inOrder(count: number, requestBytes: number): number[] {
+  return Array.from({ length: count }, (_, index) => index * requestBytes);
+}
+
+/** `count` different multiples of `requestBytes` below `end`, in an order that is the same every time. */
+export function scattered(count: number, requestBytes: number, end: number): number[] {
+  const offsets = inOrder(Math.floor(end / requestBytes), requestBytes);
+  if (offsets.length < count) throw new RangeError(`${end} bytes do not hold ${count} different requests`);
+  let state = 1;
+  for (let at = 0; at < count; at++) {
+    // The first steps of a shuffle; the generator is the one of Numerical Recipes (ranqd1).
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const other = at + Math.floor((state / 2 ** 32) * (offsets.length - at));
+    [offsets[at], offsets[other]] = [offsets[other]!, offsets[at]!];
+  }
+  return offsets.slice(0, count);
+}
+
+/**
+ * Makes every request, `depth` at a time and started in order; `flush` runs when all before it have ended.
+ * `lane` numbers those in flight: each may have a buffer of its own.
+ */
+export async function perform(
+  { offsets, depth, flushEvery = offsets.length }: Workload,
+  request: (offset: number, lane: number) => Promise<void>,
+  flush: () => Promise<void> = async () => undefined,
+): Promise<void> {
+  for (let start = 0; start < offsets.length; start += flushEvery) {
+    const end = Math.min(start + flushEvery, offsets.length);
+    let next = start;
+    const worker = async (_: unknown, lane: number): Promise<void> => {
+      while (next < end) await request(offsets[next++]!, lane);
+    };
+    await Promise.all(Array.from({ length: Math.min(depth, end - start) }, worker));
+    await flush();
+  }
+}
+
+export function totalBytes({ offsets, requestBytes }: Workload): number {
+  return offsets.length * requestBytes;
+}

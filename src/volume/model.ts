@@ -1,0 +1,42 @@
+/**
+ * What a volume is while it is open, and how it is to be opened: the words that the files of this folder share.
+ */
+import type { BlockDevice } from '../device/contract.js';
+import type { RaidArray } from '../raid/array.js';
+import type { Judgement } from '../raid/md/model.js';
+import type { ResyncResult } from '../raid/resync.js';
+import type { SweepOptions } from '../raid/sweep.js';
+import type { Located } from './locate.js';
+
+export interface OpenVolumeOptions {
+  readonly access: 'read' | 'write';
+  /** Start it though it is dirty and degraded. */
+  readonly force?: boolean;
+  /** Read an image that has a superblock as it is. Read only. */
+  readonly asRaw?: boolean;
+  readonly warn: (message: string) => void;
+  readonly sweep?: Omit<SweepOptions, 'checkpoint'>;
+}
+
+/** What had to be done before the volume could be written. */
+export interface Recovery extends ResyncResult {
+  /** Entries of partial parity logs that were replayed. */
+  readonly replayedEntries: number;
+}
+
+export interface Volume {
+  readonly label: string;
+  readonly located: Located;
+  /** The volume's bytes: behind a write-back cache, and to the byte, where it is open for writing. */
+  readonly device: BlockDevice;
+  /** null for a single image. */
+  readonly array: RaidArray | null;
+  readonly judgement: Judgement | null;
+  readonly recovery: Recovery | null;
+  /** Closes an image of the set that does not serve (stale, faulty), so that it can be made a member anew. */
+  release(image: string): Promise<void>;
+  /** Closes this device, too, with the volume. */
+  adopt(device: BlockDevice): void;
+  /** Stops what is open in order, top down; the volume is clean after it, if it can be. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,12 @@
+/** A folder of a test file's own, which goes with it. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll } from 'vitest';
+
+/** Call it at the top of a test file. */
+export async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-test-'));
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
