@@ -43,7 +43,7 @@ export class CallGuard {
     offset: number,
     length: number,
     body: () => Promise<void>,
-    options: { readonly failureIsFinal?: boolean } = {},
+    isFinal: (error: DeviceError) => boolean = () => false,
   ): Promise<void> {
     this.#admit(operation, offset, length);
     if (length === 0) return;
@@ -51,7 +51,7 @@ export class CallGuard {
       await this.#counted(body);
     } catch (cause) {
       const error = this.#located(cause, operation, offset, length);
-      if (options.failureIsFinal === true) this.fail(error);
+      if (isFinal(error)) this.fail(error);
       throw error;
     }
   }

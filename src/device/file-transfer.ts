@@ -21,7 +21,7 @@ export async function readFully(
   const end = position + byteLength(into);
   await transfer(into, position, async (buffers, at) => {
     const bytes = await uninterrupted(() => calls.read(fd, buffers, at));
-    if (bytes === 0) throw new Error(`the file ends at ${at} bytes, before ${end}: it was cut short`);
+    if (bytes === 0) throw inputOutputError(`the file ends at ${at} bytes, before ${end}: it was cut short`);
     return bytes;
   });
 }
@@ -34,9 +34,14 @@ export async function writeFully(
 ): Promise<void> {
   await transfer(from, position, async (buffers, at) => {
     const bytes = await uninterrupted(() => calls.write(fd, buffers, at));
-    if (bytes === 0) throw new Error('the operating system took no byte and gave no reason');
+    if (bytes === 0) throw inputOutputError('the operating system took no byte and gave no reason');
     return bytes;
   });
+}
+
+/** What the operating system would have said, had it said anything. */
+function inputOutputError(message: string): Error {
+  return Object.assign(new Error(message), { code: 'EIO' });
 }
 
 /** Calls `make` again while a signal or a lack of resources of the moment kept it from its work. */

@@ -15,8 +15,8 @@ import fs from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { byteLength } from './buffers.js';
 import { CallGuard } from './call-guard.js';
-import type { BlockDevice, Buffers, Extent, WriteOptions } from './contract.js';
-import { toDeviceError } from './device-errors.js';
+import type { BlockDevice, Buffers, DeviceError, Extent, WriteOptions } from './contract.js';
+import { isNoSpace, toDeviceError } from './device-errors.js';
 import { type FileCalls, systemCalls } from './file-calls.js';
 import { FileHoles } from './file-holes.js';
 import { readFully, uninterrupted, writeFully } from './file-transfer.js';
@@ -38,6 +38,14 @@ export interface ImageFileOptions {
   readonly sysfs?: string;
   /** For tests. */
   readonly calls?: FileCalls;
+}
+
+/**
+ * Whether a failed fua write may have cost more than itself. For want of space it did not: the operating system
+ * took nothing that it then dropped, and once there is room the same write can be tried again.
+ */
+function losesData(error: DeviceError): boolean {
+  return !isNoSpace(error);
 }
 
 export class ImageFile implements BlockDevice {
@@ -102,7 +110,7 @@ export class ImageFile implements BlockDevice {
         const handle = fua ? await this.#durableHandle() : this.#handle;
         await writeFully(this.#calls, handle.fd, offset, from);
       },
-      { failureIsFinal: fua },
+      fua ? losesData : undefined,
     );
   }
 
@@ -117,7 +125,7 @@ export class ImageFile implements BlockDevice {
         // Of a hole only the file's metadata can be made durable, and of that only all at once.
         if (fua) await this.#flush.run();
       },
-      { failureIsFinal: fua },
+      fua ? losesData : undefined,
     );
   }
 

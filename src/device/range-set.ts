@@ -72,6 +72,7 @@ export class RangeSet {
 
   /** What of [start, end) is in the set. */
   within(start: number, end: number): Range[] {
+    if (start >= end) return [];
     const found: Range[] = [];
     for (let i = this.firstEndingAtOrAfter(start + 1); i < this.ranges.length; i++) {
       const range = this.ranges[i]!;

@@ -96,6 +96,14 @@ describe('durability', () => {
     await errorOf(device.write(0, new Uint8Array(512)));
   });
 
+  it('a fua write that found no room is not: it can be tried again when there is some', async () => {
+    const device = await imageWith({ write: failing(['ENOSPC'], systemCalls.write) });
+    const error = await errorOf(device.write(0, new Uint8Array(512), { fua: true }));
+    expect(error.code).toBe('NO_SPACE');
+    await device.write(0, new Uint8Array(512), { fua: true });
+    await device.flush();
+  });
+
   it('fua does not sync the whole file, a flush does', async () => {
     let syncs = 0;
     const descriptors = new Set<number>();

@@ -4,6 +4,7 @@
  */
 import { byteLength, sliceBuffers } from '../../../src/device/buffers.js';
 import { CallGuard } from '../../../src/device/call-guard.js';
+import { isNoSpace } from '../../../src/device/device-errors.js';
 import {
   type BatchDevice,
   type BatchWrite,
@@ -148,7 +149,7 @@ export class FaultyDevice implements BlockDevice {
         else this.counts.writes += 1;
         return this.performWrite(offset, from, options);
       },
-      { failureIsFinal: fua },
+      (error) => fua && !isNoSpace(error),
     );
   }
 
@@ -163,7 +164,7 @@ export class FaultyDevice implements BlockDevice {
           this.base.writeZeroes(offset, length, options),
         );
       },
-      { failureIsFinal: options.fua === true },
+      (error) => options.fua === true && !isNoSpace(error),
     );
   }
 
