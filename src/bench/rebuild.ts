@@ -4,6 +4,8 @@
  *
  * Both write over blocks that the target's file already has. In the rebuild's time are the checkpoints and the
  * superblocks that make the member in-sync; not in it are the member's joining and, between rounds, its failing.
+ *
+ * On a machine that others used, ratios of single rounds went from 0.3 to 2.3: look at the quartiles.
  */
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';

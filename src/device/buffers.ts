@@ -37,6 +37,10 @@ export function sliceBuffers(buffers: Buffers, start: number, length: number): U
 
 /** Copies bytes of the list, from `start` on, until `into` is full. */
 export function gather(from: Buffers, start: number, into: Uint8Array): void {
+  if (from instanceof Uint8Array && start + into.byteLength <= from.byteLength) {
+    into.set(from.subarray(start, start + into.byteLength));
+    return;
+  }
   let at = 0;
   for (const view of sliceBuffers(from, start, into.byteLength)) {
     into.set(view, at);

@@ -12,27 +12,17 @@ import type { FileCalls } from './file-calls.js';
 const MAX_CALL_BYTES = 1024 * 1024 * 1024;
 const MAX_CALL_BUFFERS = 1024;
 
-export async function readFully(
-  calls: FileCalls,
-  fd: number,
-  position: number,
-  into: Buffers,
-): Promise<void> {
+export function readFully(calls: FileCalls, fd: number, position: number, into: Buffers): Promise<void> {
   const end = position + byteLength(into);
-  await transfer(into, position, async (buffers, at) => {
+  return transfer(into, position, async (buffers, at) => {
     const bytes = await uninterrupted(() => calls.read(fd, buffers, at));
     if (bytes === 0) throw inputOutputError(`the file ends at ${at} bytes, before ${end}: it was cut short`);
     return bytes;
   });
 }
 
-export async function writeFully(
-  calls: FileCalls,
-  fd: number,
-  position: number,
-  from: Buffers,
-): Promise<void> {
-  await transfer(from, position, async (buffers, at) => {
+export function writeFully(calls: FileCalls, fd: number, position: number, from: Buffers): Promise<void> {
+  return transfer(from, position, async (buffers, at) => {
     const bytes = await uninterrupted(() => calls.write(fd, buffers, at));
     if (bytes === 0) throw inputOutputError('the operating system took no byte and gave no reason');
     return bytes;
@@ -45,18 +35,30 @@ function inputOutputError(message: string): Error {
 }
 
 /** Calls `make` again while a signal or a lack of resources of the moment kept it from its work. */
-export async function uninterrupted<T>(make: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await make();
-    } catch (error) {
-      const code = systemCode(error);
-      if (code !== 'EINTR' && code !== 'EAGAIN') throw error;
-    }
-  }
+export function uninterrupted<T>(make: () => Promise<T>): Promise<T> {
+  return make().catch((error: unknown) => {
+    const code = systemCode(error);
+    if (code !== 'EINTR' && code !== 'EAGAIN') throw error;
+    return uninterrupted(make);
+  });
 }
 
-async function transfer(
+/** Nearly always one call does it all: then there is one promise, and nothing is copied. */
+function transfer(
+  buffers: Buffers,
+  position: number,
+  step: (buffers: readonly Uint8Array[], at: number) => Promise<number>,
+): Promise<void> {
+  const list = bufferList(buffers);
+  const length = byteLength(list);
+  if (length === 0 || list.length > MAX_CALL_BUFFERS || length > MAX_CALL_BYTES)
+    return transferRest(list, position, step);
+  return step(list, position).then((bytes) =>
+    bytes === length ? undefined : transferRest(after(list, bytes), position + bytes, step),
+  );
+}
+
+async function transferRest(
   buffers: Buffers,
   position: number,
   step: (buffers: readonly Uint8Array[], at: number) => Promise<number>,
