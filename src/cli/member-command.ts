@@ -20,7 +20,9 @@ export abstract class MemberCommand<T extends typeof Command> extends VolumeComm
     { yes, dryRun }: { yes: boolean; dryRun: boolean },
   ): Promise<Outcome> {
     const exists = choice.image !== undefined && (await stat(choice.image).catch(() => null)) !== null;
-    if (dryRun) return wouldBringIn(choice, exists);
+    if (dryRun) {
+      return this.withVolume(names, { access: 'read' }, (volume) => wouldBringIn(volume, choice, exists));
+    }
     if (choice.force && exists) {
       await this.confirm(`Overwrite ${choice.image}? What it holds is lost.`, { yes });
     }
@@ -49,12 +51,15 @@ export abstract class MemberCommand<T extends typeof Command> extends VolumeComm
   }
 }
 
-function wouldBringIn({ image, slot, replace, force }: Choice, exists: boolean): Outcome {
+async function wouldBringIn(volume: Volume, choice: Choice, exists: boolean): Promise<Outcome> {
+  const { arrayOf, chooseSlot } = await import('../volume/index.js');
+  const { image, replace, force } = choice;
+  const slot = chooseSlot(arrayOf(volume), choice)?.index ?? null;
   const what =
     image === undefined ? 'a spare, or what was begun,' : `${image} (${exists ? 'exists' : 'would be made'})`;
-  const where = slot === undefined ? 'the first free slot, or as a spare' : `slot ${slot}`;
+  const where = slot === null ? 'as a spare' : `into slot ${slot}`;
   return {
-    result: { dryRun: true, image: image ?? null, slot: slot ?? null, replace, imageExists: exists, force },
-    text: () => `would rebuild ${what} into ${where}${replace ? ', in place of its member' : ''}`,
+    result: { dryRun: true, image: image ?? null, slot, replace, imageExists: exists, force },
+    text: () => `would bring in ${what} ${where}${replace ? ', in place of its member' : ''}`,
   };
 }

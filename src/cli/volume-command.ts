@@ -3,6 +3,7 @@
  * it is closed, so that it is clean again. What opens volumes is loaded when one is opened.
  */
 import type { Command } from '@oclif/core/command';
+import { UserError } from '../errors.js';
 import type { OpenVolumeOptions, Volume } from '../volume/index.js';
 import { HoldfastCommand } from './base-command.js';
 import { COMMON_EXIT_CODES } from './exit-codes.js';
@@ -29,7 +30,8 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
       result = await use(volume);
     } catch (error) {
       await volume.close().catch((closing: unknown) => {
-        this.warn(`${volume.label} could not be closed well: ${String(closing)}`);
+        const why = closing instanceof UserError ? closing.message : String(closing);
+        this.warn(`${volume.label} could not be closed well: ${why}`);
       });
       throw error;
     }

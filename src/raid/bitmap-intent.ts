@@ -6,6 +6,8 @@
  * - Bits are cleared when the array stops clean with all members there. With one missing they stay: they are
  *   what the kernel rebuilds when that member is added again (md-bitmap.c, events_cleared).
  * - The bitmap's events are never behind the superblocks': else the kernel takes it for stale and resyncs all.
+ * - The kernel believes one copy, that of any member in-sync: so a member whose copy may lack something (it came
+ *   as a spare, it joins, its disk was full) gets all pages with the next write of any.
  */
 import type { Range } from '../device/range-set.js';
 import { UserError } from '../errors.js';
@@ -25,12 +27,15 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
   private constructor(
     private readonly core: ArrayCore,
     private readonly bitmap: WriteIntentBitmap,
+    /** Members whose copy lacks nothing but what has changed since. */
+    private holders: ReadonlySet<ArrayMember>,
   ) {}
 
   /** null: the array has no bitmap, or none that can be used and is only read: then every row is suspect. */
   static async open(core: ArrayCore, freshest: Superblock): Promise<BitmapIntent | null> {
     if (freshest.bitmapOffset === null) return null;
-    const { copies, reasons } = await readCopies(core.slotMembers().filter((member) => member.isInSync));
+    const members = core.slotMembers().filter((member) => member.isInSync);
+    const { copies, reasons } = await readCopies(members);
     if (copies.length === 0) {
       if (core.readOnly) return null;
       throw new UserError(
@@ -44,8 +49,8 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
     const { memberSizeBytes } = core.geometry;
     const bitmap = new WriteIntentBitmap(copies, { events: freshest.events, memberSizeBytes });
     const differ = copies.some((copy) => Buffer.compare(copy.raw, copies[0]!.raw) !== 0);
-    if (differ || reasons.length > 0 || bitmap.distrusted !== null) bitmap.markAllChanged();
-    return new BitmapIntent(core, bitmap);
+    const isSame = !differ && reasons.length === 0 && bitmap.distrusted === null;
+    return new BitmapIntent(core, bitmap, new Set(isSame ? members : []));
   }
 
   /** What may be wrong after a crash, in data. */
@@ -56,7 +61,7 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
   async begin(rows: readonly Range[]): Promise<void> {
     let changed = false;
     for (const { start, end } of rows) changed = this.bitmap.setRange(start, end) || changed;
-    if (changed) await this.persist();
+    if (changed || this.isBehind()) await this.persist();
     // Set by others, but perhaps not durable yet.
     else await (this.waiting ?? this.running);
   }
@@ -68,9 +73,9 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
     return Promise.resolve();
   }
 
-  async onJoin(member: ArrayMember): Promise<void> {
-    this.bitmap.markAllChanged();
-    await writePages(member, this.bitmap.takeChangedPages());
+  /** It gets all pages before the superblocks that name it: see `beforeSuperblocks`. */
+  onJoin(): Promise<void> {
+    return Promise.resolve();
   }
 
   async beforeSuperblocks(events: bigint): Promise<void> {
@@ -106,15 +111,23 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
   }
 
   private async writeChanged(): Promise<void> {
+    if (this.isBehind()) this.bitmap.markAllChanged();
     const pages = this.bitmap.takeChangedPages();
-    const members = this.core.liveMembers().filter((member) => member.superblock.bitmapOffset !== null);
+    const members = this.members();
     const outcomes = await Promise.allSettled(members.map((member) => writePages(member, pages)));
+    this.holders = new Set(members.filter((_, index) => outcomes[index]!.status === 'fulfilled'));
     outcomes.forEach((outcome, index) => {
-      if (outcome.status === 'rejected') {
-        this.bitmap.markAllChanged();
-        this.core.failUnlessFull(members[index]!, outcome.reason);
-      }
+      if (outcome.status === 'rejected') this.core.failUnlessFull(members[index]!, outcome.reason);
     });
+  }
+
+  private members(): ArrayMember[] {
+    return this.core.liveMembers().filter((member) => member.superblock.bitmapOffset !== null);
+  }
+
+  /** Some member's copy lacks more than what has changed. */
+  private isBehind(): boolean {
+    return this.members().some((member) => !this.holders.has(member));
   }
 }
 

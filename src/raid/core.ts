@@ -6,7 +6,7 @@
 
 import { isNoSpace } from '../device/device-errors.js';
 import { type Arena, BufferPool } from '../device/pool.js';
-import type { RangeSet } from '../device/range-set.js';
+import type { Range, RangeSet } from '../device/range-set.js';
 import { UserError } from '../errors.js';
 import type { Geometry, Piece } from './geometry.js';
 import type { ArrayMember, Slot } from './member.js';
@@ -58,6 +58,7 @@ export class ArrayCore {
     correctedReads: 0,
   };
   private lazyArena: Arena | null = null;
+  private isClosed = false;
 
   constructor(options: CoreOptions) {
     this.name = options.name;
@@ -72,11 +73,14 @@ export class ArrayCore {
 
   /** Reserved when the first operation needs a buffer: a plain read needs none. */
   get arena(): Arena {
+    // Nobody would give back what a late call reserved anew.
+    if (this.isClosed) throw new Error(`${this.name} is closed`);
     this.lazyArena ??= BufferPool.shared().arena(`raid ${this.name}`, ARENA_BYTES);
     return this.lazyArena;
   }
 
   closeArena(): void {
+    this.isClosed = true;
     this.lazyArena?.close();
     this.lazyArena = null;
   }
@@ -101,6 +105,20 @@ export class ArrayCore {
         at += pieceLength;
       }
     }
+  }
+
+  /**
+   * [start, end) in data, cut where it changes who can be read or whether parity is trusted: one bad sector of a
+   * member must not hang on a bad sector that another has elsewhere.
+   */
+  spans(start: number, end: number): Range[] {
+    const cuts = new Set([start, end]);
+    for (const member of this.slotMembers()) {
+      for (const at of member.boundaries(start, end)) cuts.add(at);
+    }
+    for (const range of this.suspect.within(start, end)) cuts.add(range.start).add(range.end);
+    const sorted = [...cuts].sort((a, b) => a - b);
+    return sorted.slice(1).map((cut, index) => ({ start: sorted[index]!, end: cut }));
   }
 
   /** Every member that is written: in slots, replacements and spares, but no faulty ones. */
@@ -141,8 +159,7 @@ export class ArrayCore {
 
   /** Takes a member out, in memory: no plan made after this counts on it. metadata.ts makes it durable. */
   fail(member: ArrayMember, cause: unknown): void {
-    // A fault of ours is no failure of a member's: it must not cost the array its redundancy.
-    if (!(cause instanceof UserError)) throw cause;
+    if (isOurFault(cause)) throw cause;
     if (member.isFaulty) return;
     member.markFaulty(cause);
     this.warn(`${member.image} failed and is taken out of ${this.name}: ${describeCause(cause)}`);
@@ -150,13 +167,26 @@ export class ArrayCore {
 
   /** As `fail`; but a full disk below an image is thrown: it does not make what the image holds worse. */
   failUnlessFull(member: ArrayMember, cause: unknown): void {
-    if (isNoSpace(cause)) throw cause;
+    if (!isMemberFault(cause)) throw cause;
     this.fail(member, cause);
   }
 
   parityTrusted(start: number, end: number): boolean {
     return !this.suspect.overlaps(start, end);
   }
+}
+
+/**
+ * A fault of ours is no failure of a member's: it must not cost the array its redundancy. What lies out of a
+ * device's range was asked for by us.
+ */
+export function isOurFault(error: unknown): boolean {
+  return !(error instanceof UserError) || error.code === 'OUT_OF_RANGE';
+}
+
+/** Whether an error of a write means that the member has failed: no full disk below it, and no fault of ours. */
+export function isMemberFault(error: unknown): boolean {
+  return !isOurFault(error) && !isNoSpace(error);
 }
 
 export function describeCause(cause: unknown): string {

@@ -16,6 +16,7 @@ const MIB = 1024 * 1024;
 const MAX_GAP_BYTES = 128 * MIB;
 const GAP_SHARE = 1024;
 const SUPERBLOCK_OFFSET = 4096;
+const SUPERBLOCK_ROOM_BYTES = 4096;
 
 export const MIN_MEMBERS = 3;
 export const MAX_MEMBERS = 64;
@@ -121,6 +122,16 @@ export async function createArray(
     }),
   );
   return setUuid;
+}
+
+/** Takes back what a `createArray` on these devices has written, done or not: they are blank again. */
+export async function eraseArray(devices: readonly BlockDevice[]): Promise<void> {
+  await Promise.all(
+    devices.map(async (device) => {
+      await device.writeZeroes(SUPERBLOCK_OFFSET, SUPERBLOCK_ROOM_BYTES);
+      await device.flush();
+    }),
+  );
 }
 
 /** A random UUID (version 4), as mdadm shows them. */

@@ -10,8 +10,7 @@
  * faulty (as md does, raid5.c raid5_end_read_request and R5_ReWrite). An array that is open for reading only
  * reads around it.
  */
-import { isNoSpace } from '../device/device-errors.js';
-import { type ArrayCore, describeCause } from './core.js';
+import { type ArrayCore, describeCause, isMemberFault, isOurFault } from './core.js';
 import { SECTOR_BYTES } from './md/model.js';
 import type { ArrayMetadata } from './metadata.js';
 import type { TransferFailure } from './transfers.js';
@@ -26,21 +25,21 @@ export class Faults {
   ) {}
 
   /**
-   * Resolves when every member that failed is durably out. Throws NO_SPACE where that was the cause, and
+   * Resolves when every member that failed is durably out, whoever found out: a write may have gone without a
+   * member that failed to take its intent, or failed beside it. Throws NO_SPACE where that was the cause, and
    * NOT_ASSEMBLED where too few are left.
    */
   async settleWrites(failures: readonly TransferFailure[]): Promise<void> {
-    if (failures.length === 0) return;
-    const full = failures.find((failure) => isNoSpace(failure.error));
-    const broken = failures.filter((failure) => !isNoSpace(failure.error));
-    for (const failure of broken) this.core.fail(failure.member, failure.error);
-    if (broken.length > 0) await this.metadata.recordFaults();
-    if (full !== undefined) throw full.error;
+    for (const { member, error } of failures) if (isMemberFault(error)) this.core.fail(member, error);
+    await this.metadata.recordFaults();
+    const other = failures.find(({ error }) => !isMemberFault(error));
+    if (other !== undefined) throw other.error;
   }
 
   /** Finds the sectors that cannot be read and counts them as bad, so that the next plan goes around them. */
   async settleReads(failures: readonly TransferFailure[]): Promise<void> {
     for (const failure of failures) {
+      if (isOurFault(failure.error)) throw failure.error;
       if (failure.member.isFaulty) continue;
       const bad = await this.narrow(failure);
       for (const [start, end] of bad) failure.member.unreadable.add(start, end);
@@ -62,7 +61,10 @@ export class Faults {
     const probe = async (from: number, to: number): Promise<boolean> =>
       member.read(from, scratch.subarray(0, to - from)).then(
         () => true,
-        () => false,
+        (error: unknown) => {
+          if (isOurFault(error)) throw error;
+          return false;
+        },
       );
     for (let at = start; at < start + length; at += NARROW_BYTES) {
       const end = Math.min(at + NARROW_BYTES, start + length);

@@ -20,6 +20,7 @@ export class ArrayMember {
 
   /** What a rebuild has made and flushed, in data: what `recovery_offset` says. */
   private durablyRebuilt: number | null;
+  private loggedBadBlocks: boolean;
 
   constructor(
     readonly device: BlockDevice,
@@ -30,6 +31,7 @@ export class ArrayMember {
     const { recoveryOffset } = superblock;
     this.rebuilt = recoveryOffset === null ? null : new RangeSet([{ start: 0, end: recoveryOffset }]);
     this.durablyRebuilt = recoveryOffset;
+    this.loggedBadBlocks = superblock.features.badBlocks;
   }
 
   get image(): string {
@@ -105,11 +107,23 @@ export class ArrayMember {
     this.durablyRebuilt = null;
   }
 
-  /** Makes the log on disk say what memory says. Durable when it returns; a member without a log has nothing. */
+  /** Whether the log on disk has entries, for the superblock; memory may have more already, or fewer. */
+  get hasLoggedBadBlocks(): boolean {
+    return this.loggedBadBlocks;
+  }
+
+  /**
+   * Makes the log on disk say what memory says now. Durable when it returns; a member without a log has nothing.
+   * The flush comes first: what is no longer bad is so because it was written, and that may be volatile still.
+   */
   async writeBadBlocks(): Promise<void> {
     const { badBlockLog } = this.superblock;
-    if (badBlockLog !== null)
-      await this.device.write(badBlockLog.offset, this.badBlocks.encode(), { fua: true });
+    if (badBlockLog === null || this.isFaulty) return;
+    const log = this.badBlocks.encode();
+    const hasEntries = !this.badBlocks.isEmpty;
+    await this.device.flush();
+    await this.device.write(badBlockLog.offset, log, { fua: true });
+    this.loggedBadBlocks = hasEntries;
   }
 
   read(start: number, into: Buffers): Promise<void> {

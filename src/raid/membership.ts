@@ -9,7 +9,6 @@ import { UserError } from '../errors.js';
 import type { RaidArray } from './array.js';
 import { newUuid } from './create.js';
 import { BadBlocks } from './md/bad-blocks.js';
-import type { DeviceRole } from './md/model.js';
 import { joinSuperblock, superblockBytes } from './md/superblock.js';
 import { ArrayMember, type Slot } from './member.js';
 
@@ -72,11 +71,11 @@ export async function joinMember(
   const { core, metadata } = array;
   const like = core.liveMembers()[0]?.superblock;
   if (like === undefined) throw new UserError('NOT_ASSEMBLED', `${array.name} has no good member`);
+  if (slot !== null) assertSeat(array, slot);
   const deviceNumber = metadata.freeDeviceNumber();
   const superblock = joinChecked(array, device, deviceNumber);
   await device.write(superblock.superOffset, superblockBytes(superblock), { fua: true });
   const member = new ArrayMember(device, superblock, BadBlocks.none(superblock));
-  await metadata.prepareNewMember(member);
   if (slot === null) {
     core.spares.push(member);
     await metadata.changeMembers(() => undefined);
@@ -88,14 +87,35 @@ export async function joinMember(
 
 /** Puts a member without content into a slot: from now on it is rebuilt. */
 export async function seat(array: RaidArray, member: ArrayMember, slot: Slot): Promise<void> {
-  const at = array.core.spares.indexOf(member);
-  await array.metadata.changeMembers((roles: DeviceRole[]) => {
+  assertSeat(array, slot);
+  // A spare, too: nobody has kept what it has of this.
+  await array.metadata.prepareNewMember(member);
+  await array.metadata.changeMembers(() => {
+    const at = array.core.spares.indexOf(member);
     if (at >= 0) array.core.spares.splice(at, 1);
     member.beginRebuild();
     if (slot.writers().length === 0) slot.member = member;
     else slot.replacement = member;
-    roles[member.superblock.deviceNumber] = slot.index;
   });
+}
+
+/** Throws UNSUPPORTED for two members in one slot where 0.90 cannot say which of them is whole. */
+export function assertSeat(array: RaidArray, slot: Slot): void {
+  const [serving] = slot.writers();
+  if (serving?.superblock.version !== '0.90') return;
+  throw new UserError(
+    'UNSUPPORTED',
+    `${array.name} has metadata of version 0.90, which knows no replacement`,
+    {
+      hint: `fail the member in slot ${slot.index} first (holdfast member fail), then add another image`,
+      details: { slot: slot.index, image: serving.image },
+    },
+  );
+}
+
+/** Throws REFUSED for a device that is too small to become a member. */
+export function assertFits(array: RaidArray, device: BlockDevice): void {
+  joinChecked(array, device, array.metadata.freeDeviceNumber());
 }
 
 function joinChecked(array: RaidArray, device: BlockDevice, deviceNumber: number) {

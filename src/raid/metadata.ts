@@ -12,8 +12,12 @@
  *   superblock says clean.
  * - A member that failed is out in all other superblocks, two events ahead of its own, before any write that
  *   went without it is answered. A member that cannot take its superblock has failed.
- * - A slot that nobody fills is taken out of the roles before the first write: else the member that is away
- *   would be one event behind, and count as current when it comes back.
+ * - A member that is rebuilt has its superblock before the others name it: the kernel takes the slot of a member
+ *   that is one event behind from the freshest, but how much of it is whole from its own (md.c,
+ *   super_1_validate), and would believe a spare that is named there in all that it holds.
+ * - A slot that nobody fills is taken out of the roles by the first superblocks that are written: else the member
+ *   that is away would be one event behind, and count as current when it comes back.
+ * - A bad block is forgotten on disk only after what was written there has been flushed.
  */
 import { randomBytes } from 'node:crypto';
 import type { ArrayCore } from './core.js';
@@ -30,7 +34,7 @@ export interface MetadataFollower {
   onActivate(): Promise<void>;
   /** Before superblocks with these events are written, so that it is never behind them. */
   beforeSuperblocks(events: bigint, members: readonly ArrayMember[]): Promise<void>;
-  /** All members are flushed and the array stops clean: nothing is in doubt but `suspect`. */
+  /** Nothing is being written, all members are flushed, no row is suspect: nothing is in doubt. */
   onClean(): Promise<void>;
 }
 
@@ -56,8 +60,8 @@ export class ArrayMetadata {
   private activation: Promise<void> | null = null;
   private tail: Promise<unknown> = Promise.resolve();
   private recordedFaulty = new Set<ArrayMember>();
-  /** Members whose bad-block log on disk is not what memory says: written anew by the next flush. */
-  private readonly changedLogs = new Set<ArrayMember>();
+  /** Members whose bad-block log on disk is not what memory says, and how often that has changed. */
+  private readonly changedLogs = new Map<ArrayMember, number>();
 
   constructor(options: MetadataOptions) {
     this.core = options.core;
@@ -90,8 +94,7 @@ export class ArrayMetadata {
   private async doActivate(): Promise<void> {
     for (const follower of this.followers) await follower.onActivate();
     this.stamp = randomBytes(8).readBigUInt64LE();
-    const excluded = this.excludeAbsent();
-    await this.write(excluded ? 2 : 1, 0);
+    await this.write(1, 0);
   }
 
   /**
@@ -103,7 +106,7 @@ export class ArrayMetadata {
     await this.activation;
     await this.flushMembers();
     await this.serial(async () => {
-      await this.write(1, await this.settleResync(this.core.suspect.first));
+      await this.write(1, await this.settle(this.core.suspect.first));
       this.activation = null;
     });
   }
@@ -114,13 +117,12 @@ export class ArrayMetadata {
    */
   async flushMembers(): Promise<void> {
     const members = this.core.slotMembers();
-    const changedLogs = [...this.changedLogs];
     const outcomes = await Promise.allSettled(members.map((member) => member.device.flush()));
     outcomes.forEach((outcome, index) => {
       if (outcome.status === 'rejected') this.core.fail(members[index]!, outcome.reason);
     });
     await this.recordFaults();
-    if (changedLogs.length > 0) await this.recordBadBlocks(changedLogs);
+    if (this.changedLogs.size > 0) await this.recordBadBlocks();
   }
 
   /** Takes the members that failed out of all other superblocks. Nothing to do: nothing is written. */
@@ -146,12 +148,17 @@ export class ArrayMetadata {
     for (const follower of this.followers) await follower.onJoin(member);
   }
 
-  /** Numbers of members that are not there stay theirs as long as a role says so (md.c, bind_rdev_to_array). */
+  /**
+   * Numbers of members that are not there stay theirs as long as a role says so (md.c, bind_rdev_to_array). Those
+   * of members that failed and are gone are taken again when the table has no others: it does not grow.
+   */
   freeDeviceNumber(): number {
-    const taken = new Set(this.core.liveMembers().map((member) => member.superblock.deviceNumber));
-    for (let number = this.core.geometry.raidDisks; ; number++) {
-      if (!taken.has(number) && (this.roles[number] ?? 'spare') === 'spare') return number;
-    }
+    const present = [...this.core.liveMembers(), ...this.faultyMembers()];
+    const taken = new Set(present.map((member) => member.superblock.deviceNumber));
+    const numbers = this.roles.map((_, number) => number).slice(this.core.geometry.raidDisks);
+    const free = (role: DeviceRole) =>
+      numbers.find((number) => this.roles[number] === role && !taken.has(number));
+    return free('spare') ?? free('faulty') ?? this.roles.length;
   }
 
   /**
@@ -165,13 +172,13 @@ export class ArrayMetadata {
     await this.flushMembers();
     await this.serial(async () => {
       for (const [index, member] of rebuilding.entries()) member.recordRebuilt(rebuilt[index]!);
-      const settled = await this.settleResync(suspectFrom);
-      await this.write(1, this.activation === null ? settled : 0);
+      // While it is active, rows are in doubt that are not suspect: those that are being written.
+      await this.write(1, this.activation === null ? await this.settle(suspectFrom) : 0);
     });
   }
 
-  /** Members are flushed: what is left to resync starts at `from`; null: nothing is. */
-  private async settleResync(from: number | null): Promise<number | null> {
+  /** Nothing is being written, members are flushed: what is left to resync starts at `from`; null: nothing is. */
+  private async settle(from: number | null): Promise<number | null> {
     if (from === null) for (const follower of this.followers) await follower.onClean();
     this.resyncOffset = from;
     return from;
@@ -187,16 +194,16 @@ export class ArrayMetadata {
 
   /** What a member's bad blocks are has changed; durable after the next flush. */
   noteBadBlocks(member: ArrayMember): void {
-    this.changedLogs.add(member);
+    this.changedLogs.set(member, (this.changedLogs.get(member) ?? 0) + 1);
   }
 
   /** Writes bad-block logs anew, then the superblocks that say whether they have entries. */
-  private recordBadBlocks(members: readonly ArrayMember[]): Promise<void> {
-    for (const member of members) this.changedLogs.delete(member);
+  private recordBadBlocks(): Promise<void> {
     return this.serial(async () => {
-      for (const member of members) {
-        if (!member.isFaulty)
-          await member.writeBadBlocks().catch((error: unknown) => this.core.fail(member, error));
+      if (this.changedLogs.size === 0) return;
+      for (const [member, changes] of [...this.changedLogs]) {
+        await member.writeBadBlocks().catch((error: unknown) => this.core.failUnlessFull(member, error));
+        if (this.changedLogs.get(member) === changes) this.changedLogs.delete(member);
       }
       await this.write(1, this.currentResyncOffset());
     });
@@ -213,16 +220,37 @@ export class ArrayMetadata {
     return result;
   }
 
-  /** Roles of device numbers that nobody has, though a slot is theirs: true if there were any. */
-  private excludeAbsent(): boolean {
-    const present = new Set(this.core.liveMembers().map((member) => member.superblock.deviceNumber));
-    let found = false;
-    this.roles.forEach((role, number) => {
-      if (typeof role !== 'number' || present.has(number)) return;
+  /**
+   * Makes the roles say who is there: those that were read may name a spare in a slot, where a cut came amid the
+   * superblocks of its seating. True if somebody who is away has lost a slot by it.
+   */
+  private settleRoles(): boolean {
+    for (const { superblock } of this.core.spares) {
+      // Numbers behind the table are spare as they are; one of a broken spare may be 2^32 - 1.
+      if (superblock.deviceNumber < this.roles.length) this.roles[superblock.deviceNumber] = 'spare';
+    }
+    for (const { index, member, replacement } of this.core.slots) {
+      for (const each of [member, replacement]) if (each) this.roles[this.deviceNumberOf(each)] = index;
+    }
+    for (const { superblock } of this.faultyMembers()) this.roles[superblock.deviceNumber] = 'faulty';
+    const present = new Set(this.core.liveMembers().map((member) => this.deviceNumberOf(member)));
+    let hasLost = false;
+    for (const [number, role] of this.roles.entries()) {
+      if (typeof role !== 'number' || present.has(number)) continue;
       this.roles[number] = 'spare';
-      found = true;
-    });
-    return found;
+      hasLost = true;
+    }
+    return hasLost;
+  }
+
+  /**
+   * A member keeps the number that it joined with; but in 0.90 the number of one that is in-sync is its slot (md.c,
+   * super_90_sync), and the kernel starts nothing else.
+   */
+  private deviceNumberOf(member: ArrayMember): number {
+    const { version, deviceNumber } = member.superblock;
+    if (version !== '0.90' || !member.isInSync) return deviceNumber;
+    return this.core.slots.find((slot) => slot.member === member)?.index ?? deviceNumber;
   }
 
   private faultyMembers(): ArrayMember[] {
@@ -236,10 +264,10 @@ export class ArrayMetadata {
    * write. A member that fails meanwhile takes two more.
    */
   private async write(updates: 1 | 2, resyncOffset: number | null): Promise<void> {
-    for (let left: number = updates; left > 0; left--) {
+    const excluded = this.settleRoles();
+    for (let left: number = excluded ? 2 : updates; left > 0; left--) {
       if (await this.writeRound(resyncOffset)) left = 3;
     }
-    this.recordedFaulty = new Set(this.faultyMembers());
   }
 
   /** True if a member failed that the superblocks written so far do not know of. */
@@ -250,11 +278,26 @@ export class ArrayMetadata {
     for (const member of faulty) this.roles[member.superblock.deviceNumber] = 'faulty';
     const members = this.core.liveMembers();
     for (const follower of this.followers) await follower.beforeSuperblocks(this.currentEvents, members);
+    const hasNewFault = () => this.faultyMembers().length > faulty.length;
+    await this.writeAll(
+      members.filter((member) => member.isRebuilding),
+      resyncOffset,
+    );
+    if (hasNewFault()) return true;
+    await this.writeAll(
+      members.filter((member) => !member.isRebuilding),
+      resyncOffset,
+    );
+    // Who fails from here on is not in these: it has to be recorded anew.
+    this.recordedFaulty = new Set(faulty);
+    return hasNewFault();
+  }
+
+  private async writeAll(members: readonly ArrayMember[], resyncOffset: number | null): Promise<void> {
     const outcomes = await Promise.allSettled(members.map((member) => this.writeOne(member, resyncOffset)));
     outcomes.forEach((outcome, index) => {
       if (outcome.status === 'rejected') this.core.failUnlessFull(members[index]!, outcome.reason);
     });
-    return this.faultyMembers().length > faulty.length;
   }
 
   private async writeOne(member: ArrayMember, resyncOffset: number | null): Promise<void> {
@@ -265,8 +308,9 @@ export class ArrayMetadata {
       utime: this.now(),
       resyncOffset,
       recoveryOffset,
+      deviceNumber: this.deviceNumberOf(member),
       roles: this.roles,
-      badBlocks: !member.badBlocks.isEmpty,
+      badBlocks: member.hasLoggedBadBlocks,
       replacement: this.core.slots.some((slot) => slot.replacement === member),
       ...(recoveryOffset === null && this.stamp !== null ? { stamp: this.stamp } : {}),
     });

@@ -14,7 +14,7 @@ import { Geometry } from './geometry.js';
 import { BadBlocks, readBadBlocks } from './md/bad-blocks.js';
 import type { ArraySet, JudgedMember, Judgement, Refusal, Superblock } from './md/model.js';
 import { ArrayMember, Slot } from './member.js';
-import { ArrayMetadata, type MetadataFollower } from './metadata.js';
+import { ArrayMetadata } from './metadata.js';
 import { PplFollower } from './ppl-follower.js';
 
 export interface OpenArrayOptions {
@@ -69,14 +69,12 @@ export async function openArray(judgement: Judgement, options: OpenArrayOptions)
   const core = new ArrayCore({ ...options, geometry, slots, spares, suspect: new RangeSet() });
   const bitmap = await BitmapIntent.open(core, freshest);
   for (const range of suspectRows(core, freshest, bitmap).list()) core.suspect.add(range.start, range.end);
-  const followers: MetadataFollower[] = [];
-  if (bitmap !== null) followers.push(bitmap);
-  if (freshest.ppl !== null) followers.push(new PplFollower(core));
+  // md has one or the other: they lie in the same fields.
+  const beside = bitmap ?? (freshest.ppl === null ? null : new PplFollower(core));
   const metadata = new ArrayMetadata({
     core,
     freshest,
-    followers,
-    ...(bitmap === null ? {} : { intent: bitmap }),
+    ...(beside === null ? {} : { followers: [beside], intent: beside }),
   });
   return new RaidArray(core, metadata);
 }

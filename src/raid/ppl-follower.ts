@@ -4,16 +4,25 @@
  * full; old entries it would replay, and call the array clean with parity that is stale.
  *
  * With a member missing the kernel starts a dirty array that has such logs without asking, because it trusts
- * them to have closed the write hole. Ours have not: so a degraded array with these logs is not written.
+ * them to have closed the write hole. Ours have not: so a degraded array with these logs is not written, not
+ * even from when a member fails amid writes.
  */
 import { UserError } from '../errors.js';
 import type { ArrayCore } from './core.js';
 import { emptyPpl } from './md/ppl.js';
 import type { ArrayMember } from './member.js';
 import type { MetadataFollower } from './metadata.js';
+import type { WriteIntent } from './write-intent.js';
 
-export class PplFollower implements MetadataFollower {
+export class PplFollower implements MetadataFollower, WriteIntent {
   constructor(private readonly core: ArrayCore) {}
+
+  /** Nothing is written down here; but this is asked before every write. */
+  async begin(): Promise<void> {
+    if (this.core.degradedSlots.length > 0) throw refuseDegraded(this.core);
+  }
+
+  end(): void {}
 
   async onActivate(): Promise<void> {
     if (this.core.degradedSlots.length > 0) throw refuseDegraded(this.core);

@@ -16,7 +16,7 @@ import type { Piece } from './geometry.js';
 import type { ArrayMember } from './member.js';
 import type { ArrayMetadata } from './metadata.js';
 import { xorOf } from './parity/index.js';
-import { readTransfers, type Transfer, writeTransfers } from './transfers.js';
+import { readTransfers, type Transfer, type TransferFailure, writeTransfers } from './transfers.js';
 
 /** A piece of the array and the bytes that it is to be read into. */
 interface PieceRead {
@@ -69,15 +69,8 @@ export class ArrayReader {
 
   /** A piece of which some sectors could not be read: those are made from the other members. */
   private async readAround(entry: PieceRead): Promise<void> {
-    const { piece, into } = entry;
-    const end = piece.offsetInData + piece.length;
-    const member = this.core.slots[piece.slot]!.reader(piece.offsetInData, end);
-    if (member !== null) {
-      await member.read(piece.offsetInData, into);
-      return;
-    }
     await this.reconstruct(entry);
-    if (!this.core.readOnly) await this.correct(piece);
+    if (!this.core.readOnly) await this.correct(entry.piece);
   }
 
   /** Makes a piece from the rest of its rows; where only parts of it are unreadable, only those. */
@@ -93,28 +86,39 @@ export class ArrayReader {
 
   /** The window's lock is held. */
   private async fill(piece: Piece, into: Uint8Array): Promise<void> {
-    const slot = this.core.slots[piece.slot]!;
     const { offsetInData: from, length } = piece;
-    for (const [start, end] of this.spans(piece)) {
-      const bytes = into.subarray(start - from, end - from);
-      for (;;) {
-        const reader = slot.reader(start, end);
-        const failures =
-          reader === null
-            ? await this.fillFromOthers(piece, start, end, bytes)
-            : await readTransfers([{ member: reader, start, bytes }]);
-        if (failures.length === 0) break;
-        await this.faults.settleReads(failures);
-      }
+    for (const { start, end } of this.core.spans(from, from + length)) {
+      const part = {
+        ...piece,
+        arrayOffset: piece.arrayOffset + (start - from),
+        offsetInData: start,
+        length: end - start,
+      };
+      await this.fillSpan(part, into.subarray(start - from, end - from));
     }
-    if (length > 0) this.core.counters.reconstructedReads++;
+    this.core.counters.reconstructedReads++;
   }
 
-  private async fillFromOthers(piece: Piece, start: number, end: number, bytes: Uint8Array) {
-    const others = this.core.slots.filter((slot) => slot.index !== piece.slot);
-    const readers = others.map((slot) => slot.reader(start, end));
-    if (readers.some((reader) => reader === null)) throw this.unavailable(piece, start, end);
-    const length = end - start;
+  /** A read that fails leaves bad sectors behind, and the span is no span any more. */
+  private async fillSpan(part: Piece, bytes: Uint8Array): Promise<void> {
+    const { offsetInData: start, length } = part;
+    const reader = this.core.slots[part.slot]!.reader(start, start + length);
+    const failures =
+      reader === null
+        ? await this.fillFromOthers(part, bytes)
+        : await readTransfers([{ member: reader, start, bytes }]);
+    if (failures.length === 0) return;
+    await this.faults.settleReads(failures);
+    await this.fill(part, bytes);
+  }
+
+  private async fillFromOthers(part: Piece, bytes: Uint8Array): Promise<TransferFailure[]> {
+    const { offsetInData: start, length } = part;
+    const others = this.core.slots.filter((slot) => slot.index !== part.slot);
+    const readers = others.map((slot) => slot.reader(start, start + length));
+    if (readers.some((reader) => reader === null)) throw this.unavailable(part);
+    // Who only looks reads what is there, and is told; who writes would make it true.
+    if (!this.core.readOnly && !this.core.parityTrusted(start, start + length)) throw this.inDoubt(part);
     const memory = await this.core.arena.acquire(length * readers.length);
     try {
       const transfers = readers.map((reader, index) => ({
@@ -134,32 +138,26 @@ export class ArrayReader {
     }
   }
 
-  /**
-   * Cuts a piece where it changes who can be read: one bad sector of the piece's own member must not hang on
-   * a bad sector that another member has elsewhere in the piece.
-   */
-  private spans(piece: Piece): [number, number][] {
-    const start = piece.offsetInData;
-    const end = start + piece.length;
-    const cuts = new Set([start, end]);
-    for (const slot of this.core.slots) {
-      for (const member of slot.writers()) {
-        for (const at of member.boundaries(start, end)) cuts.add(at);
-      }
-    }
-    const sorted = [...cuts].sort((a, b) => a - b);
-    return sorted.slice(1).map((cut, index) => [sorted[index]!, cut]);
-  }
-
-  private unavailable(piece: Piece, start: number, end: number): UserError {
-    const lost = this.core.slots.filter((slot) => slot.reader(start, end) === null).map((slot) => slot.index);
-    const arrayOffset = piece.arrayOffset + (start - piece.offsetInData);
+  private unavailable({ arrayOffset, offsetInData: start, length }: Piece): UserError {
+    const unreadable = this.core.slots.filter((slot) => slot.reader(start, start + length) === null);
+    const slots = unreadable.map((slot) => slot.index);
     return new UserError(
       'DATA_UNAVAILABLE',
-      `${this.core.name}: ${end - start} bytes at offset ${arrayOffset} cannot be read: the members in slots ${lost.join(' and ')} are missing or unreadable there, and RAID-5 makes good for one alone`,
+      `${this.core.name}: ${length} bytes at offset ${arrayOffset} cannot be read: the members in slots ${slots.join(' and ')} are missing or unreadable there, and RAID-5 makes good for one alone`,
       {
         hint: 'restore one of these members, or write the range anew; everything else reads well',
-        details: { offsetBytes: arrayOffset, lengthBytes: end - start, slots: lost },
+        details: { offsetBytes: arrayOffset, lengthBytes: length, slots },
+      },
+    );
+  }
+
+  private inDoubt({ arrayOffset, length, slot }: Piece): UserError {
+    return new UserError(
+      'DATA_UNAVAILABLE',
+      `${this.core.name}: ${length} bytes at offset ${arrayOffset} are in doubt: the member in slot ${slot} is missing or unreadable there, and a write of these rows was cut short, so that the others do not tell what it held`,
+      {
+        hint: 'bring that member back, or write the range anew; everything else reads well',
+        details: { offsetBytes: arrayOffset, lengthBytes: length, slots: [slot] },
       },
     );
   }

@@ -13,6 +13,7 @@ import type { Faults } from './faults.js';
 import type { ArrayMember, Slot } from './member.js';
 import type { ArrayMetadata } from './metadata.js';
 import { xorInto } from './parity/index.js';
+import { byStripe } from './resync.js';
 import { type SweepOptions, sweep, visitSpans, withRows } from './sweep.js';
 import { writeTransfers } from './transfers.js';
 
@@ -39,8 +40,9 @@ export class Rebuild {
 
   /** Ends with the member in-sync and durably so (and the one that it replaced out). */
   async run(options: Omit<SweepOptions, 'checkpoint'> = {}): Promise<RebuildResult> {
-    const fromBytes = this.target.rebuiltUpTo ?? 0;
     const end = this.core.geometry.memberSizeBytes;
+    // A replacement may be whole already, and a cut have kept it from taking over.
+    const fromBytes = this.target.rebuiltUpTo ?? end;
     const checkpoint = () => this.checkpoint();
     await sweep(this.core, [{ start: fromBytes, end }], (rows) => this.rebuildRows(rows), {
       ...options,
@@ -58,7 +60,9 @@ export class Rebuild {
   }
 
   private async rebuildRows(rows: Range): Promise<void> {
-    await visitSpans(this.core, rows, (span) => this.rebuildSpan(span));
+    // Which rows hold parity matters only where parity is suspect.
+    const parts = this.core.parityTrusted(rows.start, rows.end) ? [rows] : byStripe(this.core, rows);
+    for (const part of parts) await visitSpans(this.core, part, (span) => this.rebuildSpan(span));
     this.target.markRebuilt(rows.start, rows.end);
   }
 
@@ -81,16 +85,23 @@ export class Rebuild {
     if (failures.length === 0) this.metadata.heal(this.target, rows.start, rows.end);
   }
 
-  /** The member that is replaced, if it can be read there; else everyone else; null: not enough of them. */
+  /**
+   * The member that is replaced, if it can be read there; else everyone else; null: not enough of them, or data
+   * would be made from parity that is suspect.
+   */
   private sources(rows: Range): ArrayMember[] | null {
-    const old = this.slot.member;
+    const { core, slot } = this;
+    const old = slot.member;
     if (old !== null && old !== this.target && old.readable(rows.start, rows.end)) return [old];
-    const others = this.core.slots.filter((slot) => slot !== this.slot);
-    const readers = others.map((slot) => slot.reader(rows.start, rows.end));
+    const isParity =
+      core.geometry.parityMember(Math.floor(rows.start / core.geometry.chunkBytes)) === slot.index;
+    if (!core.parityTrusted(rows.start, rows.end) && !isParity) return null;
+    const others = core.slots.filter((other) => other !== slot);
+    const readers = others.map((other) => other.reader(rows.start, rows.end));
     return readers.some((reader) => reader === null) ? null : (readers as ArrayMember[]);
   }
 
-  /** Two bad blocks in one row: what nobody has is said to be bad on the new member, never made up. */
+  /** Two bad blocks in one row, or suspect parity: what nobody has is said to be bad on the new member, never made up. */
   private lose(rows: Range): void {
     this.lostBytes += rows.end - rows.start;
     if (this.target.badBlocks.add(rows.start, rows.end)) {
@@ -100,7 +111,7 @@ export class Rebuild {
     throw new UserError(
       'DATA_UNAVAILABLE',
       `${this.target.image}: ${rows.end - rows.start} bytes at ${rows.start} of its data area cannot be made, and its bad-block log has no room to say so`,
-      { hint: 'replace the member whose bad blocks are in these rows first' },
+      { hint: 'make the others readable in these rows first, or write the rows anew' },
     );
   }
 
@@ -109,15 +120,21 @@ export class Rebuild {
     await this.metadata.checkpoint();
   }
 
-  /** After the last checkpoint: all of it is made and flushed. */
+  /**
+   * After the last checkpoint: all of it is made and flushed. A member that it replaces goes only when this one is
+   * durably in-sync: else a cut in between would leave neither.
+   */
   private async finish(): Promise<void> {
-    if (this.target.isFaulty) throw targetFailed(this.target);
-    const replaced = this.slot.member === this.target ? null : this.slot.member;
+    const { slot, target } = this;
+    if (target.isFaulty) throw targetFailed(target);
+    if (!target.isInSync) await this.metadata.changeMembers(() => target.markInSync());
+    if (target.isFaulty) throw targetFailed(target);
+    const replaced = slot.member;
+    if (replaced === null || replaced === target) return;
     await this.metadata.changeMembers((roles) => {
-      this.target.markInSync();
-      this.slot.member = this.target;
-      this.slot.replacement = null;
-      if (replaced !== null) roles[replaced.superblock.deviceNumber] = 'faulty';
+      slot.member = target;
+      slot.replacement = null;
+      roles[replaced.superblock.deviceNumber] = 'faulty';
     });
   }
 }

@@ -1,7 +1,7 @@
 /**
  * A walk over rows of all members, in ascending order, window by window under their locks, several groups of
  * windows at a time: what resync, rebuild and scrub have in common. It can be stopped between groups; what it
- * has done is made durable every now and then, and at its end however that comes.
+ * has done is made durable every now and then, and when it ends or is stopped.
  */
 import type { PoolBuffer } from '../device/pool.js';
 import type { Range } from '../device/range-set.js';
@@ -101,18 +101,9 @@ export async function visitSpans(
   rows: Range,
   visit: (span: Range) => Promise<unknown>,
 ): Promise<void> {
-  for (const span of spansOf(core, rows)) {
+  for (const span of core.spans(rows.start, rows.end)) {
     if ((await visit(span)) === 'unreadable') await visitSpans(core, span, visit);
   }
-}
-
-function spansOf(core: ArrayCore, rows: Range): Range[] {
-  const cuts = new Set([rows.start, rows.end]);
-  for (const member of core.slotMembers()) {
-    for (const at of member.boundaries(rows.start, rows.end)) cuts.add(at);
-  }
-  const sorted = [...cuts].sort((a, b) => a - b);
-  return sorted.slice(1).map((end, index) => ({ start: sorted[index]!, end }));
 }
 
 async function visitLocked(

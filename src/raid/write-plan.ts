@@ -12,7 +12,7 @@
  * trusted (a resync has not been there yet), only reconstruct-write is right.
  */
 import { UserError } from '../errors.js';
-import type { Geometry } from './geometry.js';
+import type { ArrayCore } from './core.js';
 import type { ArrayMember, Slot } from './member.js';
 
 /** Bytes to write, within one window and one data chunk. */
@@ -48,12 +48,8 @@ export interface BandPlan {
   readonly fresh: readonly Uint8Array[];
 }
 
-export interface PlanContext {
-  readonly geometry: Geometry;
-  readonly slots: readonly Slot[];
-  /** Whether the parity of these rows is known to match their data. */
-  parityTrusted(start: number, end: number): boolean;
-}
+/** What of an array a plan depends on. */
+export type PlanContext = Pick<ArrayCore, 'geometry' | 'slots' | 'parityTrusted' | 'spans'>;
 
 /**
  * Plans a window. Throws DATA_UNAVAILABLE where neither way is open because two members cannot be read
@@ -61,9 +57,7 @@ export interface PlanContext {
  */
 export function planWindow(context: PlanContext, write: WindowWrite): BandPlan[] {
   const all = extent(write.segments);
-  const boundaries = context.slots.flatMap((slot) =>
-    slot.writers().flatMap((member) => member.boundaries(all.start, all.end)),
-  );
+  const boundaries = context.spans(all.start, all.end).map((span) => span.start);
   return bands(write.segments, boundaries).map(([start, end]) => planBand(context, write, start, end));
 }
 

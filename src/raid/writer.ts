@@ -14,9 +14,8 @@
 
 import { bufferList } from '../device/buffers.js';
 import type { BatchWrite, WriteOptions } from '../device/contract.js';
-import { isNoSpace } from '../device/device-errors.js';
 import type { PoolBuffer } from '../device/pool.js';
-import { type ArrayCore, GROUP_BUFFER_BYTES } from './core.js';
+import { type ArrayCore, GROUP_BUFFER_BYTES, isMemberFault } from './core.js';
 import type { Faults } from './faults.js';
 import type { ArrayMetadata } from './metadata.js';
 import { xorInto, xorOf } from './parity/index.js';
@@ -110,7 +109,7 @@ export class ArrayWriter {
     options: WriteOptions,
   ): Promise<boolean> {
     this.core.assertUsable();
-    const plans = group.flatMap((entry) => planWindow(this.planContext(), entry));
+    const plans = group.flatMap((entry) => planWindow(this.core, entry));
     const memory = await this.acquire(plans);
     try {
       const bands = this.assignBuffers(plans, memory);
@@ -126,15 +125,6 @@ export class ArrayWriter {
     } finally {
       memory?.release();
     }
-  }
-
-  private planContext() {
-    const { geometry, slots } = this.core;
-    return {
-      geometry,
-      slots,
-      parityTrusted: (start: number, end: number) => this.core.parityTrusted(start, end),
-    };
   }
 
   private async acquire(plans: readonly BandPlan[]): Promise<PoolBuffer | null> {
@@ -179,10 +169,15 @@ export class ArrayWriter {
       if (failures.some((failure) => failure.member === member)) continue;
       this.metadata.heal(member, start, start + bytes.length);
     }
-    if (failures.some((failure) => isNoSpace(failure.error))) await this.undo(bands, failures);
+    if (failures.every(({ error }) => isMemberFault(error))) this.trustNewParity(bands);
+    else await this.undo(bands, failures);
     await this.faults.settleWrites(failures);
-    // A member may have failed to take the intent.
-    await this.metadata.recordFaults();
+  }
+
+  /** Parity that was made from all data of its rows is right, whatever it was before. */
+  private trustNewParity(bands: readonly BandWork[]): void {
+    for (const { plan } of bands)
+      if (plan.method === 'reconstruct-write') this.core.suspect.remove(plan.start, plan.end);
   }
 
   private *dataTransfers(group: readonly WindowWrite[]): Generator<Transfer> {
@@ -196,20 +191,24 @@ export class ArrayWriter {
   }
 
   /**
-   * The disk below a member is full: some of data and parity was written and some was not. The rows are
-   * suspect from now on, so that their parity is made anew before it is trusted. With a member missing that
-   * would lose its data, which nobody was writing: there what was read before is put back.
+   * The disk below a member is full (or a fault of ours stopped the write): some of data and parity was written
+   * and some was not. The rows are suspect from now on: their parity is made anew before it is trusted, and with
+   * a member missing, what it held there is not made up. Where nobody was writing that, it would be lost by
+   * this: there what was read before is put back.
    */
   private async undo(bands: readonly BandWork[], failures: readonly TransferFailure[]): Promise<void> {
+    for (const { member, error } of failures) if (isMemberFault(error)) this.core.fail(member, error);
     for (const { plan, buffers } of bands) {
       const degraded = this.core.slots.some((slot) => slot.reader(plan.start, plan.end) === null);
-      if (degraded && plan.method === 'read-modify-write') await this.putBack({ plan, buffers });
-      else if (!degraded) this.core.suspect.add(plan.start, plan.end);
+      // Of the parity alone, each sector is old or new, and so is what it stands for.
+      const isParityAlone = degraded && plan.method === 'reconstruct-write' && plan.fresh.length === 1;
+      const isUndone =
+        degraded && plan.method === 'read-modify-write' && (await this.putBack({ plan, buffers }));
+      if (!isParityAlone && !isUndone) this.core.suspect.add(plan.start, plan.end);
     }
-    for (const { member, error } of failures) if (!isNoSpace(error)) this.core.fail(member, error);
   }
 
-  private async putBack({ plan, buffers }: BandWork): Promise<void> {
+  private async putBack({ plan, buffers }: BandWork): Promise<boolean> {
     const [parity, ...old] = buffers;
     xorInto(parity!, [...old, ...plan.fresh]);
     const transfers = plan.reads.map(({ member, buffer }) => ({
@@ -223,6 +222,7 @@ export class ArrayWriter {
         `${member.image}: the old content of ${length} bytes at offset ${member.superblock.dataOffset + start} could not be put back; what the missing member held in these rows is lost`,
       );
     }
+    return failures.length === 0;
   }
 }
 

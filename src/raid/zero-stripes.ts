@@ -4,7 +4,7 @@
  * the ends is written like any other data.
  */
 import type { WriteOptions } from '../device/contract.js';
-import type { ArrayCore } from './core.js';
+import { type ArrayCore, isMemberFault } from './core.js';
 import type { Faults } from './faults.js';
 import type { ArrayMetadata } from './metadata.js';
 import type { TransferFailure } from './transfers.js';
@@ -85,7 +85,9 @@ async function zeroRows(
         if (outcome.status === 'rejected') failures.push({ member, start, length, error: outcome.reason });
         else metadata.heal(member, start, start + length);
       });
-      if (failures.length > 0) core.suspect.add(start, start + length);
+      // Who failed is out, and all others are zero.
+      if (failures.every(({ error }) => isMemberFault(error))) core.suspect.remove(start, start + length);
+      else core.suspect.add(start, start + length);
       await faults.settleWrites(failures);
     } finally {
       metadata.intent.end(rows);

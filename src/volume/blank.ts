@@ -6,7 +6,7 @@ import { isZero } from '../raid/parity/index.js';
 
 const STEP_BYTES = 1024 * 1024;
 
-/** The offset of the first byte's block that is not zero; null: the image is blank. Holes cost nothing. */
+/** The offset of the first byte that is not zero; null: the image is blank. Holes cost nothing. */
 export async function firstContent(device: BlockDevice): Promise<number | null> {
   const buffer = new Uint8Array(STEP_BYTES);
   for (const extent of await device.extents(0, device.size)) {
@@ -14,7 +14,7 @@ export async function firstContent(device: BlockDevice): Promise<number | null> 
     for (let at = extent.offset; at < extent.offset + extent.length; at += STEP_BYTES) {
       const bytes = buffer.subarray(0, Math.min(STEP_BYTES, extent.offset + extent.length - at));
       await device.read(at, bytes);
-      if (!isZero(bytes)) return at;
+      if (!isZero(bytes)) return at + bytes.findIndex((byte) => byte !== 0);
     }
   }
   return null;

@@ -8,7 +8,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileError } from '../device/device-errors.js';
 import { ImageFile } from '../device/image-file.js';
 import { UserError } from '../errors.js';
-import { createArray, memberShape, newUuid } from '../raid/create.js';
+import { createArray, eraseArray, memberShape, newUuid } from '../raid/create.js';
 import { layoutNumber } from '../raid/geometry.js';
 import { firstContent, makeBlank } from './blank.js';
 import { defaultName, manifestPath, refuseUri } from './locate.js';
@@ -79,31 +79,53 @@ export async function createVolume(options: CreateVolumeOptions): Promise<Create
   const plan = await planVolume(options);
   refuseOverwriting(plan, options);
   const madeDirectory = await makeDirectory(options.directory);
-  const made: string[] = [];
+  const images: OpenImages = { devices: [], made: [], blank: [] };
   try {
-    const devices = await openAll(plan, made);
-    let uuid: string;
-    try {
-      uuid = await format(plan, options, devices);
-    } finally {
-      await Promise.all(devices.map((device) => device.close()));
+    await openAll(plan, images);
+    for (const device of images.devices) {
+      await clear(device, options);
+      images.blank.push(device);
     }
+    const uuid = await format(plan, options, images.devices);
     await writeManifest(options.directory, manifestOf(plan, options, uuid));
     return { ...plan, uuid };
   } catch (error) {
-    for (const path of made) await rm(path, { force: true });
+    await takeBack(images);
     if (madeDirectory) await rmdir(options.directory).catch(() => undefined);
     throw error;
+  } finally {
+    await Promise.all(images.devices.map((device) => device.close()));
   }
+}
+
+/** The images of a volume that is being made; locked. */
+interface OpenImages {
+  readonly devices: ImageFile[];
+  /** Paths of those that were not there before. */
+  readonly made: string[];
+  /** Those that hold nothing but what we write. */
+  readonly blank: ImageFile[];
+}
+
+/** Once more, now under the lock: since the plan was made, another process may have filled the image. */
+async function clear(device: ImageFile, options: CreateVolumeOptions): Promise<void> {
+  const offsetBytes = await firstContent(device);
+  if (offsetBytes === null) return;
+  if (!options.force) throw notBlank(device.name, offsetBytes);
+  await makeBlank(device);
+}
+
+/** Failures here are not told: what went wrong first is what the user must hear. */
+async function takeBack({ made, blank }: OpenImages): Promise<void> {
+  const kept = blank.filter((device) => !made.includes(device.name));
+  await Promise.allSettled([...made.map((path) => rm(path, { force: true })), eraseArray(kept)]);
 }
 
 async function format(
   plan: PlannedVolume,
   options: CreateVolumeOptions,
-  devices: ImageFile[],
+  devices: readonly ImageFile[],
 ): Promise<string> {
-  for (const device of devices)
-    if (plan.overwrites.some(({ image }) => image === device.name)) await makeBlank(device);
   if (plan.kind === 'single') return newUuid();
   return createArray(devices, {
     name: plan.name,
@@ -117,23 +139,16 @@ function manifestOf(plan: PlannedVolume, options: CreateVolumeOptions, uuid: str
   return { formatVersion: 1, name: plan.name, kind: plan.kind, format: 'raw', uuid, images, ...size };
 }
 
-async function openAll(plan: PlannedVolume, made: string[]): Promise<ImageFile[]> {
-  const devices: ImageFile[] = [];
-  try {
-    for (const image of plan.images) {
-      const exists = (await sizeOf(image)) !== null;
-      const device = await ImageFile.open(image, {
-        readOnly: false,
-        ...(exists ? {} : { create: { size: plan.imageSizeBytes } }),
-      });
-      if (!exists) made.push(image);
-      devices.push(device);
-      if (device.size < plan.imageSizeBytes) throw tooSmall(device, plan);
-    }
-    return devices;
-  } catch (error) {
-    await Promise.all(devices.map((device) => device.close()));
-    throw error;
+async function openAll(plan: PlannedVolume, { devices, made }: OpenImages): Promise<void> {
+  for (const image of plan.images) {
+    const exists = (await sizeOf(image)) !== null;
+    const device = await ImageFile.open(image, {
+      readOnly: false,
+      ...(exists ? {} : { create: { size: plan.imageSizeBytes } }),
+    });
+    if (!exists) made.push(image);
+    devices.push(device);
+    if (device.size < plan.imageSizeBytes) throw tooSmall(device, plan);
   }
 }
 
@@ -205,14 +220,14 @@ async function checkDirectory(options: CreateVolumeOptions): Promise<boolean> {
 function refuseOverwriting(plan: PlannedVolume, options: CreateVolumeOptions): void {
   const [first] = plan.overwrites;
   if (first === undefined || options.force) return;
-  throw new UserError(
-    'NOT_BLANK',
-    `${first.image} is not blank: it holds data at offset ${first.offsetBytes}`,
-    {
-      hint: 'choose another image; --force --yes overwrites it, and what it holds is lost',
-      details: { image: first.image, offsetBytes: first.offsetBytes },
-    },
-  );
+  throw notBlank(first.image, first.offsetBytes);
+}
+
+function notBlank(image: string, offsetBytes: number): UserError {
+  return new UserError('NOT_BLANK', `${image} is not blank: it holds data at offset ${offsetBytes}`, {
+    hint: 'choose another image; --force --yes overwrites it, and what it holds is lost',
+    details: { image, offsetBytes },
+  });
 }
 
 async function contentOf(image: string): Promise<number | null> {

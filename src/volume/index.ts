@@ -12,6 +12,7 @@ export {
   type AddMemberOptions,
   addMember,
   arrayOf,
+  chooseSlot,
   finishRebuilds,
   removeMember,
 } from './members.js';

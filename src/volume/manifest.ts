@@ -6,7 +6,7 @@
  * It is replaced as a whole: written beside, fsynced, renamed, and the directory fsynced, so that a cut
  * leaves the old or the new one.
  */
-import { open, readFile, rename } from 'node:fs/promises';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { fileError, systemCode } from '../device/device-errors.js';
@@ -64,6 +64,7 @@ export async function writeManifest(directory: string, manifest: Manifest): Prom
   try {
     await replaceManifest(path, manifest);
   } catch (error) {
+    await rm(`${path}.new`, { force: true }).catch(() => undefined);
     throw fileError(path, 'written', error);
   }
 }

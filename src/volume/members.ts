@@ -3,18 +3,27 @@
  * them. What happens to the array is src/raid/membership.ts.
  */
 import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { ImageFile } from '../device/image-file.js';
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
 import { examineImage } from '../raid/md/examine.js';
 import type { ExaminedImage, JudgedMember } from '../raid/md/model.js';
 import type { ArrayMember, Slot } from '../raid/member.js';
-import { forgetDevice, freeSlot, joinMember, seat, slotOf } from '../raid/membership.js';
+import {
+  assertFits,
+  assertSeat,
+  forgetDevice,
+  freeSlot,
+  joinMember,
+  seat,
+  slotOf,
+} from '../raid/membership.js';
 import type { RebuildResult } from '../raid/rebuild.js';
 import type { SweepOptions } from '../raid/sweep.js';
 import { firstContent } from './blank.js';
 import { manifestPath } from './locate.js';
-import { writeManifest } from './manifest.js';
+import { readManifest, writeManifest } from './manifest.js';
 import type { Volume } from './model.js';
 
 export interface AddMemberOptions {
@@ -44,7 +53,9 @@ export function arrayOf(volume: Volume): RaidArray {
 /** Members that were begun and not finished, in slots. */
 export function unfinished(array: RaidArray): { slot: Slot; member: ArrayMember }[] {
   return array.core.slots.flatMap((slot) =>
-    slot.writers().flatMap((member) => (member.isRebuilding ? [{ slot, member }] : [])),
+    slot
+      .writers()
+      .flatMap((member) => (member.isRebuilding || member === slot.replacement ? [{ slot, member }] : [])),
   );
 }
 
@@ -71,11 +82,13 @@ export async function addMember(volume: Volume, options: AddMemberOptions): Prom
     return finish(array, slot, spare, options);
   }
   if (options.image === undefined) throw noImage(volume);
+  if (slot !== null) assertSeat(array, slot);
   await volume.release(options.image);
   const device = await openNewMember(array, options.image, options.force);
+  // Whatever happens from here on, the array may write to it until it is closed.
+  volume.adopt(device);
   const member = await joinMember(array, device, slot);
   await listImage(volume, options.image);
-  volume.adopt(device);
   if (slot === null) return { image: options.image, slot: null, rebuild: null };
   return finish(array, slot, member, options);
 }
@@ -98,7 +111,11 @@ async function findBegun(array: RaidArray, options: AddMemberOptions) {
   return null;
 }
 
-function chooseSlot(array: RaidArray, options: AddMemberOptions): Slot | null {
+/** The slot that the image would come into; null: none is free, it would be a spare. Throws where it could not. */
+export function chooseSlot(
+  array: RaidArray,
+  options: Pick<AddMemberOptions, 'slot' | 'replace'>,
+): Slot | null {
   if (!options.replace) {
     const slot = freeSlot(array, options.slot);
     if (slot === null && options.slot !== undefined) {
@@ -137,6 +154,7 @@ async function openNewMember(array: RaidArray, image: string, force: boolean): P
   try {
     const examined = await examineImage(device);
     if (exists && !force && !isOurs(array, examined)) await refuseContent(device);
+    assertFits(array, device);
     await wipeSuperblocks(examined);
     return device;
   } catch (error) {
@@ -172,11 +190,12 @@ export async function removeMember(
   choose: { slot?: number | undefined; image?: string | undefined },
 ): Promise<JudgedMember> {
   const array = arrayOf(volume);
+  const wanted = choose.image === undefined ? undefined : resolve(choose.image);
   const found = (volume.judgement?.members ?? []).filter(
-    (member) =>
-      member.superblock !== null &&
-      (choose.slot === undefined || member.slot === choose.slot) &&
-      (choose.image === undefined || member.image === choose.image),
+    ({ superblock, slot, image }) =>
+      superblock !== null &&
+      (choose.slot === undefined || slot === choose.slot) &&
+      (wanted === undefined || (image !== null && resolve(image) === wanted)),
   );
   const serving = new Set(array.core.slotMembers().map((member) => member.image));
   const out = found.find((member) => member.image !== null && !serving.has(member.image));
@@ -213,7 +232,9 @@ async function editImages(
   edit: (images: readonly string[], path: string) => readonly string[],
   image: string,
 ): Promise<void> {
-  const { directory, manifest } = volume.located;
+  const { directory } = volume.located;
+  // What it says now: it was located before the images were locked, and others may have changed it.
+  const manifest = directory === null ? null : await readManifest(directory);
   if (directory === null || manifest === null) return;
   const images = [...edit(manifest.images, manifestPath(directory, image))];
   await writeManifest(directory, { ...manifest, images });

@@ -53,7 +53,10 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
       close: () => closeInOrder([...upper, () => array.close(), ...images]),
     };
   } catch (error) {
-    await closeInOrder([() => array.close(), ...images]);
+    // Why it could not be opened is what the user must hear.
+    await closeInOrder([() => array.close(), ...images]).catch((closing: unknown) => {
+      options.warn(`${label} could not be closed well: ${String(closing)}`);
+    });
     throw error;
   }
 }

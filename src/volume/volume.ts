@@ -28,12 +28,15 @@ export async function openVolume(args: readonly string[], options: OpenVolumeOpt
   return openRaid(located, pathsInUse(judgement), options);
 }
 
-/** Images that should serve and do not. What lies beside a volume and was never of it is nobody's concern. */
+/**
+ * Images that should serve and do not. What lies beside a volume and was never of it, or has long been replaced,
+ * is nobody's concern.
+ */
 function setAside(located: Located, judgement: Judgement, absent: ReadonlyMap<string, string>): string[] {
+  const isFilled = (slot: number | null) => slot !== null && judgement.slots[slot]?.state === 'in-sync';
   const unfit = judgement.members.filter(
-    ({ image, state }) =>
-      state === 'faulty' ||
-      state === 'stale' ||
+    ({ image, state, slot }) =>
+      ((state === 'faulty' || state === 'stale') && !isFilled(slot)) ||
       (state === 'foreign' && image !== null && located.expected.has(image)),
   );
   return [

@@ -1,23 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { MemoryDevice } from '../../src/device/memory.js';
-import { judgeDevices, makeMembers, mismatches, openDevices, readAll, SMALL } from '../support/arrays.js';
-import { FaultyDevice } from '../support/devices/faulty-device.js';
-import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
-
-async function faultyMembers(): Promise<{ bases: MemoryDevice[]; members: FaultyDevice[] }> {
-  const bases = await makeMembers(SMALL);
-  return { bases, members: bases.map((base) => new FaultyDevice(base)) };
-}
-
-async function fill(members: readonly FaultyDevice[], random: SeededRandom): Promise<Uint8Array> {
-  const { array } = await openDevices(members);
-  const content = random.bytes(array.size);
-  await array.write(0, content);
-  await array.close();
-  return content;
-}
-
-const DATA = { offset: 1024 * 1024, length: 1024 * 1024 };
+import { judgeDevices, mismatches, openDevices, readAll } from '../support/arrays.js';
+import { withSeed } from '../support/devices/seeded-random.js';
+import { DATA, faultyMembers, fill } from '../support/faulty-arrays.js';
 
 describe('a member that fails a write', () => {
   it('is faulty on all other members before the write is answered, and nothing is lost', async () => {

@@ -1,15 +1,18 @@
 /*
- * Preloaded into holdfast: makes calls on one file fail with EIO, as a disk that breaks does.
+ * Preloaded into holdfast: makes calls on some files fail with EIO, as a disk that breaks does; or sends the
+ * process a signal at a call that is counted, so that it comes at the same place in every run.
  *
- * FAILING_FILE    the file, as a full path without links
+ * FAILING_FILES   what the names of the files end with
  * FAILING_CALLS   which calls: any of the letters w (write), f (flush), r (read)
- * FAILING_AFTER   how many of them go well first
- * FAILING_LOG     a file that gets one line for every write and flush of any file, and every failure
+ * FAILING_AFTER   how many of them go well first; all that follow fail
+ * FAILING_SIGNAL  a number: sent at the first that would fail, and none fails
+ * FAILING_LOG     a file that gets one line for every write and flush of any file, and every failure (!)
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,15 +39,31 @@ static void note(char kind, const char *path, long offset) {
   close(fd);
 }
 
+static int ends_with(const char *path, const char *end) {
+  size_t length = strlen(path), wanted = strlen(end);
+  return length >= wanted && strcmp(path + length - wanted, end) == 0;
+}
+
+/* 1 if the call is to fail. */
+static int strikes(const char *path, char kind) {
+  const char *files = getenv("FAILING_FILES");
+  const char *kinds = getenv("FAILING_CALLS");
+  const char *after = getenv("FAILING_AFTER");
+  const char *number = getenv("FAILING_SIGNAL");
+  if (files == NULL || !ends_with(path, files)) return 0;
+  if (kinds == NULL || strchr(kinds, kind) == NULL) return 0;
+  long before = after == NULL ? 0 : atol(after);
+  long count = atomic_fetch_add(&calls, 1);
+  if (number == NULL) return count >= before;
+  if (count == before) kill(getpid(), atoi(number));
+  return 0;
+}
+
 static int fails(char kind, int fd, long offset) {
   int saved = errno;
   char path[4096];
   name_of(fd, path, sizeof path);
-  const char *file = getenv("FAILING_FILE");
-  const char *kinds = getenv("FAILING_CALLS");
-  const char *after = getenv("FAILING_AFTER");
-  int is_meant = file != NULL && strcmp(path, file) == 0 && kinds != NULL && strchr(kinds, kind) != NULL;
-  int failed = is_meant && atomic_fetch_add(&calls, 1) >= (after == NULL ? 0 : atol(after));
+  int failed = strikes(path, kind);
   if (failed) note('!', path, offset);
   else if (kind != 'r') note(kind, path, offset);
   errno = failed ? EIO : saved;

@@ -14,6 +14,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Added to the environment; undefined takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** As another user (and group of that number); only root may. */
+  readonly uid?: number;
   /** Another program than holdfast's own bin/run.js. */
   readonly script?: string;
   /** Called once with the process, to send it signals or read its streams as they come. */
@@ -48,7 +50,9 @@ const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
 
 function run(program: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd: options.cwd, env: environment(options.env), stdio: 'pipe' });
+    const { cwd, uid } = options;
+    const user = uid === undefined ? {} : { uid, gid: uid };
+    const child = spawn(program, args, { cwd, env: environment(options.env), stdio: 'pipe', ...user });
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
@@ -105,29 +109,36 @@ function quote(word: string): string {
 
 /**
  * Runs `holdfast ARGS` on a terminal (a pty of util-linux' script(1)), where standard output and standard
- * error are one; `answers` is typed once `awaited` was printed.
+ * error are one; `answers` is typed once `awaited` was printed, or each answer of `talk` after its question.
  * @throws Error where script(1) is missing: what was not tested must not look tested.
  */
 export function runOnTerminal(
   args: readonly string[],
-  { answers = '', awaited = '', ...options }: RunOptions & { answers?: string; awaited?: string } = {},
+  { answers = '', awaited = '', talk = [[awaited, answers]], ...options }: RunOptions & TerminalTalk = {},
 ): Promise<RunResult> {
   const words = [process.execPath, options.script ?? BINARY, ...args];
   return run(findScript(), ['-qec', words.map(quote).join(' '), '/dev/null'], {
     ...options,
     env: { TERM: 'xterm', ...options.env },
-    onStart: (child) => typeWhenAsked(child, awaited, answers),
+    onStart: (child) => typeWhenAsked(child, talk),
   });
 }
 
-function typeWhenAsked(child: ChildProcess, awaited: string, answers: string): void {
+interface TerminalTalk {
+  readonly awaited?: string;
+  readonly answers?: string;
+  readonly talk?: readonly (readonly [awaited: string, answers: string])[];
+}
+
+function typeWhenAsked(child: ChildProcess, talk: Required<TerminalTalk>['talk']): void {
   let seen = '';
-  let typed = false;
+  let next = 0;
   child.stdout?.on('data', (chunk: Buffer) => {
     seen += chunk.toString('utf8');
-    if (typed || !seen.includes(awaited)) return;
-    typed = true;
-    child.stdin?.write(answers);
+    for (let turn = talk[next]; turn !== undefined && seen.includes(turn[0]); turn = talk[next]) {
+      child.stdin?.write(turn[1]);
+      next++;
+    }
   });
 }
 

@@ -2,10 +2,12 @@
  * Volumes for tests of the built binary, as files: made once and copied, because a start of the binary takes
  * most of the time of such a test; and what shows that files were not touched.
  */
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cp, lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runHoldfast, runJson } from './run-holdfast.js';
+import { fileURLToPath } from 'node:url';
+import { type JsonEnvelope, type JsonResult, runHoldfast, runJson } from './run-holdfast.js';
 
 export interface TestVolume {
   readonly directory: string;
@@ -95,4 +97,19 @@ export async function readAll(...volume: readonly string[]): Promise<Buffer> {
 /** What cannot be tested here is said where nobody can miss it: it must not look tested. */
 export function notTested(what: string, why: string): void {
   process.stderr.write(`\n*** NOT TESTED: ${what}: ${why}\n\n`);
+}
+
+/** `holdfast ARGS --json`, where no file may grow beyond so many bytes (setrlimit(2), RLIMIT_FSIZE). */
+export async function runLimited(bytes: number, args: readonly string[]): Promise<JsonResult> {
+  const binary = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
+  const words = ['ulimit -f "$0"; exec "$@"', String(bytes / 1024), process.execPath, binary, ...args];
+  const { status, stdout, stderr } = spawnSync('bash', ['-c', ...words], { encoding: 'utf8' });
+  if (status === null) throw new Error(`no end of its own: ${stderr}`);
+  return {
+    exitCode: status,
+    stdout,
+    stdoutBytes: Buffer.from(stdout),
+    stderr,
+    json: JSON.parse(stdout) as JsonEnvelope,
+  };
 }

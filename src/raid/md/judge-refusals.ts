@@ -8,6 +8,8 @@ import type { Filled } from './judge-slots.js';
 import type { ExaminedImage, JudgedMember, Refusal, Superblock } from './model.js';
 import { RAID5_LEVEL } from './shape.js';
 
+const MAX_EVENTS = 2n ** 63n;
+
 export function noSuperblock(images: readonly ExaminedImage[]): Refusal {
   const damage = images.flatMap((image) => image.damaged.map((found) => `${image.image}: ${found.reason}`));
   const [first, ...others] = images;
@@ -69,6 +71,7 @@ export function setRefusals(facts: SetFacts): Refusal[] {
     reshape(facts),
     tooFew(facts.filled),
     journal(reference),
+    eventsAtTheirEnd(reference),
   ].filter((refusal) => refusal !== null);
 }
 
@@ -167,6 +170,17 @@ function tooFew({ slots }: Filled): Refusal | null {
 
 function describeLacking(slot: JudgedMember): string {
   return slot.image === null ? slot.reason : `${slot.image} is ${slot.state}, ${slot.reason}`;
+}
+
+/** They only rise, by one or two with every update; no honest array comes near the end of 64 bits. */
+function eventsAtTheirEnd({ events }: Superblock): Refusal | null {
+  if (events < MAX_EVENTS) return null;
+  return {
+    code: 'EVENTS',
+    forbids: 'write',
+    message: `the event count ${events} is at its end and cannot rise: whatever is written could not be told from what was`,
+    hint: 'the superblock is not what the array wrote: read what is there to another volume',
+  };
 }
 
 function journal(reference: Superblock): Refusal | null {

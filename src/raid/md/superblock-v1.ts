@@ -101,6 +101,10 @@ function decodeChecked(
   const maxDev = view.number('max_dev');
   const roles = decodeRoles(found.bytes, maxDev);
   const deviceNumber = view.number('dev_number');
+  // Kernel: bind_rdev_to_array turns it away.
+  if (deviceNumber >= MAX_DEV_V1) {
+    damaged(`dev_number is ${deviceNumber}, an array is limited to ${MAX_DEV_V1} devices`);
+  }
   const role = roles[deviceNumber] ?? 'spare';
   const memberSizeBytes = fieldToBytes('size', view.big('size'));
   const shape = {

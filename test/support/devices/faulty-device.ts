@@ -4,7 +4,6 @@
  */
 import { byteLength, sliceBuffers } from '../../../src/device/buffers.js';
 import { CallGuard } from '../../../src/device/call-guard.js';
-import { isNoSpace } from '../../../src/device/device-errors.js';
 import {
   type BatchDevice,
   type BatchWrite,
@@ -14,6 +13,7 @@ import {
   type Extent,
   type WriteOptions,
 } from '../../../src/device/contract.js';
+import { isNoSpace } from '../../../src/device/device-errors.js';
 import { type Delay, delayed } from './delays.js';
 import { SeededRandom } from './seeded-random.js';
 
