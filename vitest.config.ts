@@ -10,6 +10,8 @@ export default defineConfig({
     disableConsoleIntercept: true,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // Most tests wait for processes and disks; with one worker less than processors they would wait alone.
+    maxWorkers: 2,
     // .ci/run derives its closing line from the file.
     reporters: process.env.CI ? ['default', ['json', { outputFile: 'dist/test-results.json' }]] : ['default'],
   },

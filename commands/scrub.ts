@@ -37,6 +37,8 @@ export default class Scrub extends VolumeCommand<typeof Scrub> {
   async #scrub(volume: Volume, repair: boolean): Promise<Outcome> {
     const { arrayOf } = await import('../src/volume/index.js');
     const array = arrayOf(volume);
+    const { degradedSlots, suspect } = array.core;
+    if (degradedSlots.length > 0) return nothingToCheck(degradedSlots, !suspect.isEmpty);
     const started = performance.now();
     const found = await this.sweeping('scrub', (options) => array.scrub({ ...options, repair }));
     if (found.skippedRows > 0) {
@@ -45,7 +47,7 @@ export default class Scrub extends VolumeCommand<typeof Scrub> {
     const left = found.mismatchedStripes - found.repairedStripes;
     return {
       result: { ...found, seconds: secondsSince(started) },
-      exitCode: left > 0 ? EXIT.unwell : EXIT.done,
+      exitCode: left > 0 || !suspect.isEmpty ? EXIT.unwell : EXIT.done,
       text: () => {
         const { checkedStripes, mismatchedStripes, mismatchedRows, repairedStripes } = found;
         if (mismatchedStripes === 0) return `${checkedStripes} stripes checked, all of them match`;
@@ -59,4 +61,22 @@ export default class Scrub extends VolumeCommand<typeof Scrub> {
       },
     };
   }
+}
+
+/** With a member missing there is no redundancy: nothing is wrong with parity, and nothing right. */
+function nothingToCheck(slots: readonly number[], isDirty: boolean): Outcome {
+  return {
+    result: {
+      checkedStripes: 0,
+      mismatchedStripes: 0,
+      mismatchedRows: [],
+      mismatchCount: 0,
+      repairedStripes: 0,
+      skippedRows: 0,
+      degradedSlots: slots,
+    },
+    exitCode: isDirty ? EXIT.lost : EXIT.unwell,
+    text: () =>
+      `nothing was checked: without the member in slot ${slots.join(', ')} there is no redundancy. Rebuild first (holdfast member add), then scrub`,
+  };
 }

@@ -88,12 +88,10 @@ export async function joinMember(
 /** Puts a member without content into a slot: from now on it is rebuilt. */
 export async function seat(array: RaidArray, member: ArrayMember, slot: Slot): Promise<void> {
   assertSeat(array, slot);
-  // A spare, too: nobody has kept what it has of this.
   await array.metadata.prepareNewMember(member);
   await array.metadata.changeMembers(() => {
     const at = array.core.spares.indexOf(member);
     if (at >= 0) array.core.spares.splice(at, 1);
-    member.beginRebuild();
     if (slot.writers().length === 0) slot.member = member;
     else slot.replacement = member;
   });

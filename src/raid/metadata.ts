@@ -12,9 +12,9 @@
  *   superblock says clean.
  * - A member that failed is out in all other superblocks, two events ahead of its own, before any write that
  *   went without it is answered. A member that cannot take its superblock has failed.
- * - A member that is rebuilt has its superblock before the others name it: the kernel takes the slot of a member
- *   that is one event behind from the freshest, but how much of it is whole from its own (md.c,
- *   super_1_validate), and would believe a spare that is named there in all that it holds.
+ * - Before others name a member in a slot, its own superblock says durably that nothing of it is whole: the kernel
+ *   takes the slot of a member that is one event behind from the freshest, but how much of it is whole from its
+ *   own (md.c, super_1_validate), and believes a plain spare that is named there in all that it holds.
  * - A slot that nobody fills is taken out of the roles by the first superblocks that are written: else the member
  *   that is away would be one event behind, and count as current when it comes back.
  * - A bad block is forgotten on disk only after what was written there has been flushed.
@@ -143,9 +143,14 @@ export class ArrayMetadata {
     });
   }
 
-  /** Gives a member that joins what the others have beside their superblocks. */
+  /**
+   * Makes a spare ready to be named in a slot: gives it what the others have beside their superblocks, and has it
+   * say that nothing of it is whole.
+   */
   async prepareNewMember(member: ArrayMember): Promise<void> {
     for (const follower of this.followers) await follower.onJoin(member);
+    member.beginRebuild();
+    await this.serial(() => this.writeOne(member, this.currentResyncOffset()));
   }
 
   /**
@@ -278,26 +283,13 @@ export class ArrayMetadata {
     for (const member of faulty) this.roles[member.superblock.deviceNumber] = 'faulty';
     const members = this.core.liveMembers();
     for (const follower of this.followers) await follower.beforeSuperblocks(this.currentEvents, members);
-    const hasNewFault = () => this.faultyMembers().length > faulty.length;
-    await this.writeAll(
-      members.filter((member) => member.isRebuilding),
-      resyncOffset,
-    );
-    if (hasNewFault()) return true;
-    await this.writeAll(
-      members.filter((member) => !member.isRebuilding),
-      resyncOffset,
-    );
-    // Who fails from here on is not in these: it has to be recorded anew.
-    this.recordedFaulty = new Set(faulty);
-    return hasNewFault();
-  }
-
-  private async writeAll(members: readonly ArrayMember[], resyncOffset: number | null): Promise<void> {
     const outcomes = await Promise.allSettled(members.map((member) => this.writeOne(member, resyncOffset)));
     outcomes.forEach((outcome, index) => {
       if (outcome.status === 'rejected') this.core.failUnlessFull(members[index]!, outcome.reason);
     });
+    // Who fails from here on is not in these: it has to be recorded anew.
+    this.recordedFaulty = new Set(faulty);
+    return this.faultyMembers().length > faulty.length;
   }
 
   private async writeOne(member: ArrayMember, resyncOffset: number | null): Promise<void> {

@@ -3,12 +3,13 @@
  *
  * A batch is cut at windows, windows that lie together are worked on as a group, and each group goes through
  * the same steps, in this order:
- *   1. its windows' locks, exclusively: parity is made from rows that nobody else changes meanwhile;
- *   2. the write intent (record, bitmap), begun at once and awaited only before the first write;
+ *   1. the write intent of the whole batch (record, bitmap), begun at once and awaited only before the first
+ *      write of each group;
+ *   2. the group's locks, exclusively: parity is made from rows that nobody else changes meanwhile;
  *   3. the plan and the reads it needs, and the new parity, in the pool's memory;
  *   4. data and parity, to all members at the same time;
  *   5. members that failed are durably out; only then the write is answered.
- * Step 2 before step 4 is the barrier that the whole of crash recovery stands on: a stripe that may become
+ * Step 1 before step 4 is the barrier that the whole of crash recovery stands on: a stripe that may become
  * inconsistent is named on disk first.
  */
 
@@ -24,6 +25,9 @@ import { type BandPlan, bandBuffers, planWindow, type WindowWrite } from './writ
 
 /** User bytes of a group: large enough for long runs on every member, small enough to keep several going. */
 const GROUP_DATA_BYTES = 4 * 1024 * 1024;
+
+/** Groups of one batch in flight: enough to keep every member busy; thousands would only keep memory. */
+const GROUPS_IN_FLIGHT = 4;
 
 /** A band with its buffers: `buffers[0]` takes the parity, the others what is read. */
 interface BandWork {
@@ -41,10 +45,36 @@ export class ArrayWriter {
   async write(batch: readonly BatchWrite[], options: WriteOptions): Promise<void> {
     this.core.assertUsable();
     await this.metadata.activate();
-    const outcomes = await Promise.allSettled(
-      this.groups(this.windows(batch)).map((group) => this.writeGroup(group, options)),
-    );
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    const windows = this.windows(batch);
+    const rows = this.rangesOf(windows);
+    // One intent names all rows of the batch, whatever it is cut into. Awaited in each group before its first
+    // write; a failure before that must not go unhandled.
+    const intent = this.metadata.intent.begin(rows);
+    intent.catch(() => undefined);
+    try {
+      await this.writeGroups(windows, intent, options);
+    } finally {
+      this.metadata.intent.end(rows);
+    }
+  }
+
+  /** A failed group does not stop the others: when this ends, no buffer of the batch is in use any more. */
+  private async writeGroups(
+    windows: readonly WindowWrite[],
+    intent: Promise<void>,
+    options: WriteOptions,
+  ): Promise<void> {
+    const groups = this.groups(windows).values();
+    const failures: unknown[] = [];
+    const worker = async (): Promise<void> => {
+      for (const group of groups) {
+        await this.writeGroup(group, intent, options).catch((error: unknown) => {
+          failures.push(error);
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: GROUPS_IN_FLIGHT }, worker));
+    if (failures.length > 0) throw failures[0];
   }
 
   private windows(batch: readonly BatchWrite[]): WindowWrite[] {
@@ -80,18 +110,15 @@ export class ArrayWriter {
     return groups;
   }
 
-  private async writeGroup(group: readonly WindowWrite[], options: WriteOptions): Promise<void> {
+  private async writeGroup(
+    group: readonly WindowWrite[],
+    intent: Promise<void>,
+    options: WriteOptions,
+  ): Promise<void> {
     const locked = group.map((entry) => entry.window);
     await this.core.locks.acquire(locked, 'exclusive');
     try {
-      const intent = this.metadata.intent.begin(this.rangesOf(group));
-      // Awaited below, before the first write; a failure before that must not go unhandled.
-      intent.catch(() => undefined);
-      try {
-        while (!(await this.attempt(group, intent, options)));
-      } finally {
-        this.metadata.intent.end(this.rangesOf(group));
-      }
+      while (!(await this.attempt(group, intent, options)));
     } finally {
       this.core.locks.release(locked);
     }
