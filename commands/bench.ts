@@ -13,7 +13,7 @@ import { type Row, renderTable, type Table } from '../src/cli/tables.js';
 const ROUND_SECONDS = 0.005;
 
 export default class BenchCommand extends HoldfastCommand<typeof BenchCommand> {
-  static override summary = 'measure holdfast side by side with its peers';
+  static override summary = 'Measure holdfast side by side with its peers';
   static override description =
     'Contenders take turns in one run, so that their ratios hold whatever else the machine does. Shown are medians and, for ratios, the spread over the rounds; the whole report is kept as JSON.';
   static override examples = ['<%= config.bin %> bench', '<%= config.bin %> bench kernels --rounds 21'];

@@ -6,7 +6,7 @@ import * as Flags from '@oclif/core/flags';
 import { HoldfastCommand, type Outcome } from '../src/cli/base-command.js';
 
 export default class DemoCommand extends HoldfastCommand<typeof DemoCommand> {
-  static override summary = 'the whole story on a small volume, every step checked';
+  static override summary = 'Tell the whole story on a small volume, every step checked';
   static override description =
     'Makes a RAID-5 volume of image files, fills it with a real ext4 filesystem, loses a member, rebuilds it, finds and repairs a rotten parity, and reads arrays that the Linux kernel made. It runs the commands that it shows, in a temporary directory. Exit code 1 tells that a check failed.';
   static override examples = [

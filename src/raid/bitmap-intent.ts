@@ -66,6 +66,8 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
     else await (this.waiting ?? this.running);
   }
 
+  assertAllowed(): void {}
+
   /** Bits stay until the array stops: one that is set too long is only work. */
   end(): void {}
 

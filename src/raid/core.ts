@@ -135,11 +135,6 @@ export class ArrayCore {
     return this.slots.filter((slot) => !slot.isInSync).map((slot) => slot.index);
   }
 
-  /** Slots that nobody can be read from at all: with two of them nothing can be promised any more. */
-  get lostSlots(): number[] {
-    return this.slots.filter((slot) => slot.writers().length === 0).map((slot) => slot.index);
-  }
-
   assertUsable(): void {
     const lost = this.degradedSlots;
     if (lost.length < 2) return;

@@ -77,10 +77,6 @@ export class ArrayMetadata {
     return this.currentEvents;
   }
 
-  get isActive(): boolean {
-    return this.activation !== null;
-  }
-
   /** Makes the array active; all writers of an opening wait for the same update. */
   activate(): Promise<void> {
     this.activation ??= this.serial(() => this.doActivate()).catch((error: unknown) => {

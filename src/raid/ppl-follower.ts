@@ -17,15 +17,19 @@ import type { WriteIntent } from './write-intent.js';
 export class PplFollower implements MetadataFollower, WriteIntent {
   constructor(private readonly core: ArrayCore) {}
 
-  /** Nothing is written down here; but this is asked before every write. */
+  /** Nothing is written down here. */
   async begin(): Promise<void> {
+    this.assertAllowed();
+  }
+
+  assertAllowed(): void {
     if (this.core.degradedSlots.length > 0) throw refuseDegraded(this.core);
   }
 
   end(): void {}
 
   async onActivate(): Promise<void> {
-    if (this.core.degradedSlots.length > 0) throw refuseDegraded(this.core);
+    this.assertAllowed();
     await Promise.all(this.core.slotMembers().map((member) => this.onJoin(member)));
   }
 

@@ -8,6 +8,8 @@ import type { Range } from '../device/range-set.js';
 export interface WriteIntent {
   /** Resolves when a list that names all these rows (in data) is durable. */
   begin(rows: readonly Range[]): Promise<void>;
+  /** Throws where a stripe may not be written now, though its write was begun: a member may have failed since. */
+  assertAllowed(): void;
   /** The writes that were begun for these rows have ended, well or not. They are not yet durable. */
   end(rows: readonly Range[]): void;
 }
@@ -15,5 +17,6 @@ export interface WriteIntent {
 /** Nothing is written down: after a crash every row is suspect. */
 export const NO_INTENT: WriteIntent = {
   begin: () => Promise.resolve(),
+  assertAllowed: () => undefined,
   end: () => undefined,
 };

@@ -147,6 +147,7 @@ export class ArrayWriter {
       }
       for (const band of bands) this.makeParity(band);
       await intent;
+      this.metadata.intent.assertAllowed();
       await this.writeOut(group, bands, options);
       return true;
     } finally {

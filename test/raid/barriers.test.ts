@@ -6,7 +6,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { RaidArray } from '../../src/raid/array.js';
-import type { ArrayMember } from '../../src/raid/member.js';
 import type { ArrayMetadata, MetadataFollower } from '../../src/raid/metadata.js';
 import { SeededRandom, withSeed } from '../support/devices/seeded-random.js';
 import {
@@ -59,7 +58,6 @@ function late<A extends unknown[]>(call: (...args: A) => Promise<void>): (...arg
 interface Inside {
   followers: readonly MetadataFollower[];
   settleRoles(): boolean;
-  writeAll(members: readonly ArrayMember[], resyncOffset: number | null): Promise<void>;
 }
 
 const inside = (metadata: ArrayMetadata) => metadata as unknown as Inside;
@@ -163,13 +161,7 @@ const BARRIERS: readonly Barrier[] = [
     scenario: rebuilding,
     moment: 'early',
     without: ({ metadata }) => {
-      const writeAll = inside(metadata).writeAll.bind(metadata);
-      let held: readonly ArrayMember[] = [];
-      inside(metadata).writeAll = async (members, resyncOffset) => {
-        const isFirst = members.every((member) => member.isRebuilding);
-        if (!isFirst) await writeAll([...members, ...held], resyncOffset);
-        held = isFirst ? members : [];
-      };
+      metadata.prepareNewMember = async (member) => member.beginRebuild();
     },
   },
 ];

@@ -115,6 +115,18 @@ describe('an array with partial parity logs', () => {
   });
 });
 
+it('a long write of an array with partial parity logs stops where a member fails', async () => {
+  const bases = await makeMembers({ ...SMALL, stripes: 200 });
+  await addPpl(bases);
+  const members = bases.map((base) => new FaultyDevice(base));
+  const { array } = await openDevices(members);
+  members[1]!.addRule({ operations: ['write'], range: DATA });
+  await expect(array.write(0, new Uint8Array(array.size).fill(1))).rejects.toMatchObject({ code: 'REFUSED' });
+  const end = new Uint8Array(512);
+  await array.read(array.size - 512, end);
+  expect(end[0]).toBe(0);
+});
+
 describe('a fault of ours', () => {
   const bug = () => Promise.reject(new TypeError('a bug'));
 

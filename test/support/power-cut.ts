@@ -260,11 +260,9 @@ async function checkJoined(fresh: BlockDevice, others: readonly BlockDevice[]): 
   const [own] = (await examineImage(fresh)).superblocks;
   for (const device of others) {
     const [superblock] = (await examineImage(device)).superblocks;
-    const isNamed = own !== undefined && typeof superblock!.roles[own.deviceNumber] === 'number';
-    must(
-      !isNamed || own.roles[own.deviceNumber] !== 'spare',
-      `${device.name} names it in a slot, and it is a spare`,
-    );
+    if (own === undefined || typeof superblock!.roles[own.deviceNumber] !== 'number') continue;
+    const isPlainSpare = own.roles[own.deviceNumber] === 'spare' && own.recoveryOffset === null;
+    must(!isPlainSpare, `${device.name} names it in a slot, and it does not say that it is not whole`);
   }
 }
 

@@ -85,7 +85,7 @@ export class BlockStore {
     copy: (into: Uint8Array) => void,
   ): void {
     const block = this.#writable(index, frame, end - start === CACHE_BLOCK_BYTES);
-    copy(end - start === block.frame.byteLength ? block.frame : block.frame.subarray(start, end));
+    copy(block.frame.subarray(start, end));
     block.valid.add(start, end);
     block.dirty.add(start, end);
     this.#evictable.remove(block);

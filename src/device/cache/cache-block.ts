@@ -32,10 +32,6 @@ export class CacheBlock {
   fill: Promise<void> | null = null;
   /** Readers that are about to copy from it. */
   pins = 0;
-  /** Its neighbours among those that may be evicted: eviction-order.ts alone touches these. */
-  older: CacheBlock | null = null;
-  newer: CacheBlock | null = null;
-  isLinked = false;
 
   constructor(
     readonly index: number,

@@ -55,9 +55,9 @@ export class FrameBudget {
     return this.#writers.length > 0 ? null : this.#cutDirty();
   }
 
-  /** So many frames at once, at most `dirtyLimit`, as soon as there are that many. */
-  takeDirty(count: number): Promise<Uint8Array[]> {
-    return wait(this.#writers, count);
+  async takeDirty(): Promise<Uint8Array> {
+    const [frame] = await wait(this.#writers, 1);
+    return frame!;
   }
 
   give(frames: readonly Uint8Array[]): void {
@@ -74,12 +74,10 @@ export class FrameBudget {
   /** Gives frames to those who wait, as far as there are any: to be called when a block became evictable. */
   serve(): void {
     for (let first = this.#writers[0]; first !== undefined; first = this.#writers[0]) {
-      if (this.#dirty + first.count > this.dirtyLimit) break;
-      const frames = this.#cut(first.count);
-      if (frames === null) break;
-      this.#dirty += first.count;
+      const frame = this.#cutDirty();
+      if (frame === null) break;
       this.#writers.shift();
-      first.resolve(frames);
+      first.resolve([frame]);
     }
     for (let first = this.#readers[0]; first !== undefined; first = this.#readers[0]) {
       const frames = this.#cut(first.count);

@@ -14,7 +14,7 @@
  * - Memory is bounded by `capacityBytes`, dirty memory by `dirtyLimitBytes`.
  * - A block that failed to go down stays dirty. Only a failed flush of the lower device is final.
  */
-import { byteLength, gather, sliceBuffers } from '../buffers.js';
+import { byteLength, gather } from '../buffers.js';
 import { CallGuard } from '../call-guard.js';
 import type { BatchDevice, BlockDevice, Buffers, Extent, WriteOptions } from '../contract.js';
 import { toDeviceError } from '../device-errors.js';
@@ -44,9 +44,6 @@ export interface CacheStatistics {
   readonly fullStripes: number;
 }
 
-/** Whole stripes of a write that is as long go down at once: they have nothing to gather for. */
-const PASSED_BYTES = 256 * 1024;
-
 export class WriteBackCache implements BlockDevice {
   readonly name: string;
   readonly size: number;
@@ -60,7 +57,6 @@ export class WriteBackCache implements BlockDevice {
   readonly #reads: CachedReads;
   readonly #writeBack: WriteBack;
   readonly #passDownBytes: number;
-  readonly #alignOffset: number;
   readonly #closesLower: boolean;
   readonly #lowerFlush = new SharedFlush(() => this.#flushLower());
   readonly #flush = new SharedFlush(async () => {
@@ -83,7 +79,6 @@ export class WriteBackCache implements BlockDevice {
     this.#writeBack = new WriteBack(lower, this.#store, fills, plan);
     this.#reads = new CachedReads(this.#store, fills, plan.readChunkBlocks);
     this.#passDownBytes = plan.stripeBytes;
-    this.#alignOffset = plan.alignOffset;
     this.#closesLower = options.closeLower ?? true;
   }
 
@@ -106,32 +101,10 @@ export class WriteBackCache implements BlockDevice {
   write(offset: number, from: Buffers, options: WriteOptions = {}): Promise<void> {
     const length = byteLength(from);
     return this.#guard.run('write', offset, length, async () => {
-      const { first, end } = this.#wholeStripes(offset, length);
       const pieces = cutIntoPieces(offset, length);
-      const isLong = first < end;
-      const kept = isLong ? pieces.filter(({ index }) => index < first || index >= end) : pieces;
-      const passed = isLong
-        ? this.#below(first, end, (at, bytes) =>
-            this.#lower.write(at, sliceBuffers(from, at - offset, bytes), options),
-          )
-        : null;
-      const outcomes = await Promise.allSettled([
-        passed,
-        this.#place(kept, (piece, frame) => gather(from, piece.at, frame)),
-      ]);
-      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
-      if (options.fua === true) await this.#harden(kept);
+      await this.#place(pieces, (piece, frame) => gather(from, piece.at, frame));
+      if (options.fua === true) await this.#harden(pieces);
     });
-  }
-
-  /** The blocks of the whole stripes in a range that is long enough to go straight down; none: first is end. */
-  #wholeStripes(offset: number, length: number): { first: number; end: number } {
-    const stripe = this.#passDownBytes;
-    const align = this.#alignOffset % stripe;
-    const start = Math.ceil((offset - align) / stripe) * stripe + align;
-    const stop = Math.floor((offset + length - align) / stripe) * stripe + align;
-    const isLong = stop - start >= PASSED_BYTES;
-    return { first: start / CACHE_BLOCK_BYTES, end: (isLong ? stop : start) / CACHE_BLOCK_BYTES };
   }
 
   /** Less than a stripe is zeroed in the cache, where it gathers; of more, the whole blocks go down at once. */
@@ -189,43 +162,48 @@ export class WriteBackCache implements BlockDevice {
   }
 
   async #place(pieces: readonly Piece[], fill: (piece: Piece, frame: Uint8Array) => void): Promise<void> {
-    const { budget } = this.#store;
-    /** The next one last. */
-    let frames: Uint8Array[] = [];
-    try {
-      for (let at = 0; at < pieces.length; ) {
-        const piece = pieces[at]!;
-        const obstacle = this.#writeObstacle(piece.index);
-        if (obstacle !== null) {
-          await obstacle;
-          continue;
-        }
-        let frame: Uint8Array | null = null;
-        if (this.#needsFrame(piece.index)) {
-          frame = frames.pop() ?? budget.tryTakeDirty();
-          if (frame === null) {
-            frames = (await this.#waitForFrames(pieces.length - at)).reverse();
-            continue;
-          }
-        }
-        this.#store.write(piece.index, piece.start, piece.end, frame, (into) => fill(piece, into));
-        at += 1;
-      }
-    } finally {
-      // Somebody else made the block dirty while we waited.
-      if (frames.length > 0) {
-        budget.give(frames);
-        for (const _ of frames) budget.clean();
-      }
+    for (const piece of pieces) {
+      if (!this.#tryPlace(piece, fill)) await this.#placeWhenThereIsRoom(piece, fill);
     }
     this.#writeBack.kick();
   }
 
-  #waitForFrames(wanted: number): Promise<Uint8Array[]> {
+  #tryPlace(piece: Piece, fill: (piece: Piece, frame: Uint8Array) => void): boolean {
+    if (this.#writeObstacle(piece.index) !== null) return false;
+    const frame = this.#needsFrame(piece.index) ? this.#store.budget.tryTakeDirty() : undefined;
+    if (frame === null) return false;
+    this.#store.write(piece.index, piece.start, piece.end, frame ?? null, (into) => fill(piece, into));
+    return true;
+  }
+
+  async #placeWhenThereIsRoom(piece: Piece, fill: (piece: Piece, frame: Uint8Array) => void): Promise<void> {
     const { budget } = this.#store;
-    const frames = budget.takeDirty(Math.max(1, Math.min(wanted, 64, Math.floor(budget.dirtyLimit / 4))));
+    let frame: Uint8Array | null = null;
+    try {
+      for (;;) {
+        const obstacle = this.#writeObstacle(piece.index);
+        const needsFrame = this.#needsFrame(piece.index);
+        if (obstacle !== null) await obstacle;
+        else if (needsFrame && frame === null) frame = budget.tryTakeDirty() ?? (await this.#waitForFrame());
+        else {
+          const used = needsFrame ? frame : null;
+          if (used !== null) frame = null;
+          return this.#store.write(piece.index, piece.start, piece.end, used, (into) => fill(piece, into));
+        }
+      }
+    } finally {
+      // Somebody else made the block dirty while we waited.
+      if (frame !== null) {
+        budget.give([frame]);
+        budget.clean();
+      }
+    }
+  }
+
+  #waitForFrame(): Promise<Uint8Array> {
+    const frame = this.#store.budget.takeDirty();
     this.#writeBack.kick();
-    return frames;
+    return frame;
   }
 
   #needsFrame(index: number): boolean {

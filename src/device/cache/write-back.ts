@@ -37,7 +37,7 @@ export interface WriteBackCounts {
 interface Run {
   readonly offset: number;
   end: number;
-  from: Uint8Array[];
+  readonly from: Uint8Array[];
   readonly blocks: CacheBlock[];
 }
 
@@ -171,7 +171,6 @@ export class WriteBack {
 
   /** A range of the block that the lower device's block size adds to the dirty ones, and that is not known. */
   #missing(block: CacheBlock): { start: number; end: number } | null {
-    if (block.valid.isFull) return null;
     for (const range of block.dirty.list()) {
       const { from, to } = roundOut(range.start, range.end, this.lower.blockSize);
       if (!block.valid.covers(from, to)) return { start: from, end: to };
@@ -199,20 +198,17 @@ export class WriteBack {
   /** Puts the blocks in flight, and their dirty ranges into runs. Synchronous. */
   #takeOff(blocks: readonly CacheBlock[]): Run[] {
     const runs: Run[] = [];
-    const { opened, open } = gate();
     for (const block of blocks) {
-      if (block.dirty.isFull) append(runs, block, 0, block.length);
-      else
-        for (const range of block.dirty.list()) {
-          const { from, to } = roundOut(range.start, range.end, this.lower.blockSize);
-          append(runs, block, from, to);
-        }
+      for (const range of block.dirty.list()) {
+        const { from, to } = roundOut(range.start, range.end, this.lower.blockSize);
+        append(runs, block, from, to);
+      }
+      const { opened, open } = gate();
       const since = this.store.stripes.unmark(block);
       block.flight = { frame: block.frame, ranges: block.dirty, since, landed: opened, land: open };
       block.dirty = new ByteCover(block.length);
       this.#flights.add(block.flight);
     }
-    for (const run of runs) run.from = joinViews(run.from);
     return runs;
   }
 
@@ -255,28 +251,8 @@ export class WriteBack {
   }
 }
 
-/** Views that follow one another in memory, as one. */
-function joinViews(views: readonly Uint8Array[]): Uint8Array[] {
-  const joined: Uint8Array[] = [];
-  for (let i = 0; i < views.length; ) {
-    const first = views[i]!;
-    let end = first.byteOffset + first.byteLength;
-    let next = i + 1;
-    for (; next < views.length; next++) {
-      const view = views[next]!;
-      if (view.byteOffset !== end || view.buffer !== first.buffer) break;
-      end += view.byteLength;
-    }
-    joined.push(
-      next === i + 1 ? first : new Uint8Array(first.buffer, first.byteOffset, end - first.byteOffset),
-    );
-    i = next;
-  }
-  return joined;
-}
-
 function append(runs: Run[], block: CacheBlock, from: number, to: number): void {
-  const bytes = to - from === block.frame.byteLength ? block.frame : block.frame.subarray(from, to);
+  const bytes = block.frame.subarray(from, to);
   const last = runs.at(-1);
   const offset = block.offset + from;
   if (last === undefined || last.end < offset) {
@@ -285,7 +261,7 @@ function append(runs: Run[], block: CacheBlock, from: number, to: number): void 
   }
   // Two dirty ranges of one block may round out to the same block of the lower device.
   const overlap = last.end - offset;
-  if (bytes.byteLength > overlap) last.from.push(overlap === 0 ? bytes : bytes.subarray(overlap));
+  if (bytes.byteLength > overlap) last.from.push(bytes.subarray(overlap));
   last.end = Math.max(last.end, offset + bytes.byteLength);
   last.blocks.push(block);
 }

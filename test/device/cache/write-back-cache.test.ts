@@ -54,21 +54,6 @@ describe('gathering', () => {
     for (const offset of offsets) expectSame(await readAt(base, offset, 1024), pattern(1024, offset / 1024));
   });
 
-  it('lets the whole stripes of a long write go straight down, and keeps its ends', async () => {
-    const { base, lower } = memory();
-    const cache = cacheOver(lower, { alignOffset: BLOCK });
-    const before = pattern(STRIPE, 3);
-    await cache.write(2 * STRIPE, before);
-    const bytes = pattern(10 * STRIPE, 4);
-    await cache.write(STRIPE, bytes);
-    // From the first stripe that starts in it to the last that ends in it.
-    expect(lower.counts).toMatchObject({ writes: 1, batches: 0, writtenBytes: 9 * STRIPE });
-    expectSame(await readAt(base, STRIPE + BLOCK, 9 * STRIPE), bytes.subarray(BLOCK, BLOCK + 9 * STRIPE));
-    expectSame(await readAt(cache, STRIPE, 10 * STRIPE), bytes);
-    await cache.flush();
-    expectSame(await readAt(base, STRIPE, 10 * STRIPE), bytes);
-  });
-
   it('counts stripes from where they start', async () => {
     const { lower } = memory();
     const cache = cacheOver(lower, { alignOffset: 5 * STRIPE + BLOCK });
