@@ -6,7 +6,7 @@ import { ImageFile } from '../device/image-file.js';
 import { UserError } from '../errors.js';
 import type { ExaminedImage, Judgement } from '../raid/md/model.js';
 import { assertAllowed } from '../raid/open.js';
-import { judgeImages, openImages, pathsInUse } from './images.js';
+import { judgeImages, type OpenedImages, openImages, pathsInUse } from './images.js';
 import { assertHoldsVolume, assertWhole, type Located, locateVolume } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRaid } from './raid-stack.js';
@@ -19,13 +19,20 @@ export async function openVolume(args: readonly string[], options: OpenVolumeOpt
   const located = await locateVolume(args);
   if (options.asRaw === true) return openRaw(located, located.images, options, true);
   const found = await openImages(located.images, located.expected, 'look');
-  const judgement = judgeImages(located, found.images);
-  await found.close();
+  const judgement = await judgeAndClose(located, found);
   assertHoldsVolume(located, found.images);
   if (isSingle(located, found.images)) return openRaw(located, located.images, options, false);
   assertAllowed(judgement, located.label, options.access === 'read');
   for (const why of setAside(located, judgement, found.absent)) options.warn(why);
   return openRaid(located, pathsInUse(judgement), options);
+}
+
+async function judgeAndClose(located: Located, found: OpenedImages): Promise<Judgement> {
+  try {
+    return judgeImages(located, found.images);
+  } finally {
+    await found.close();
+  }
 }
 
 /**
