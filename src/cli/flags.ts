@@ -74,13 +74,6 @@ export const imagesFlag = Flags.string({
   description: 'image of a member (repeat it for each)',
 });
 
-export const volumeArgument = Args.string({
-  name: 'volume',
-  required: true,
-  ignoreStdin: true,
-  description: 'directory of a volume or of its members, an image, or an NBD URI',
-});
-
 export const newVolumeArgument = Args.string({
   name: 'volume',
   required: true,

@@ -89,8 +89,10 @@ export class ArrayCore {
     return Math.floor(offsetInData / this.windowBytes);
   }
 
-  stripeOfWindow(window: number): number {
-    return Math.floor((window * this.windowBytes) / this.geometry.chunkBytes);
+  /** The windows that rows [start, end), in data, lie in, ascending: what to lock. */
+  windowsOf(start: number, end: number): number[] {
+    const first = this.windowOf(start);
+    return Array.from({ length: this.windowOf(end - 1) - first + 1 }, (_, index) => first + index);
   }
 
   /** The array's bytes cut at windows: no piece spans two. */

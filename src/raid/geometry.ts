@@ -20,8 +20,6 @@ export const LAYOUTS = [
   'parity-last',
 ] as const;
 
-export type LayoutName = (typeof LAYOUTS)[number];
-
 /** md's number of a layout, or undefined for a name that is none. */
 export function layoutNumber(name: string): number | undefined {
   const number = (LAYOUTS as readonly string[]).indexOf(name);

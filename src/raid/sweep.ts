@@ -111,9 +111,7 @@ async function visitLocked(
   rows: Range,
   visit: (rows: Range) => Promise<void>,
 ): Promise<void> {
-  const first = core.windowOf(rows.start);
-  const count = core.windowOf(rows.end - 1) - first + 1;
-  const windows = Array.from({ length: count }, (_, index) => first + index);
+  const windows = core.windowsOf(rows.start, rows.end);
   await core.locks.acquire(windows, 'exclusive');
   try {
     await visit(rows);

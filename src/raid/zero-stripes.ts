@@ -67,11 +67,7 @@ async function zeroRows(
   start: number,
   length: number,
 ): Promise<void> {
-  const first = core.windowOf(start);
-  const windows = Array.from(
-    { length: core.windowOf(start + length - 1) - first + 1 },
-    (_, index) => first + index,
-  );
+  const windows = core.windowsOf(start, start + length);
   const rows = [{ start, end: start + length }];
   await core.locks.acquire(windows, 'exclusive');
   try {
