@@ -3,10 +3,12 @@
  * is not taken for one. Nothing that holds data is touched without `force`; what was made before a failure
  * is taken away again.
  */
+
 import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import type { BlockDevice } from '../device/contract.js';
 import { fileError } from '../device/device-errors.js';
-import { ImageFile } from '../device/image-file.js';
+import { openImage } from '../device/open-image.js';
 import { UserError } from '../errors.js';
 import { createArray, eraseArray, memberShape, newUuid } from '../raid/create.js';
 import { layoutNumber } from '../raid/geometry.js';
@@ -100,15 +102,15 @@ export async function createVolume(options: CreateVolumeOptions): Promise<Create
 
 /** The images of a volume that is being made; locked. */
 interface OpenImages {
-  readonly devices: ImageFile[];
+  readonly devices: BlockDevice[];
   /** Paths of those that were not there before. */
   readonly made: string[];
   /** Those that hold nothing but what we write. */
-  readonly blank: ImageFile[];
+  readonly blank: BlockDevice[];
 }
 
 /** Once more, now under the lock: since the plan was made, another process may have filled the image. */
-async function clear(device: ImageFile, options: CreateVolumeOptions): Promise<void> {
+async function clear(device: BlockDevice, options: CreateVolumeOptions): Promise<void> {
   const offsetBytes = await firstContent(device);
   if (offsetBytes === null) return;
   if (!options.force) throw notBlank(device.name, offsetBytes);
@@ -124,7 +126,7 @@ async function takeBack({ made, blank }: OpenImages): Promise<void> {
 async function format(
   plan: PlannedVolume,
   options: CreateVolumeOptions,
-  devices: readonly ImageFile[],
+  devices: readonly BlockDevice[],
 ): Promise<string> {
   if (plan.kind === 'single') return newUuid();
   return createArray(devices, {
@@ -142,7 +144,7 @@ function manifestOf(plan: PlannedVolume, options: CreateVolumeOptions, uuid: str
 async function openAll(plan: PlannedVolume, { devices, made }: OpenImages): Promise<void> {
   for (const image of plan.images) {
     const exists = (await sizeOf(image)) !== null;
-    const device = await ImageFile.open(image, {
+    const device = await openImage(image, {
       readOnly: false,
       ...(exists ? {} : { create: { size: plan.imageSizeBytes } }),
     });
@@ -152,7 +154,7 @@ async function openAll(plan: PlannedVolume, { devices, made }: OpenImages): Prom
   }
 }
 
-function tooSmall(device: ImageFile, plan: PlannedVolume): UserError {
+function tooSmall(device: BlockDevice, plan: PlannedVolume): UserError {
   return new UserError(
     'REFUSED',
     `${device.name} has ${device.size} bytes, ${plan.imageSizeBytes} are needed for a volume of this size`,
@@ -232,7 +234,7 @@ function notBlank(image: string, offsetBytes: number): UserError {
 
 async function contentOf(image: string): Promise<number | null> {
   if ((await sizeOf(image)) === null) return null;
-  const device = await ImageFile.open(image, { readOnly: true });
+  const device = await openImage(image, { readOnly: true });
   try {
     return await firstContent(device);
   } finally {

@@ -1,7 +1,7 @@
 /**
  * What is on each image, as found, valid or not: for `holdfast examine`. Nothing is judged against the others.
  */
-import { ImageFile } from '../device/image-file.js';
+import { openImage } from '../device/open-image.js';
 import { layoutName } from '../raid/geometry.js';
 import { BadBlocks, readBadBlocks } from '../raid/md/bad-blocks.js';
 import { countDirtyBits, readBitmapCopy } from '../raid/md/bitmap-copy.js';
@@ -69,7 +69,7 @@ export async function examineImages(paths: readonly string[]): Promise<ImageRepo
   const reports: ImageReport[] = [];
   for (const path of paths) {
     refuseUri(path);
-    const device = await ImageFile.open(path, { readOnly: true, lock: false });
+    const device = await openImage(path, { readOnly: true, lock: false });
     try {
       reports.push(await report(await examineImage(device)));
     } finally {

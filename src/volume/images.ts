@@ -4,9 +4,10 @@
  * changed everything.
  */
 
+import type { BlockDevice } from '../device/contract.js';
 import { DeviceError } from '../device/contract.js';
 import { systemCode } from '../device/device-errors.js';
-import { ImageFile } from '../device/image-file.js';
+import { openImage } from '../device/open-image.js';
 import { examineImage } from '../raid/md/examine.js';
 import { judge } from '../raid/md/judge.js';
 import type { ExaminedImage, Judgement } from '../raid/md/model.js';
@@ -52,9 +53,9 @@ async function openOne(
   access: Access,
   expected: ReadonlySet<string>,
   absent: Map<string, string>,
-): Promise<ImageFile | null> {
+): Promise<BlockDevice | null> {
   try {
-    return await ImageFile.open(path, { readOnly: access !== 'write', lock: access !== 'look' });
+    return await openImage(path, { readOnly: access !== 'write', lock: access !== 'look' });
   } catch (error) {
     const missing = error instanceof DeviceError && systemCode(error.fault.cause) === 'ENOENT';
     if (!missing || !expected.has(path)) throw error;

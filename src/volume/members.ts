@@ -2,9 +2,11 @@
  * Members of a volume: the images behind `member fail | remove | add | replace`, and the manifest that names
  * them. What happens to the array is src/raid/membership.ts.
  */
+
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { ImageFile } from '../device/image-file.js';
+import type { BlockDevice } from '../device/contract.js';
+import { openImage } from '../device/open-image.js';
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
 import { examineImage } from '../raid/md/examine.js';
@@ -147,10 +149,10 @@ async function chooseSpare(array: RaidArray, image: string | undefined): Promise
   return null;
 }
 
-async function openNewMember(array: RaidArray, image: string, force: boolean): Promise<ImageFile> {
+async function openNewMember(array: RaidArray, image: string, force: boolean): Promise<BlockDevice> {
   const exists = (await stat(image).catch(() => null)) !== null;
   const size = Math.max(...array.core.liveMembers().map((member) => member.device.size));
-  const device = await ImageFile.open(image, { readOnly: false, ...(exists ? {} : { create: { size } }) });
+  const device = await openImage(image, { readOnly: false, ...(exists ? {} : { create: { size } }) });
   try {
     const examined = await examineImage(device);
     if (exists && !force && !isOurs(array, examined)) await refuseContent(device);
@@ -169,7 +171,7 @@ function isOurs(array: RaidArray, examined: ExaminedImage): boolean {
   return examined.superblocks[0]?.setUuid === set;
 }
 
-async function refuseContent(device: ImageFile): Promise<void> {
+async function refuseContent(device: BlockDevice): Promise<void> {
   const offset = await firstContent(device);
   if (offset === null) return;
   throw new UserError('NOT_BLANK', `${device.name} is not blank: it holds data at offset ${offset}`, {

@@ -1,8 +1,10 @@
 /**
  * A volume, open: what its argument names, put together as a stack of devices, and taken apart in order.
  */
+
 import { stat } from 'node:fs/promises';
-import { ImageFile } from '../device/image-file.js';
+import type { BlockDevice } from '../device/contract.js';
+import { openImage } from '../device/open-image.js';
 import { UserError } from '../errors.js';
 import type { ExaminedImage, Judgement } from '../raid/md/model.js';
 import { assertAllowed } from '../raid/open.js';
@@ -78,7 +80,7 @@ async function openRaw(
       `${image}: --as-raw reads only: writing one member behind its array's back would make its parity wrong`,
     );
   }
-  const file = await ImageFile.open(image, { readOnly });
+  const file = await openImage(image, { readOnly });
   await warnOfTail(file, options);
   const device = readOnly ? file : cached(file, RAW_STRIPE_BYTES);
   return {
@@ -95,7 +97,7 @@ async function openRaw(
 }
 
 /** A tail that is no whole sector is out of reach: whoever reads the image must know that it is not all of it. */
-async function warnOfTail(file: ImageFile, options: OpenVolumeOptions): Promise<void> {
+async function warnOfTail(file: BlockDevice, options: OpenVolumeOptions): Promise<void> {
   const found = await stat(file.name);
   const tail = found.isFile() ? found.size - file.size : 0;
   if (tail > 0) options.warn(`${file.name} ends amid a sector: its last ${tail} bytes are left out`);

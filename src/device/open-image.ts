@@ -1,0 +1,39 @@
+/**
+ * The one way in which a volume's images are opened. What has to see every call on every image (a recorder that
+ * can cut the power, a log of what is overwritten) is put between here, once, and knows nothing of who opens them.
+ */
+import type { BlockDevice } from './contract.js';
+import { ImageFile, type ImageFileOptions } from './image-file.js';
+
+/** What stands between an image and its user. Closing it closes the image. */
+export type Interposer = (
+  image: BlockDevice,
+  options: ImageFileOptions,
+) => BlockDevice | Promise<BlockDevice>;
+
+/** The last put in is the nearest to the user. */
+const interposers: Interposer[] = [];
+
+/**
+ * Puts `interposer` between every image that is opened from now on and its user. Call what it returns to take it out
+ * again; devices that are open stay as they are.
+ */
+export function interpose(interposer: Interposer): () => void {
+  interposers.push(interposer);
+  return () => {
+    const at = interposers.indexOf(interposer);
+    if (at >= 0) interposers.splice(at, 1);
+  };
+}
+
+/** As `ImageFile.open`, with the same errors. */
+export async function openImage(path: string, options: ImageFileOptions): Promise<BlockDevice> {
+  let device: BlockDevice = await ImageFile.open(path, options);
+  try {
+    for (const interposer of interposers) device = await interposer(device, options);
+    return device;
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+}
