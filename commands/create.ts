@@ -10,6 +10,7 @@ import {
   forceFlag,
   imagesFlag,
   newVolumeArgument,
+  recordFlag,
   sizeFlag,
   yesFlag,
 } from '../src/cli/flags.js';
@@ -53,6 +54,7 @@ export default class Create extends HoldfastCommand<typeof Create> {
       description: "what the volume is called [default: its directory's name]",
     }),
     image: imagesFlag,
+    record: recordFlag,
     force: forceFlag('overwrite images and volumes that hold data'),
     yes: yesFlag,
     'dry-run': dryRunFlag,
@@ -88,7 +90,7 @@ export default class Create extends HoldfastCommand<typeof Create> {
 
   async #options(): Promise<CreateVolumeOptions> {
     const { volume: directory } = this.args;
-    const { force, name, image: images = [] } = this.flags;
+    const { force, name, record, image: images = [] } = this.flags;
     const given = { ...this.flags, members: this.flags.members ?? (images.length || undefined) };
     const {
       members = DEFAULT_MEMBERS,
@@ -107,7 +109,7 @@ export default class Create extends HoldfastCommand<typeof Create> {
       chunkBytes: chunk ?? DEFAULT_CHUNK_BYTES,
       layout: layout ?? DEFAULT_LAYOUT,
     };
-    return { directory, ...shape, name, images, force };
+    return { directory, ...shape, name, images, record, force };
   }
 
   /** Whoever names a size knows what they want; a script has nobody to ask. */

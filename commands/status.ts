@@ -2,10 +2,13 @@
 import { HoldfastCommand, type Outcome } from '../src/cli/base-command.js';
 import type { Painter, Tone } from '../src/cli/colour.js';
 import { EXIT, STATE_EXIT_CODES } from '../src/cli/exit-codes.js';
-import { asRawFlag, volumesArgument } from '../src/cli/flags.js';
+import { asRawFlag, recordFlag, volumesArgument } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { type Cell, type Row, renderFacts, renderTable } from '../src/cli/tables.js';
-import type { MemberStatus, VolumeState, VolumeStatus } from '../src/volume/index.js';
+import type { MemberStatus, RecordStatus, VolumeState, VolumeStatus } from '../src/volume/index.js';
+
+/** Ranges in doubt that are shown to people. */
+const SHOWN_RANGES = 8;
 
 const VERDICTS: Readonly<Record<VolumeState, { exitCode: number; tone: Tone }>> = {
   clean: { exitCode: EXIT.done, tone: 'good' },
@@ -27,12 +30,15 @@ export default class Status extends HoldfastCommand<typeof Status> {
   ];
   static override exitCodes = STATE_EXIT_CODES;
   static override args = { volume: volumesArgument };
-  static override flags = { 'as-raw': asRawFlag };
+  static override flags = { 'as-raw': asRawFlag, record: recordFlag };
 
   protected async execute(): Promise<Outcome> {
     const { volumeStatus } = await import('../src/volume/index.js');
-    const status = await volumeStatus(this.args.volume, this.flags['as-raw']);
-    const { exitCode } = VERDICTS[status.state];
+    const status = await volumeStatus(this.args.volume, {
+      asRaw: this.flags['as-raw'],
+      record: this.flags.record,
+    });
+    const exitCode = status.inDoubt.length > 0 ? EXIT.lost : VERDICTS[status.state].exitCode;
     return { result: status, exitCode, text: (paint) => describe(status, paint) };
   }
 }
@@ -69,8 +75,23 @@ function factsOf(status: VolumeStatus): [string, string | Cell][] {
     ['Metadata', `md ${raid.metadataVersion}, data from ${formatSize(raid.dataOffsetBytes)}`],
     ['Events', String(raid.events)],
     ['Dirty stripes', String(status.dirtyStripes)],
+    ['Stripe record', describeRecord(raid.record)],
   );
+  status.inDoubt.slice(0, SHOWN_RANGES).forEach(({ offsetBytes, lengthBytes }, index) => {
+    facts.push([index === 0 ? 'In doubt' : '', `${lengthBytes} bytes at offset ${offsetBytes}`]);
+  });
+  const more = status.inDoubt.length - SHOWN_RANGES;
+  if (more > 0) facts.push(['', `and ${more} more ranges (--json has them all)`]);
   return facts;
+}
+
+/** Where it is, and whether it counts. */
+function describeRecord({ kind, file, verdict, reason }: RecordStatus): string {
+  if (kind === 'none') return `none (${reason}): after a crash all is resynced`;
+  const place = kind === 'file' ? `in ${file}` : 'on the members';
+  if (verdict === 'valid') return place;
+  if (verdict === 'none') return `${place}, nothing written yet`;
+  return `${place}, not used (${reason})`;
 }
 
 function memberRow(member: MemberStatus): Row {

@@ -60,6 +60,12 @@ export const asRawFlag = Flags.boolean({
   description: 'take an image that has a superblock as it is, byte for byte',
 });
 
+/** Where the dirty-stripe record is kept. */
+export const recordFlag = Flags.string({
+  helpValue: 'FILE',
+  description: 'the dirty-stripe record is kept in this file, not on the members',
+});
+
 const slot = { max: 63, description: 'slot of the member, counted from 0' };
 
 export const slotFlag = countFlag(slot);

@@ -7,12 +7,14 @@ import { UserError } from '../errors.js';
 import type { OpenVolumeOptions, Volume } from '../volume/index.js';
 import { HoldfastCommand } from './base-command.js';
 import { COMMON_EXIT_CODES } from './exit-codes.js';
+import { recordFlag } from './flags.js';
 
-type Options = Omit<OpenVolumeOptions, 'warn' | 'sweep'>;
+type Options = Omit<OpenVolumeOptions, 'warn' | 'sweep' | 'record'>;
 
 export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCommand<T> {
   // oclif's manifest stops at a class without statics of its own, and would lose what is above it.
   static override exitCodes = COMMON_EXIT_CODES;
+  static override baseFlags = { ...HoldfastCommand.baseFlags, record: recordFlag };
 
   /**
    * Opens the volume (and recovers it, where it is opened for writing), runs `use` and closes it.
@@ -51,8 +53,11 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
     }
   }
 
-  async #open(names: readonly string[], options: Options): Promise<Volume> {
+  async #open(names: readonly string[], choice: Options): Promise<Volume> {
     const { openVolume } = await import('../volume/index.js');
+    // A base flag of all these commands, which the type of `flags` does not know of.
+    const { record } = this.flags as { readonly record?: string };
+    const options = { ...choice, record };
     const warn = (message: string): void => void this.warn(message);
     if (options.access === 'read') return openVolume(names, { ...options, warn });
     return this.sweeping('recover', (sweep) => openVolume(names, { ...options, warn, sweep }));

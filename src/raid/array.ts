@@ -8,6 +8,7 @@
 import { byteLength } from '../device/buffers.js';
 import { CallGuard } from '../device/call-guard.js';
 import type { BatchDevice, BatchWrite, Buffers, Extent, WriteOptions } from '../device/contract.js';
+import { ArrayActivity } from './activity.js';
 import type { ArrayCore } from './core.js';
 import { arrayExtents } from './extents.js';
 import { Faults } from './faults.js';
@@ -16,6 +17,7 @@ import type { ArrayMember, Slot } from './member.js';
 import type { ArrayMetadata } from './metadata.js';
 import { ArrayReader } from './reader.js';
 import { Rebuild, type RebuildResult } from './rebuild.js';
+import type { ArrayRecord } from './record/open-record.js';
 import { Resync, type ResyncResult } from './resync.js';
 import { Scrub, type ScrubResult } from './scrub.js';
 import type { SweepOptions } from './sweep.js';
@@ -29,6 +31,7 @@ export class RaidArray implements BatchDevice {
   readonly size: number;
   readonly blockSize = SECTOR_BYTES;
   readonly readOnly: boolean;
+  readonly activity: ArrayActivity;
   private readonly guard: CallGuard;
   private readonly faults: Faults;
   private readonly reader: ArrayReader;
@@ -38,14 +41,18 @@ export class RaidArray implements BatchDevice {
   constructor(
     readonly core: ArrayCore,
     readonly metadata: ArrayMetadata,
+    /** As it was found when the array was opened. */
+    readonly record: ArrayRecord,
+    idleMs?: number,
   ) {
     this.name = core.name;
     this.size = core.geometry.arraySizeBytes;
     this.readOnly = core.readOnly;
     this.guard = new CallGuard(this);
+    this.activity = new ArrayActivity(core, metadata, idleMs);
     this.faults = new Faults(core, metadata);
     this.reader = new ArrayReader(core, metadata, this.faults);
-    this.writer = new ArrayWriter(core, metadata, this.faults);
+    this.writer = new ArrayWriter(core, metadata, this.activity, this.faults);
   }
 
   read(offset: number, into: Buffers): Promise<void> {
@@ -73,14 +80,14 @@ export class RaidArray implements BatchDevice {
   /** Whole stripes are zeroed on all members at once (the parity of zeroes is zero), and may become holes. */
   writeZeroes(offset: number, length: number, options: WriteOptions = {}): Promise<void> {
     return this.guard.run('write-zeroes', offset, length, () =>
-      zeroStripes(this.core, this.metadata, this.faults, this.writer, offset, length, options),
+      zeroStripes(this.core, this.metadata, this.activity, this.faults, this.writer, offset, length, options),
     );
   }
 
   /** Only whole stripes are given up, and read as zeroes then: parity has to match whatever they hold. */
   trim(offset: number, length: number): Promise<void> {
     return this.guard.run('trim', offset, length, () =>
-      zeroStripes(this.core, this.metadata, this.faults, null, offset, length, {}),
+      zeroStripes(this.core, this.metadata, this.activity, this.faults, null, offset, length, {}),
     );
   }
 
@@ -97,7 +104,7 @@ export class RaidArray implements BatchDevice {
   }
 
   scrub(options: RunOptions & { repair: boolean }): Promise<ScrubResult> {
-    return new Scrub(this.core, this.metadata, this.faults, options.repair).run(options);
+    return new Scrub(this.core, this.metadata, this.activity, this.faults, options.repair).run(options);
   }
 
   /** `target` is in `slot`, as its member or its replacement, and not in-sync. */
@@ -111,6 +118,7 @@ export class RaidArray implements BatchDevice {
    */
   close(): Promise<void> {
     return this.guard.close(async () => {
+      this.activity.close();
       try {
         if (!this.readOnly && this.core.degradedSlots.length < 2) await this.metadata.deactivate();
       } finally {

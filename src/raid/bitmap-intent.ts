@@ -16,13 +16,15 @@ import { type BitmapPage, pageOffset, WriteIntentBitmap } from './md/bitmap.js';
 import { type BitmapCopy, readBitmapCopy } from './md/bitmap-copy.js';
 import type { Superblock } from './md/model.js';
 import type { ArrayMember } from './member.js';
-import type { MetadataFollower } from './metadata.js';
-import type { WriteIntent } from './write-intent.js';
+import type { MetadataFollower, SuperblockUpdate } from './metadata.js';
+import type { IntentTicket, WriteIntent } from './write-intent.js';
 
 export class BitmapIntent implements WriteIntent, MetadataFollower {
   /** The write of pages that runs, and the one that waits for it to end. */
   private running: Promise<void> | null = null;
   private waiting: Promise<void> | null = null;
+  /** Bits were set that no write of pages has taken up yet. */
+  private hasChanged = false;
 
   private constructor(
     private readonly core: ArrayCore,
@@ -58,18 +60,31 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
     return this.bitmap.dirtyRanges();
   }
 
-  async begin(rows: readonly Range[]): Promise<void> {
-    let changed = false;
-    for (const { start, end } of rows) changed = this.bitmap.setRange(start, end) || changed;
-    if (changed || this.isBehind()) await this.persist();
+  begin(rows: readonly Range[]): IntentTicket {
+    this.set(rows);
+    return rows;
+  }
+
+  async durable(ticket: IntentTicket): Promise<void> {
+    // The array may have become clean in between, and all bits with it.
+    this.set(ticket as readonly Range[]);
+    if (this.hasChanged || this.isBehind()) await this.persist();
     // Set by others, but perhaps not durable yet.
     else await (this.waiting ?? this.running);
+  }
+
+  private set(rows: readonly Range[]): void {
+    for (const { start, end } of rows) this.hasChanged = this.bitmap.setRange(start, end) || this.hasChanged;
   }
 
   assertAllowed(): void {}
 
   /** Bits stay until the array stops: one that is set too long is only work. */
   end(): void {}
+
+  flushing(): () => void {
+    return () => undefined;
+  }
 
   onActivate(): Promise<void> {
     return Promise.resolve();
@@ -80,7 +95,7 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
     return Promise.resolve();
   }
 
-  async beforeSuperblocks(events: bigint): Promise<void> {
+  async beforeSuperblocks({ events }: SuperblockUpdate): Promise<void> {
     const complete = this.core.degradedSlots.length === 0;
     this.bitmap.setEvents(events, complete && this.bitmap.isClear ? events : this.bitmap.eventsCleared);
     await this.persist();
@@ -114,6 +129,7 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
 
   private async writeChanged(): Promise<void> {
     if (this.isBehind()) this.bitmap.markAllChanged();
+    this.hasChanged = false;
     const pages = this.bitmap.takeChangedPages();
     const members = this.members();
     const outcomes = await Promise.allSettled(members.map((member) => writePages(member, pages)));

@@ -57,6 +57,13 @@ export class ArrayCore {
     reconstructedReads: 0,
     correctedReads: 0,
   };
+  /**
+   * What was suspect when the array was opened has been dealt with: made right, or accepted as in doubt. From then on
+   * what is suspect while a member is missing is in doubt for good, until it is written anew.
+   */
+  isRecovered = false;
+  /** What is suspect was named by the record: just that, nothing else, may be wrong. */
+  isDoubtKnown = false;
   private lazyArena: Arena | null = null;
   private isClosed = false;
 

@@ -24,18 +24,28 @@ import type { ArrayCore } from './core.js';
 import type { DeviceRole, Superblock } from './md/model.js';
 import { changeSuperblock, superblockBytes } from './md/superblock.js';
 import type { ArrayMember } from './member.js';
-import { NO_INTENT, type WriteIntent } from './write-intent.js';
+import { JoinedIntent, type WriteIntent } from './write-intent.js';
 
-/** Something else on the members that has to follow the superblocks: the internal bitmap, PPL headers. */
+/** What all superblocks are about to say. */
+export interface SuperblockUpdate {
+  readonly events: bigint;
+  readonly resyncOffset: number | null;
+  /** Of every member that is written, as it will be on disk. */
+  readonly next: ReadonlyMap<ArrayMember, Superblock>;
+}
+
+/** Something else that has to follow the superblocks: the dirty-stripe record, the internal bitmap, PPL headers. */
 export interface MetadataFollower {
   /** A member that joins gets what the others have of it. */
   onJoin(member: ArrayMember): Promise<void>;
   /** Before the first write of an opening, before the superblocks. */
   onActivate(): Promise<void>;
-  /** Before superblocks with these events are written, so that it is never behind them. */
-  beforeSuperblocks(events: bigint, members: readonly ArrayMember[]): Promise<void>;
+  /** Before superblocks are written, so that it is never behind them. */
+  beforeSuperblocks(update: SuperblockUpdate): Promise<void>;
   /** Nothing is being written, all members are flushed, no row is suspect: nothing is in doubt. */
   onClean(): Promise<void>;
+  /** It tells which sectors of a missing member are in doubt, also when the superblocks say clean. */
+  readonly keepsDoubt?: boolean;
 }
 
 export interface MetadataOptions {
@@ -58,6 +68,7 @@ export class ArrayMetadata {
   /** What superblocks say while nothing is written: rows below it are known to be right, and flushed. */
   private resyncOffset: number | null;
   private activation: Promise<void> | null = null;
+  private stopping: Promise<void> | null = null;
   private tail: Promise<unknown> = Promise.resolve();
   private recordedFaulty = new Set<ArrayMember>();
   /** Members whose bad-block log on disk is not what memory says, and how often that has changed. */
@@ -66,7 +77,7 @@ export class ArrayMetadata {
   constructor(options: MetadataOptions) {
     this.core = options.core;
     this.followers = options.followers ?? [];
-    this.intent = options.intent ?? NO_INTENT;
+    this.intent = options.intent ?? new JoinedIntent([]);
     this.now = options.now ?? (() => Math.floor(Date.now() / 1000));
     this.currentEvents = options.freshest.events;
     this.roles = [...options.freshest.roles];
@@ -77,8 +88,13 @@ export class ArrayMetadata {
     return this.currentEvents;
   }
 
-  /** Makes the array active; all writers of an opening wait for the same update. */
+  /** Makes the array active; all who come while it is clean wait for the same update. */
   activate(): Promise<void> {
+    // What stops may end with superblocks that say clean: who writes now has to make them active anew.
+    if (this.stopping !== null) {
+      const again = () => this.activate();
+      return this.stopping.then(again, again);
+    }
     this.activation ??= this.serial(() => this.doActivate()).catch((error: unknown) => {
       // Not active: whoever writes next tries anew.
       this.activation = null;
@@ -94,11 +110,20 @@ export class ArrayMetadata {
   }
 
   /**
-   * The array stops: flushes all members, then makes the superblocks say what is left to do: nothing (clean),
-   * or the lowest row whose parity is suspect. Does nothing if nothing was written.
+   * The array stops, or rests: flushes all members, then makes the superblocks say what is left to do: nothing
+   * (clean), or the lowest row whose parity is suspect. Does nothing if nothing was written, or as soon as
+   * `mayStop` says no: somebody writes again.
    */
-  async deactivate(): Promise<void> {
-    if (this.activation === null) return;
+  async deactivate(mayStop: () => boolean = () => true): Promise<void> {
+    if (this.activation === null || !mayStop()) return;
+    this.stopping ??= this.doDeactivate().finally(() => {
+      this.stopping = null;
+    });
+    await this.stopping;
+  }
+
+  /** Until the superblocks are written it is active still: a member that fails meanwhile must not make it clean. */
+  private async doDeactivate(): Promise<void> {
     await this.activation;
     await this.flushMembers();
     await this.serial(async () => {
@@ -113,11 +138,18 @@ export class ArrayMetadata {
    */
   async flushMembers(): Promise<void> {
     const members = this.core.slotMembers();
-    const outcomes = await Promise.allSettled(members.map((member) => member.device.flush()));
-    outcomes.forEach((outcome, index) => {
-      if (outcome.status === 'rejected') this.core.fail(members[index]!, outcome.reason);
-    });
-    await this.recordFaults();
+    const flushed = this.intent.flushing();
+    let isDurable = false;
+    try {
+      const outcomes = await Promise.allSettled(members.map((member) => member.device.flush()));
+      outcomes.forEach((outcome, index) => {
+        if (outcome.status === 'rejected') this.core.fail(members[index]!, outcome.reason);
+      });
+      await this.recordFaults();
+      isDurable = true;
+    } finally {
+      flushed(isDurable);
+    }
     if (this.changedLogs.size > 0) await this.recordBadBlocks();
   }
 
@@ -146,7 +178,7 @@ export class ArrayMetadata {
   async prepareNewMember(member: ArrayMember): Promise<void> {
     for (const follower of this.followers) await follower.onJoin(member);
     member.beginRebuild();
-    await this.serial(() => this.writeOne(member, this.currentResyncOffset()));
+    await this.serial(() => this.writeOne(member, this.nextSuperblock(member, this.currentResyncOffset())));
   }
 
   /**
@@ -178,11 +210,16 @@ export class ArrayMetadata {
     });
   }
 
-  /** Nothing is being written, members are flushed: what is left to resync starts at `from`; null: nothing is. */
+  /**
+   * Nothing is being written, members are flushed: what is left to resync starts at `from`; null: nothing is. What is
+   * in doubt for good, with its member gone, is nothing that a resync could make right.
+   */
   private async settle(from: number | null): Promise<number | null> {
-    if (from === null) for (const follower of this.followers) await follower.onClean();
-    this.resyncOffset = from;
-    return from;
+    const isKept = this.core.isRecovered && this.followers.some((follower) => follower.keepsDoubt === true);
+    const left = isKept && this.core.degradedSlots.length > 0 ? null : from;
+    if (left === null) for (const follower of this.followers) await follower.onClean();
+    this.resyncOffset = left;
+    return left;
   }
 
   /** [start, end) of a member was written anew: nothing there is bad any more, durably so after a flush. */
@@ -278,8 +315,12 @@ export class ArrayMetadata {
     const faulty = this.faultyMembers();
     for (const member of faulty) this.roles[member.superblock.deviceNumber] = 'faulty';
     const members = this.core.liveMembers();
-    for (const follower of this.followers) await follower.beforeSuperblocks(this.currentEvents, members);
-    const outcomes = await Promise.allSettled(members.map((member) => this.writeOne(member, resyncOffset)));
+    const next = new Map(members.map((member) => [member, this.nextSuperblock(member, resyncOffset)]));
+    const update = { events: this.currentEvents, resyncOffset, next };
+    for (const follower of this.followers) await follower.beforeSuperblocks(update);
+    const outcomes = await Promise.allSettled(
+      members.map((member) => this.writeOne(member, next.get(member)!)),
+    );
     outcomes.forEach((outcome, index) => {
       if (outcome.status === 'rejected') this.core.failUnlessFull(members[index]!, outcome.reason);
     });
@@ -288,10 +329,9 @@ export class ArrayMetadata {
     return this.faultyMembers().length > faulty.length;
   }
 
-  private async writeOne(member: ArrayMember, resyncOffset: number | null): Promise<void> {
-    const { recoveryOffset } = member;
-    const { superblock } = member;
-    const next = changeSuperblock(superblock, {
+  private nextSuperblock(member: ArrayMember, resyncOffset: number | null): Superblock {
+    const { recoveryOffset, superblock } = member;
+    return changeSuperblock(superblock, {
       events: this.currentEvents,
       utime: this.now(),
       resyncOffset,
@@ -302,6 +342,9 @@ export class ArrayMetadata {
       replacement: this.core.slots.some((slot) => slot.replacement === member),
       ...(recoveryOffset === null && this.stamp !== null ? { stamp: this.stamp } : {}),
     });
+  }
+
+  private async writeOne(member: ArrayMember, next: Superblock): Promise<void> {
     await member.device.write(next.superOffset, superblockBytes(next), { fua: true });
     member.superblock = next;
   }

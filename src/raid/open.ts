@@ -16,11 +16,17 @@ import type { ArraySet, JudgedMember, Judgement, Refusal, Superblock } from './m
 import { ArrayMember, Slot } from './member.js';
 import { ArrayMetadata } from './metadata.js';
 import { PplFollower } from './ppl-follower.js';
+import { type ArrayRecord, namedRows, openRecord, recordIntent } from './record/open-record.js';
+import { JoinedIntent } from './write-intent.js';
 
 export interface OpenArrayOptions {
   readonly name: string;
   readonly readOnly: boolean;
   readonly warn: (message: string) => void;
+  /** The dirty-stripe record is kept there, and not on the members. */
+  readonly recordFile?: BlockDevice | undefined;
+  /** Without a write for so long the array becomes clean. */
+  readonly idleMs?: number;
 }
 
 export function geometryOf(set: ArraySet): Geometry {
@@ -68,15 +74,18 @@ export async function openArray(judgement: Judgement, options: OpenArrayOptions)
   const geometry = geometryOf(set);
   const core = new ArrayCore({ ...options, geometry, slots, spares, suspect: new RangeSet() });
   const bitmap = await BitmapIntent.open(core, freshest);
-  for (const range of suspectRows(core, freshest, bitmap).list()) core.suspect.add(range.start, range.end);
-  // md has one or the other: they lie in the same fields.
+  const record = await openRecord(core, options.recordFile ?? null);
+  for (const { start, end } of suspectRows(core, freshest, bitmap, record).list())
+    core.suspect.add(start, end);
+  core.isRecovered = core.suspect.isEmpty || record.chosen.record?.dirty.length === 0;
+  core.isDoubtKnown = record.chosen.record !== null;
+  // Of the kernel's own it has one or the other: they lie in the same fields. The record is kept beside them.
   const beside = bitmap ?? (freshest.ppl === null ? null : new PplFollower(core));
-  const metadata = new ArrayMetadata({
-    core,
-    freshest,
-    ...(beside === null ? {} : { followers: [beside], intent: beside }),
-  });
-  return new RaidArray(core, metadata);
+  const kept = recordIntent(core, record);
+  const lists = [kept, beside].filter((each) => each !== null);
+  const metadata = new ArrayMetadata({ core, freshest, followers: lists, intent: new JoinedIntent(lists) });
+  kept?.attach(() => metadata.flushMembers());
+  return new RaidArray(core, metadata, record, options.idleMs);
 }
 
 async function openMember(judged: JudgedMember): Promise<ArrayMember | null> {
@@ -99,8 +108,17 @@ export async function checkedBadBlocks(device: BlockDevice, superblock: Superblo
   );
 }
 
-/** Rows whose parity may be wrong: none in a clean array, what the bitmap lists, or all from where a resync stopped. */
-function suspectRows(core: ArrayCore, freshest: Superblock, bitmap: BitmapIntent | null): RangeSet {
+/**
+ * Rows whose parity may be wrong: what the record names, if one counts. Else none in a clean array, and in one that
+ * is not what the bitmap lists, or all from where a resync stopped.
+ */
+function suspectRows(
+  core: ArrayCore,
+  freshest: Superblock,
+  bitmap: BitmapIntent | null,
+  { chosen }: ArrayRecord,
+): RangeSet {
+  if (chosen.record !== null) return new RangeSet(namedRows(core, chosen));
   const suspect = new RangeSet();
   if (freshest.resyncOffset === null) return suspect;
   const from = freshest.resyncOffset;

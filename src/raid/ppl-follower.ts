@@ -12,13 +12,17 @@ import type { ArrayCore } from './core.js';
 import { emptyPpl } from './md/ppl.js';
 import type { ArrayMember } from './member.js';
 import type { MetadataFollower } from './metadata.js';
-import type { WriteIntent } from './write-intent.js';
+import type { IntentTicket, WriteIntent } from './write-intent.js';
 
 export class PplFollower implements MetadataFollower, WriteIntent {
   constructor(private readonly core: ArrayCore) {}
 
   /** Nothing is written down here. */
-  async begin(): Promise<void> {
+  begin(): IntentTicket {
+    return this;
+  }
+
+  async durable(): Promise<void> {
     this.assertAllowed();
   }
 
@@ -27,6 +31,10 @@ export class PplFollower implements MetadataFollower, WriteIntent {
   }
 
   end(): void {}
+
+  flushing(): () => void {
+    return () => undefined;
+  }
 
   async onActivate(): Promise<void> {
     this.assertAllowed();

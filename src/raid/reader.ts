@@ -117,8 +117,9 @@ export class ArrayReader {
     const others = this.core.slots.filter((slot) => slot.index !== part.slot);
     const readers = others.map((slot) => slot.reader(start, start + length));
     if (readers.some((reader) => reader === null)) throw this.unavailable(part);
-    // Who only looks reads what is there, and is told; who writes would make it true.
-    if (!this.core.readOnly && !this.core.parityTrusted(start, start + length)) throw this.inDoubt(part);
+    // Where nobody named what is suspect, who only looks reads what is there, and is told; who writes would make it true.
+    const isRefused = !this.core.readOnly || this.core.isDoubtKnown;
+    if (isRefused && !this.core.parityTrusted(start, start + length)) throw this.inDoubt(part);
     const memory = await this.core.arena.acquire(length * readers.length);
     try {
       const transfers = readers.map((reader, index) => ({

@@ -42,6 +42,7 @@ export class Resync {
     const bytes = core.suspect.totalBytes * core.geometry.dataDisks;
     const checkpoint = () => this.metadata.checkpoint();
     await sweep(core, ranges, (rows) => this.resyncRows(rows), { ...options, checkpoint });
+    core.isRecovered = true;
     return {
       resyncedStripes: stripes,
       resyncedBytes: bytes,
@@ -50,9 +51,17 @@ export class Resync {
     };
   }
 
+  /** Its rows are listed until a flush of what was made: a cut before that must find them suspect again. */
   private async resyncRows(rows: Range): Promise<void> {
-    for (const part of byStripe(this.core, rows)) {
-      await visitSpans(this.core, part, (span) => this.resyncSpan(span));
+    const { intent } = this.metadata;
+    const ticket = intent.begin([rows]);
+    try {
+      await intent.durable(ticket);
+      for (const part of byStripe(this.core, rows)) {
+        await visitSpans(this.core, part, (span) => this.resyncSpan(span));
+      }
+    } finally {
+      intent.end(ticket);
     }
     this.core.suspect.remove(rows.start, rows.end);
   }

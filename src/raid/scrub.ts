@@ -6,6 +6,7 @@
  */
 import type { Range } from '../device/range-set.js';
 import { UserError } from '../errors.js';
+import type { ArrayActivity } from './activity.js';
 import type { ArrayCore } from './core.js';
 import type { Faults } from './faults.js';
 import { ROW_BYTES, SECTOR_BYTES } from './md/model.js';
@@ -35,6 +36,7 @@ export class Scrub {
   constructor(
     private readonly core: ArrayCore,
     private readonly metadata: ArrayMetadata,
+    private readonly activity: ArrayActivity,
     private readonly faults: Faults,
     private readonly repair: boolean,
   ) {}
@@ -88,13 +90,12 @@ export class Scrub {
     }
     if (fixes.length === 0) return;
     // Half a row of new parity must not be taken for a clean array after a cut.
-    await this.metadata.activate();
-    const { intent } = this.metadata;
+    const ticket = this.activity.begin([rows]);
     try {
-      await intent.begin([rows]);
+      await this.activity.durable(ticket);
       await this.faults.settleWrites(await writeTransfers(fixes, {}));
     } finally {
-      intent.end([rows]);
+      this.activity.end(ticket);
     }
   }
 

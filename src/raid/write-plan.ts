@@ -41,7 +41,7 @@ export interface BandPlan {
   readonly start: number;
   readonly end: number;
   readonly paritySlot: Slot;
-  /** `none`: nobody is there to take the parity. */
+  /** `none`: nobody is there to take the parity, or what it stands for cannot be known. */
   readonly method: 'read-modify-write' | 'reconstruct-write' | 'none';
   readonly reads: readonly BandRead[];
   /** New data of the band. */
@@ -118,6 +118,8 @@ function planBand(context: PlanContext, write: WindowWrite, start: number, end: 
     const reads = (others as ArrayMember[]).map((member, index) => ({ member, buffer: index + 1 }));
     return { ...band, method: 'reconstruct-write', reads };
   }
+  // Parity is of no use already, and stays so: what cannot be read there is in doubt, and does not become more so.
+  if (!context.parityTrusted(start, end)) return { ...band, method: 'none', reads: [] };
   throw unavailable(context, write.stripe, start, end);
 }
 

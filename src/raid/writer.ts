@@ -3,24 +3,27 @@
  *
  * A batch is cut at windows, windows that lie together are worked on as a group, and each group goes through
  * the same steps, in this order:
- *   1. the write intent of the whole batch (record, bitmap), begun at once and awaited only before the first
- *      write of each group;
+ *   1. the write intent of the whole batch (record, bitmap) is begun: it names all its rows;
  *   2. the group's locks, exclusively: parity is made from rows that nobody else changes meanwhile;
  *   3. the plan and the reads it needs, and the new parity, in the pool's memory;
- *   4. data and parity, to all members at the same time;
- *   5. members that failed are durably out; only then the write is answered.
- * Step 1 before step 4 is the barrier that the whole of crash recovery stands on: a stripe that may become
+ *   4. the array is active and a list that names the rows is durable: asked for only now, so that those who came
+ *      meanwhile share it;
+ *   5. data and parity, to all members at the same time;
+ *   6. members that failed are durably out; only then the write is answered.
+ * Step 4 before step 5 is the barrier that the whole of crash recovery stands on: a stripe that may become
  * inconsistent is named on disk first.
  */
 
 import { bufferList } from '../device/buffers.js';
 import type { BatchWrite, WriteOptions } from '../device/contract.js';
 import type { PoolBuffer } from '../device/pool.js';
+import type { ArrayActivity } from './activity.js';
 import { type ArrayCore, GROUP_BUFFER_BYTES, isMemberFault } from './core.js';
 import type { Faults } from './faults.js';
 import type { ArrayMetadata } from './metadata.js';
 import { xorInto, xorOf } from './parity/index.js';
 import { readTransfers, type Transfer, type TransferFailure, writeTransfers } from './transfers.js';
+import type { IntentTicket } from './write-intent.js';
 import { type BandPlan, bandBuffers, planWindow, type WindowWrite } from './write-plan.js';
 
 /** User bytes of a group: large enough for long runs on every member, small enough to keep several going. */
@@ -39,36 +42,33 @@ export class ArrayWriter {
   constructor(
     private readonly core: ArrayCore,
     private readonly metadata: ArrayMetadata,
+    private readonly activity: ArrayActivity,
     private readonly faults: Faults,
   ) {}
 
   async write(batch: readonly BatchWrite[], options: WriteOptions): Promise<void> {
     this.core.assertUsable();
-    await this.metadata.activate();
     const windows = this.windows(batch);
-    const rows = this.rangesOf(windows);
-    // One intent names all rows of the batch, whatever it is cut into. Awaited in each group before its first
-    // write; a failure before that must not go unhandled.
-    const intent = this.metadata.intent.begin(rows);
-    intent.catch(() => undefined);
+    // One intent names all rows of the batch, whatever it is cut into; those that come together share its record.
+    const ticket = this.activity.begin(this.rangesOf(windows));
     try {
-      await this.writeGroups(windows, intent, options);
+      await this.writeGroups(windows, ticket, options);
     } finally {
-      this.metadata.intent.end(rows);
+      this.activity.end(ticket);
     }
   }
 
   /** A failed group does not stop the others: when this ends, no buffer of the batch is in use any more. */
   private async writeGroups(
     windows: readonly WindowWrite[],
-    intent: Promise<void>,
+    ticket: IntentTicket,
     options: WriteOptions,
   ): Promise<void> {
     const groups = this.groups(windows).values();
     const failures: unknown[] = [];
     const worker = async (): Promise<void> => {
       for (const group of groups) {
-        await this.writeGroup(group, intent, options).catch((error: unknown) => {
+        await this.writeGroup(group, ticket, options).catch((error: unknown) => {
           failures.push(error);
         });
       }
@@ -112,13 +112,13 @@ export class ArrayWriter {
 
   private async writeGroup(
     group: readonly WindowWrite[],
-    intent: Promise<void>,
+    ticket: IntentTicket,
     options: WriteOptions,
   ): Promise<void> {
     const locked = group.map((entry) => entry.window);
     await this.core.locks.acquire(locked, 'exclusive');
     try {
-      while (!(await this.attempt(group, intent, options)));
+      while (!(await this.attempt(group, ticket, options)));
     } finally {
       this.core.locks.release(locked);
     }
@@ -132,7 +132,7 @@ export class ArrayWriter {
   /** False: a member could not be read, and now counts as bad there; plan anew. */
   private async attempt(
     group: readonly WindowWrite[],
-    intent: Promise<void>,
+    ticket: IntentTicket,
     options: WriteOptions,
   ): Promise<boolean> {
     this.core.assertUsable();
@@ -146,8 +146,8 @@ export class ArrayWriter {
         return false;
       }
       for (const band of bands) this.makeParity(band);
-      await intent;
-      this.metadata.intent.assertAllowed();
+      await this.activity.durable(ticket);
+      this.activity.assertAllowed();
       await this.writeOut(group, bands, options);
       return true;
     } finally {

@@ -4,6 +4,7 @@
  * the ends is written like any other data.
  */
 import type { WriteOptions } from '../device/contract.js';
+import type { ArrayActivity } from './activity.js';
 import { type ArrayCore, isMemberFault } from './core.js';
 import type { Faults } from './faults.js';
 import type { ArrayMetadata } from './metadata.js';
@@ -18,6 +19,7 @@ const ZEROES = new Uint8Array(1024 * 1024);
 export async function zeroStripes(
   core: ArrayCore,
   metadata: ArrayMetadata,
+  activity: ArrayActivity,
   faults: Faults,
   writer: ArrayWriter | null,
   offset: number,
@@ -33,10 +35,9 @@ export async function zeroStripes(
     return;
   }
   core.assertUsable();
-  await metadata.activate();
   for (let row = first * chunkBytes; row < last * chunkBytes; ) {
     const rows = Math.min(last * chunkBytes - row, Math.max(chunkBytes, MAX_ROWS_BYTES));
-    await zeroRows(core, metadata, faults, row, rows);
+    await zeroRows(core, metadata, activity, faults, row, rows);
     row += rows;
   }
   if (writer !== null) {
@@ -63,6 +64,7 @@ async function writeZeroes(
 async function zeroRows(
   core: ArrayCore,
   metadata: ArrayMetadata,
+  activity: ArrayActivity,
   faults: Faults,
   start: number,
   length: number,
@@ -71,8 +73,10 @@ async function zeroRows(
   const rows = [{ start, end: start + length }];
   await core.locks.acquire(windows, 'exclusive');
   try {
+    const ticket = activity.begin(rows);
     try {
-      await metadata.intent.begin(rows);
+      await activity.durable(ticket);
+      activity.assertAllowed();
       const members = core.slotMembers();
       const outcomes = await Promise.allSettled(members.map((member) => member.writeZeroes(start, length)));
       const failures: TransferFailure[] = [];
@@ -86,7 +90,7 @@ async function zeroRows(
       else core.suspect.add(start, start + length);
       await faults.settleWrites(failures);
     } finally {
-      metadata.intent.end(rows);
+      activity.end(ticket);
     }
   } finally {
     core.locks.release(windows);

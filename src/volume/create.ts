@@ -15,6 +15,7 @@ import { layoutNumber } from '../raid/geometry.js';
 import { firstContent, makeBlank } from './blank.js';
 import { defaultName, manifestPath, refuseUri } from './locate.js';
 import { MANIFEST_NAME, type Manifest, syncDirectory, writeManifest } from './manifest.js';
+import { assertRecordFileFree } from './record-file.js';
 
 export interface CreateVolumeOptions {
   readonly directory: string;
@@ -26,6 +27,8 @@ export interface CreateVolumeOptions {
   readonly name?: string | undefined;
   /** Where the members are to be, one each; default: in the directory. */
   readonly images?: readonly string[];
+  /** Where the dirty-stripe record is to be kept, if not on the members. */
+  readonly record?: string | undefined;
   /** Overwrite images and volumes that hold data. */
   readonly force: boolean;
 }
@@ -56,6 +59,9 @@ export async function planVolume(options: CreateVolumeOptions): Promise<PlannedV
   if (layout === undefined) throw new UserError('USAGE', `${options.layout} is not a layout of RAID-5`);
   const kind = options.members === 1 ? 'single' : 'raid';
   checkNames(options);
+  if (kind === 'single' && options.record !== undefined)
+    throw new UserError('USAGE', 'one plain image has no stripes: --record is for RAID-5 volumes');
+  if (options.record !== undefined) await assertRecordFileFree(options.record);
   const shape = kind === 'raid' ? memberShape({ ...options, layout }) : null;
   const images = imagePaths(options, kind);
   const name = options.name ?? defaultName(options.directory);
@@ -138,7 +144,18 @@ async function format(
 function manifestOf(plan: PlannedVolume, options: CreateVolumeOptions, uuid: string): Manifest {
   const images = plan.images.map((image) => manifestPath(options.directory, image));
   const size = plan.kind === 'single' ? { sizeBytes: plan.imageSizeBytes } : {};
-  return { formatVersion: 1, name: plan.name, kind: plan.kind, format: 'raw', uuid, images, ...size };
+  const record =
+    options.record === undefined ? {} : { record: manifestPath(options.directory, options.record) };
+  return {
+    formatVersion: 1,
+    name: plan.name,
+    kind: plan.kind,
+    format: 'raw',
+    uuid,
+    images,
+    ...record,
+    ...size,
+  };
 }
 
 async function openAll(plan: PlannedVolume, { devices, made }: OpenImages): Promise<void> {

@@ -7,6 +7,8 @@ export {
   planVolume,
 } from './create.js';
 export { examineImages, type ImageReport } from './examine.js';
+export { type FsckOptions, type FsckReport, fsckVolume, type ReportedFinding } from './fsck.js';
+export { type RevertedVolume, revertVolume } from './fsck-revert.js';
 export {
   type AddedMember,
   type AddMemberOptions,
@@ -17,6 +19,7 @@ export {
   removeMember,
 } from './members.js';
 export type { OpenVolumeOptions, Recovery, Volume } from './model.js';
-export { type MemberStatus, type VolumeState, type VolumeStatus, volumeStatus } from './status.js';
+export { volumeStatus } from './status.js';
+export type { MemberStatus, RecordStatus, VolumeState, VolumeStatus } from './status-model.js';
 export { readStream, writeStream } from './stream.js';
 export { openVolume } from './volume.js';

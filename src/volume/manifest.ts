@@ -26,6 +26,8 @@ const schema = z
     uuid: z.string().min(1),
     /** Paths, relative ones from the directory of the manifest. */
     images: z.array(z.string().min(1)).min(1),
+    /** The file that the dirty-stripe record is kept in; absent: on the members. A path as those of images. */
+    record: z.string().min(1).optional(),
     /** Of a single image: its size when it was made. Nothing else could tell that it was cut short. */
     sizeBytes: z.number().int().nonnegative().optional(),
   })

@@ -14,6 +14,8 @@ export interface OpenVolumeOptions {
   readonly force?: boolean;
   /** Read an image that has a superblock as it is. Read only. */
   readonly asRaw?: boolean;
+  /** Where the dirty-stripe record is kept, if not on the members; before what the manifest says. */
+  readonly record?: string | undefined;
   readonly warn: (message: string) => void;
   readonly sweep?: Omit<SweepOptions, 'checkpoint'>;
 }

@@ -11,7 +11,8 @@ import { replayForReading } from '../raid/ppl-replay.js';
 import { judgeImages, type OpenedImages, openImages } from './images.js';
 import type { Located } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
-import { recoverArray } from './recovery.js';
+import { openRecordFile } from './record-file.js';
+import { describeDoubt, recoverArray } from './recovery.js';
 import { cached, closeInOrder } from './stack.js';
 
 export async function openRaid(
@@ -33,10 +34,19 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
   const readOnly = options.access === 'read';
   const found = judgeImages(located, opened.images);
   const judgement = readOnly ? await replayForReading(found, options.warn) : found;
-  const array = await openArray(judgement, { name: label, readOnly, warn: options.warn });
-  if (readOnly) warnReader(array, found, options.warn);
-  const adopted: BlockDevice[] = [];
+  const recordFile = await openRecordFile(located, judgement, options);
+  const adopted: BlockDevice[] = recordFile === null ? [] : [recordFile];
   const images = [() => Promise.all(adopted.map((device) => device.close())), () => opened.close()];
+  const array = await openArray(judgement, {
+    name: label,
+    readOnly,
+    warn: options.warn,
+    ...(recordFile === null ? {} : { recordFile }),
+  }).catch(async (error: unknown) => {
+    await recordFile?.close();
+    throw error;
+  });
+  if (readOnly) warnReader(array, found, options.warn);
   try {
     const recovery = readOnly ? null : await recoverArray(array, found, options);
     const device = readOnly ? array : cached(array, array.core.geometry.stripeDataBytes);
@@ -66,9 +76,7 @@ function warnReader(array: RaidArray, judgement: Judgement, warn: (message: stri
   for (const { forbids, message } of judgement.refusals) if (forbids === 'write') warn(message);
   const { suspect, degradedSlots } = array.core;
   if (suspect.isEmpty || degradedSlots.length === 0) return;
-  warn(
-    `${array.name} was not closed and is degraded: what the member in slot ${degradedSlots.join(', ')} held in ${suspect.totalBytes} bytes of its data area may read wrong`,
-  );
+  warn(`${array.name} was not closed and is degraded: ${describeDoubt(array)}`);
 }
 
 async function release(array: RaidArray, opened: OpenedImages, image: string): Promise<void> {

@@ -4,44 +4,80 @@
  */
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
+import { acceptDoubt, bytesInDoubt } from '../raid/doubt.js';
 import type { Judgement } from '../raid/md/model.js';
 import { replayPpl } from '../raid/ppl-replay.js';
 import type { OpenVolumeOptions, Recovery } from './model.js';
+
+type Options = Pick<OpenVolumeOptions, 'force' | 'warn' | 'sweep'>;
+
+/** How many ranges in doubt a message names. */
+const NAMED_RANGES = 4;
+
+const NOTHING = { resyncedStripes: 0, resyncedBytes: 0, correctedStripes: 0, skippedBytes: 0 };
 
 /** Makes a dirty array's parity right before it is written. null: there was nothing to do. */
 export async function recoverArray(
   array: RaidArray,
   judgement: Judgement,
-  options: Pick<OpenVolumeOptions, 'force' | 'warn' | 'sweep'>,
+  options: Options,
 ): Promise<Recovery | null> {
   const { core } = array;
-  const replayed = await replayPpl(array, judgement);
-  if (core.suspect.isEmpty) return replayed === 0 ? null : { ...NOTHING, replayedEntries: replayed };
+  const replayedEntries = await replayPpl(array, judgement);
   if (core.degradedSlots.length > 0) {
-    await acceptDoubt(array, options);
-    return null;
+    if (!core.isRecovered) await startInDoubt(array, options);
+    else await makeClean(array, judgement);
+    return replayedEntries === 0 ? null : { ...NOTHING, replayedEntries };
+  }
+  if (core.suspect.isEmpty) {
+    await makeClean(array, judgement);
+    return replayedEntries === 0 ? null : { ...NOTHING, replayedEntries };
   }
   options.warn(`${array.name} was not closed: making parity anew where it may be wrong`);
-  return { ...(await array.resync(options.sweep)), replayedEntries: replayed };
+  return { ...(await array.resync(options.sweep)), replayedEntries };
 }
 
-const NOTHING = { resyncedStripes: 0, resyncedBytes: 0, correctedStripes: 0, skippedBytes: 0 };
+/** The record says that all is flushed, and the power went before the superblocks said so too. */
+async function makeClean({ metadata, record }: RaidArray, judgement: Judgement): Promise<void> {
+  if (record.chosen.record !== null && judgement.set?.resyncOffset !== null) await metadata.checkpoint();
+}
 
-async function acceptDoubt(
-  array: RaidArray,
-  options: Pick<OpenVolumeOptions, 'force' | 'warn'>,
-): Promise<void> {
+/** Dirty, and a member is gone: the write hole. It is started when the user says so, and then it is remembered. */
+async function startInDoubt(array: RaidArray, { force, warn }: Options): Promise<void> {
   const { core } = array;
-  const slots = core.degradedSlots;
-  const doubt = `what the member in slot ${slots.join(', ')} held in ${core.suspect.totalBytes} bytes of its data area cannot be known for sure`;
-  if (options.force !== true) {
+  const doubt = describeDoubt(array);
+  if (force !== true) {
     throw new UserError('REFUSED', `${array.name} is dirty and degraded: it was not closed, and ${doubt}`, {
       hint: 'bring the missing member back if it can be; else --force starts it with what there is',
-      details: { slots, suspectBytes: core.suspect.totalBytes },
+      details: {
+        slots: core.degradedSlots,
+        suspectBytes: core.suspect.totalBytes,
+        inDoubt: core.isDoubtKnown
+          ? bytesInDoubt(core).map(({ start, end }) => ({ offsetBytes: start, lengthBytes: end - start }))
+          : null,
+      },
     });
   }
-  options.warn(`${array.name} is started dirty and degraded, as --force asks: ${doubt}`);
-  // Parity is all there is: it has to be believed from here on.
-  for (const { start, end } of [...core.suspect.list()]) core.suspect.remove(start, end);
+  warn(`${array.name} is started dirty and degraded, as --force asks: ${doubt}`);
+  if (core.isDoubtKnown) acceptDoubt(core);
+  else {
+    // Nobody wrote down which rows were being written. Parity is all there is: it has to be believed, as mdadm does.
+    for (const { start, end } of [...core.suspect.list()]) core.suspect.remove(start, end);
+    core.isRecovered = true;
+  }
   await array.metadata.checkpoint();
+}
+
+/** For people: what cannot be known, as exactly as it is known. */
+export function describeDoubt({ core }: RaidArray): string {
+  const slots = core.degradedSlots.join(', ');
+  if (!core.isDoubtKnown) {
+    return `what the member in slot ${slots} held in ${core.suspect.totalBytes} bytes of its data area cannot be known for sure`;
+  }
+  const ranges = bytesInDoubt(core);
+  if (ranges.length === 0)
+    return `the member in slot ${slots} is missing; it held nothing of what was being written`;
+  const named = ranges.slice(0, NAMED_RANGES).map(({ start, end }) => `${end - start} at offset ${start}`);
+  const more = ranges.length > NAMED_RANGES ? ` and ${ranges.length - NAMED_RANGES} more ranges` : '';
+  return `these bytes, which the member in slot ${slots} held, are in doubt: ${named.join(', ')}${more}; reads of them fail until they are written anew`;
 }

@@ -6,11 +6,10 @@
 import type { BlockDevice } from '../device/contract.js';
 import { lockHolder } from '../device/image-lock.js';
 import { UserError } from '../errors.js';
-import { countStripes, layoutName } from '../raid/geometry.js';
+import { layoutName } from '../raid/geometry.js';
 import { BadBlocks, readBadBlocks } from '../raid/md/bad-blocks.js';
-import { arrayState } from '../raid/md/judge.js';
-import type { JudgedMember, Judgement, MemberState, Superblock } from '../raid/md/model.js';
-import { geometryOf, openArray } from '../raid/open.js';
+import type { JudgedMember, Judgement, Superblock } from '../raid/md/model.js';
+import { geometryOf } from '../raid/open.js';
 import { badBlocksOf } from './examine.js';
 import { judgeImages, type OpenedImages, openImages } from './images.js';
 import {
@@ -21,64 +20,20 @@ import {
   type Located,
   locateVolume,
 } from './locate.js';
+import { lookInside } from './status-inside.js';
+import type { MemberStatus, RaidStatus, VolumeState, VolumeStatus } from './status-model.js';
 import { isSingle } from './volume.js';
 
-export type VolumeState =
-  | 'clean'
-  | 'active'
-  | 'dirty'
-  | 'degraded'
-  | 'dirty-degraded'
-  | 'rebuilding'
-  | 'failed';
-
-export interface MemberStatus {
-  readonly slot: number | null;
-  readonly image: string | null;
-  readonly state: MemberState;
-  readonly reason: string;
-  readonly replacement: boolean;
-  readonly events: number | null;
-  readonly deviceNumber: number | null;
-  readonly deviceUuid: string | null;
-  /** How far a rebuild has come, of `memberSizeBytes`. */
-  readonly rebuiltBytes: number | null;
-  readonly badBlocks: readonly { offsetBytes: number; lengthBytes: number }[];
+export interface StatusOptions {
+  readonly asRaw?: boolean;
+  /** Where the dirty-stripe record is kept, if not where the manifest says. */
+  readonly record?: string | undefined;
 }
 
-export interface VolumeStatus {
-  readonly name: string;
-  readonly uuid: string | null;
-  readonly format: 'raw';
-  readonly sizeBytes: number;
-  readonly state: VolumeState;
-  readonly members: readonly MemberStatus[];
-  /** Stripes whose parity may be wrong. */
-  readonly dirtyStripes: number;
-  readonly replicas: readonly never[];
-  readonly snapshots: readonly never[];
-  /** What is wrong and what to do, for people. */
-  readonly problems: readonly { code: string; message: string; hint: string }[];
-  /** Who has it open for writing. */
-  readonly holder: { pid: number; command: string } | 'unknown' | null;
-  readonly raid?: RaidStatus;
-}
-
-export interface RaidStatus {
-  readonly level: number;
-  readonly layout: string;
-  readonly chunkBytes: number;
-  readonly raidDisks: number;
-  readonly dataOffsetBytes: number;
-  readonly memberSizeBytes: number;
-  readonly metadataVersion: string;
-  readonly events: number;
-  /** null: clean. */
-  readonly resyncOffsetBytes: number | null;
-  readonly consistency: 'resync' | 'bitmap' | 'ppl' | 'journal';
-}
-
-export async function volumeStatus(args: readonly string[], asRaw = false): Promise<VolumeStatus> {
+export async function volumeStatus(
+  args: readonly string[],
+  { asRaw = false, record }: StatusOptions = {},
+): Promise<VolumeStatus> {
   const located = await locateVolume(args);
   const opened = await openImages(located.images, located.expected, 'look');
   try {
@@ -86,7 +41,7 @@ export async function volumeStatus(args: readonly string[], asRaw = false): Prom
     if (asRaw || isSingle(located, opened.images))
       return await singleStatus(located, await onlyImage(located, opened, asRaw));
     const judgement = judgeImages(located, opened.images);
-    return await raidStatus(located, judgement, opened.absent);
+    return await raidStatus(located, judgement, opened.absent, record);
   } finally {
     await opened.close();
   }
@@ -111,6 +66,7 @@ async function singleStatus(located: Located, device: BlockDevice): Promise<Volu
     state: damage !== null ? 'failed' : holder === null ? 'clean' : 'active',
     members: [],
     dirtyStripes: 0,
+    inDoubt: [],
     replicas: [],
     snapshots: [],
     problems:
@@ -123,13 +79,13 @@ async function raidStatus(
   located: Located,
   judgement: Judgement,
   absent: ReadonlyMap<string, string>,
+  record: string | undefined,
 ): Promise<VolumeStatus> {
   const { set, freshest } = judgement;
   const holder = await firstHolder(judgement);
-  const judged = arrayState(judgement);
-  const dirtyStripes = judged === 'dirty' || judged === 'dirty-degraded' ? await countDirty(judgement) : 0;
-  const state = holder !== null && judged === 'dirty' ? 'active' : judged;
-  const geometry = set === null || judged === 'failed' ? null : geometryOf(set);
+  const seen = await lookInside(located, judgement, record);
+  const state = holder !== null && seen.state === 'dirty' ? 'active' : seen.state;
+  const geometry = set === null || state === 'failed' ? null : geometryOf(set);
   return {
     name: set?.name || located.manifest?.name || defaultName(located.label),
     uuid: set?.uuid ?? located.manifest?.uuid ?? null,
@@ -137,24 +93,19 @@ async function raidStatus(
     sizeBytes: geometry?.arraySizeBytes ?? 0,
     state,
     members: await Promise.all(judgement.members.map(memberStatus)),
-    dirtyStripes: state === 'active' ? 0 : dirtyStripes,
+    dirtyStripes: state === 'active' ? 0 : seen.dirtyStripes,
+    inDoubt: state === 'active' ? [] : seen.inDoubt,
     replicas: [],
     snapshots: [],
-    problems: problemsOf(judgement, state, absent),
+    problems: [...problemsOf(judgement, state, absent), ...seen.problems],
     holder,
-    ...(set === null || freshest === null ? {} : { raid: raidOf(judgement, freshest) }),
+    ...(set === null || freshest === null
+      ? {}
+      : { raid: { ...raidOf(judgement, freshest), record: seen.record } }),
   };
 }
 
-/** As the array would be opened: what its superblocks and bitmaps say. */
-async function countDirty(judgement: Judgement): Promise<number> {
-  const array = await openArray(judgement, { name: 'status', readOnly: true, warn: () => undefined });
-  const { suspect, geometry } = array.core;
-  await array.close();
-  return countStripes(geometry, suspect.list());
-}
-
-function raidOf(judgement: Judgement, freshest: Superblock): RaidStatus {
+function raidOf(judgement: Judgement, freshest: Superblock): Omit<RaidStatus, 'record'> {
   const set = judgement.set!;
   return {
     level: set.level,

@@ -111,7 +111,7 @@ const BARRIERS: readonly Barrier[] = [
     scenario: withBitmap,
     moment: 'any',
     without: ({ metadata: { intent } }) => {
-      intent.begin = late(intent.begin.bind(intent));
+      intent.durable = late(intent.durable.bind(intent));
     },
   },
   {

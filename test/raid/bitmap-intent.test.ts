@@ -5,9 +5,11 @@
 import { describe, expect, it } from 'vitest';
 import { type BlockDevice, DeviceError } from '../../src/device/contract.js';
 import { MemoryDevice } from '../../src/device/memory.js';
+import type { Range } from '../../src/device/range-set.js';
 import { countDirtyBits, readBitmapCopy } from '../../src/raid/md/bitmap-copy.js';
 import { examineImage } from '../../src/raid/md/examine.js';
 import { joinMember } from '../../src/raid/membership.js';
+import type { WriteIntent } from '../../src/raid/write-intent.js';
 import { makeMembers, mismatches, openDevices, type TestShape } from '../support/arrays.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { HeldDevice } from '../support/devices/held-device.js';
@@ -19,6 +21,16 @@ const TALL: TestShape = { members: 4, chunkBytes: 65536, layout: 2, stripes: 256
 const BIT_BYTES = 512;
 /** In data: its bit is in the second page. */
 const FAR = 15 * 1024 * 1024;
+
+/** As a write does that comes to nothing. */
+async function name(intent: WriteIntent, rows: readonly Range[]): Promise<void> {
+  const ticket = intent.begin(rows);
+  try {
+    await intent.durable(ticket);
+  } finally {
+    intent.end(ticket);
+  }
+}
 
 async function cleanArray(): Promise<FaultyDevice[]> {
   const devices = await makeMembers(TALL);
@@ -73,7 +85,7 @@ describe('bits', () => {
     for (let at = 0; array.core.slots[2]!.replacement === null; at += BIT_BYTES) {
       fresh.release('write');
       fresh.hold('write');
-      begun.push(intent.begin(bitAt(at)), intent.begin(bitAt(FAR + at)));
+      begun.push(name(intent, bitAt(at)), name(intent, bitAt(FAR + at)));
       await new Promise((resolve) => setImmediate(resolve));
     }
     fresh.release('write');
@@ -88,7 +100,7 @@ describe('bits', () => {
     const { array } = await openDevices(devices);
     await array.metadata.activate();
     const joined = await joinMember(array, blank(devices[0]!), null);
-    const begun = array.metadata.intent.begin(bitAt(0));
+    const begun = name(array.metadata.intent, bitAt(0));
     const prepared = array.metadata.prepareNewMember(joined);
     await begun;
     expect(await bitsOf(devices)).toEqual([1, 1, 1, 1]);
@@ -131,7 +143,7 @@ describe('a spare', () => {
     const now = [...devices.slice(1), spare.device];
     const again = await openDevices(now);
     await again.array.metadata.activate();
-    await again.array.metadata.intent.begin(bitAt(0));
+    await name(again.array.metadata.intent, bitAt(0));
     expect(await bitsOf(now)).toEqual([1, 1, 1, 1]);
   });
 });

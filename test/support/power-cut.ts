@@ -5,10 +5,14 @@
  */
 import { type BlockDevice, DeviceError } from '../../src/device/contract.js';
 import type { MemoryDevice } from '../../src/device/memory.js';
+import { RangeSet } from '../../src/device/range-set.js';
 import type { RaidArray } from '../../src/raid/array.js';
+import { bytesInDoubt } from '../../src/raid/doubt.js';
+import { WriteIntentBitmap } from '../../src/raid/md/bitmap.js';
+import { type BitmapCopy, readBitmapCopy } from '../../src/raid/md/bitmap-copy.js';
 import { examineImage } from '../../src/raid/md/examine.js';
 import { joinMember } from '../../src/raid/membership.js';
-import { replayPpl } from '../../src/raid/ppl-replay.js';
+import { recoverArray } from '../../src/volume/recovery.js';
 import {
   abandonArrays,
   judgeDevices,
@@ -26,6 +30,7 @@ import { SectorHistory } from './sector-history.js';
 export const SHAPE: TestShape = { members: 4, chunkBytes: 8192, layout: 2, stripes: 8 };
 const ARRAY_BYTES = SHAPE.stripes * SHAPE.chunkBytes * (SHAPE.members - 1);
 const SECTOR_BYTES = 512;
+const ROW_BYTES = 4096;
 const BITMAP_CHUNK_BYTES = 4096;
 const STEPS = 20;
 
@@ -126,8 +131,7 @@ function apart(random: SeededRandom): { offset: number; length: number }[] {
 /** Makes a complete array right, as the product does before it writes one. */
 async function recover(devices: readonly BlockDevice[]): Promise<Uint8Array> {
   const { array } = await openDevices(devices);
-  await replayPpl(array, await judgeDevices(devices));
-  if (!array.core.suspect.isEmpty) await array.resync();
+  await recoverArray(array, await judgeDevices(devices), { warn: () => undefined });
   const content = await readAll(array);
   await array.close();
   return content;
@@ -140,7 +144,9 @@ function must(holds: boolean, what: string): void {
 /** Invariants 1 and 2, of an array that was complete all the time. */
 async function checkComplete(left: readonly MemoryDevice[], history: SectorHistory): Promise<Outcome> {
   const isDirty = (await judgeDevices(left)).set!.resyncOffset !== null;
-  if (!isDirty) must((await mismatches(left)).length === 0, 'it is clean, and its parity is wrong');
+  const wrong = await mismatches(left);
+  if (!isDirty) must(wrong.length === 0, 'it is clean, and its parity is wrong');
+  await checkBitmaps(left, wrong);
   const content = await recover(left);
   history.check(content);
   must((await mismatches(left)).length === 0, 'it was recovered, and its parity is wrong');
@@ -154,6 +160,23 @@ async function checkComplete(left: readonly MemoryDevice[], history: SectorHisto
     abandonArrays();
   }
   return isDirty ? 'dirty' : 'clean';
+}
+
+/** The kernel knows nothing of the record: every copy of the bitmap names the rows (of 4 KiB) whose parity is wrong. */
+async function checkBitmaps(left: readonly MemoryDevice[], wrongRows: readonly number[]): Promise<void> {
+  const { slots, freshest, set } = await judgeDevices(left);
+  const { events } = freshest!;
+  const { memberSizeBytes } = set!;
+  for (const { device, superblock, state } of slots) {
+    if (superblock?.bitmapOffset == null || device === null || state !== 'in-sync') continue;
+    const copy = await readBitmapCopy(device, superblock);
+    must(copy !== null && !('reason' in copy), `${device.name}: its bitmap cannot be used`);
+    const bitmap = new WriteIntentBitmap([copy as BitmapCopy], { events, memberSizeBytes });
+    const named = new RangeSet(bitmap.dirtyRanges());
+    for (const row of wrongRows) {
+      must(named.overlaps(row * ROW_BYTES, (row + 1) * ROW_BYTES), `${device.name}: no bit names row ${row}`);
+    }
+  }
 }
 
 function cutAll(devices: readonly VolatileDevice[], { random }: CutOptions): MemoryDevice[] {
@@ -216,12 +239,25 @@ export const failing: Scenario = async (options) => {
   if (verdict.slots[slot]!.state === 'in-sync') return checkComplete(left, history);
   const { array } = await openDevices(left, true);
   const isDirty = !array.core.suspect.isEmpty;
-  const content = await readAll(array);
-  // Invariant 3: what the member held where parity is in doubt is not owed.
-  const isHeld = (offset: number) => [...array.core.geometry.pieces(offset, SECTOR_BYTES)][0]!.slot !== slot;
-  history.check(content, (offset) => !isDirty || isHeld(offset));
+  // Invariant 3: what the member held where parity is in doubt is not owed, and refused.
+  const doubt = new RangeSet(bytesInDoubt(array.core));
+  history.check(await readBut(array, doubt), (offset) => !doubt.overlaps(offset, offset + SECTOR_BYTES));
   return isDirty ? 'dirty-degraded' : 'degraded';
 };
+
+/** All that is not in doubt; and that what is in doubt cannot be read. */
+async function readBut(array: RaidArray, doubt: RangeSet): Promise<Uint8Array> {
+  const content = new Uint8Array(array.size);
+  for (let at = 0; at < array.size; at += SECTOR_BYTES) {
+    const sector = content.subarray(at, at + SECTOR_BYTES);
+    const isRead = await array.read(at, sector).then(
+      () => true,
+      () => false,
+    );
+    must(isRead !== doubt.overlaps(at, at + SECTOR_BYTES), `sector at ${at}: ${isRead ? 'read' : 'refused'}`);
+  }
+  return content;
+}
 
 function failWrites(device: VolatileDevice, from: number, after: number): void {
   const write = device.write.bind(device);

@@ -1,0 +1,39 @@
+/**
+ * What is in doubt: bytes of a member that is gone, in rows whose parity may be wrong. What it held there could only
+ * be made from that parity, so nobody can tell it (the write hole). Everything else of those rows is read from the
+ * members that hold it.
+ */
+import { type Range, RangeSet } from '../device/range-set.js';
+import type { ArrayCore } from './core.js';
+import { byStripe } from './resync.js';
+
+/** Bytes of the array, ascending. */
+export function bytesInDoubt(core: ArrayCore): readonly Range[] {
+  const { geometry } = core;
+  const found = new RangeSet();
+  for (const index of core.degradedSlots) {
+    for (const rows of suspectParts(core)) {
+      const offset = geometry.arrayOffsetOf(index, rows.start);
+      if (offset === null || core.slots[index]!.reader(rows.start, rows.end) !== null) continue;
+      found.add(offset, offset + rows.end - rows.start);
+    }
+  }
+  return found.list();
+}
+
+/**
+ * Accepts that what is suspect is in doubt. Where the member that is gone held the parity, nothing is: all data of
+ * those rows is there, and whoever takes its place gets new parity.
+ */
+export function acceptDoubt(core: ArrayCore): void {
+  const gone = core.degradedSlots;
+  for (const { start, end } of suspectParts(core)) {
+    const stripe = Math.floor(start / core.geometry.chunkBytes);
+    if (gone.includes(core.geometry.parityMember(stripe))) core.suspect.remove(start, end);
+  }
+  core.isRecovered = true;
+}
+
+function suspectParts(core: ArrayCore): Range[] {
+  return core.suspect.list().flatMap((range) => [...byStripe(core, range)]);
+}

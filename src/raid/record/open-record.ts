@@ -1,0 +1,98 @@
+/**
+ * The record of an array that is being opened: where it lies, what was found there, what of it counts, and, for who
+ * writes, the intent that keeps it from then on.
+ */
+import type { BlockDevice } from '../../device/contract.js';
+import { type Range, RangeSet } from '../../device/range-set.js';
+import { UserError } from '../../errors.js';
+import type { ArrayCore } from '../core.js';
+import { setUuidBytes } from '../md/uuid.js';
+import type { ArrayMember } from '../member.js';
+import { type ChosenRecord, chooseRecord, type FoundRecord, readPlace, type Serving } from './find.js';
+import { filePlaces, memberPlace } from './places.js';
+import { onMember, RecordIntent } from './record-intent.js';
+import { COPIES, type WriterPlace } from './record-writer.js';
+
+/** What an array's record is, for who opens the array and for people. */
+export interface ArrayRecord {
+  readonly kind: 'members' | 'file' | 'none';
+  /** Why there is none; '' where there is one. */
+  readonly absence: string;
+  readonly places: readonly WriterPlace[];
+  readonly found: readonly FoundRecord[];
+  readonly chosen: ChosenRecord;
+}
+
+const NOTHING_CHOSEN: ChosenRecord = { record: null, verdict: 'none', reason: '', highest: 0n };
+
+/** `file`: the record is kept there, and not on the members. Throws NOT_ASSEMBLED for one of a later version. */
+export async function openRecord(core: ArrayCore, file: BlockDevice | null): Promise<ArrayRecord> {
+  const members = core.slots.flatMap(({ index, member, replacement }) =>
+    [member, replacement].flatMap((each) => (each === null ? [] : [{ slot: index, member: each }])),
+  );
+  const serving: Serving[] = members.map(({ slot, member }) => ({
+    slot,
+    image: member.image,
+    superblock: member.superblock,
+  }));
+  const first = serving[0];
+  if (first === undefined)
+    return { kind: 'none', absence: 'no member is there', places: [], found: [], chosen: NOTHING_CHOSEN };
+  const placed =
+    file === null
+      ? await placesOn(
+          members.map(({ member }) => member),
+          core,
+        )
+      : placesIn(file, first);
+  if ('absence' in placed) return { kind: 'none', ...placed, places: [], found: [], chosen: NOTHING_CHOSEN };
+  const uuid = setUuidBytes(first.superblock);
+  const found = (await Promise.all(placed.places.map((place) => readPlace(place, uuid)))).flat();
+  const chosen = chooseRecord(found, serving);
+  if (chosen.verdict === 'later') throw fromLater(core, chosen);
+  return { kind: file === null ? 'members' : 'file', absence: '', places: placed.places, found, chosen };
+}
+
+/** null: there is no place for one. */
+export function recordIntent(core: ArrayCore, record: ArrayRecord): RecordIntent | null {
+  return record.kind === 'none' || core.readOnly ? null : new RecordIntent({ core, ...record });
+}
+
+/** Rows, in data, that a record names: their parity may be wrong, or is known to be of no use. */
+export function namedRows(core: ArrayCore, { record }: ChosenRecord): Range[] {
+  const { chunkBytes, memberSizeBytes } = core.geometry;
+  const rows = new RangeSet(record?.inDoubt ?? []);
+  for (const { start, end } of record?.dirty ?? []) rows.add(start * chunkBytes, end * chunkBytes);
+  return rows.within(0, memberSizeBytes);
+}
+
+/** All members have room, or there is no record: a member without would be none that a copy can be lost from. */
+async function placesOn(
+  members: readonly ArrayMember[],
+  core: ArrayCore,
+): Promise<{ places: WriterPlace[] } | { absence: string }> {
+  const places: WriterPlace[] = [];
+  for (const member of members) {
+    const place = await memberPlace(member.device, member.superblock);
+    if ('reason' in place) return { absence: `${member.image}: ${place.reason}` };
+    places.push(onMember(core, member, place));
+  }
+  return { places };
+}
+
+function placesIn(file: BlockDevice, { superblock }: Serving): { places: WriterPlace[] } {
+  const places = filePlaces(file, superblock, COPIES).map((place) => ({
+    ...place,
+    isUsable: () => true,
+    failed: (error: unknown) => {
+      throw error;
+    },
+  }));
+  return { places };
+}
+
+function fromLater(core: ArrayCore, { reason }: ChosenRecord): UserError {
+  return new UserError('NOT_ASSEMBLED', `${core.name}: its dirty-stripe record cannot be used: ${reason}`, {
+    hint: 'use that version of holdfast, or let the kernel assemble the array once and stop it',
+  });
+}

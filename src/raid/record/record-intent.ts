@@ -1,0 +1,242 @@
+/**
+ * The dirty-stripe record of an open array: the journal in memory, and its generations on the members or in a file.
+ *
+ * Order (each step durable before the next):
+ *   start     a record that knows the superblocks as they are and as they will be; superblocks active; data
+ *   write     a record that lists the stripes; their data and parity
+ *   flush     data and parity on all members; only then may stripes leave the record, and they leave lazily
+ *   stop      all members flushed; the clean record; superblocks clean
+ * Whatever else writes superblocks does it behind a record that knows both what they were and what they become: a
+ * record whose superblocks are not those on disk is void.
+ */
+import { type Range, RangeSet } from '../../device/range-set.js';
+import type { ArrayCore } from '../core.js';
+import type { Superblock } from '../md/model.js';
+import { setUuidBytes } from '../md/uuid.js';
+import type { ArrayMember } from '../member.js';
+import type { MetadataFollower, SuperblockUpdate } from '../metadata.js';
+import type { IntentTicket, WriteIntent } from '../write-intent.js';
+import type { SuperblockHash } from './codec.js';
+import { type ChosenRecord, type FoundRecord, superblockHash } from './find.js';
+import { memberPlace, type RecordPlace } from './places.js';
+import { type NextRecord, RecordWriter, type WriterPlace } from './record-writer.js';
+import { StripeJournal, type Ticket } from './stripe-journal.js';
+
+const MIB = 1024 * 1024;
+const AHEAD_BYTES = 64 * MIB;
+const RECENT_BYTES = 64 * MIB;
+const RECENT_RANGES = 96;
+/** More than this written and not flushed: a flush is asked for, so that a crash does not cost a long resync. */
+const UNFLUSHED_BYTES = 1024 * MIB;
+
+export interface RecordIntentOptions {
+  readonly core: ArrayCore;
+  readonly kind: 'members' | 'file' | 'none';
+  /** Grows when a member joins. */
+  readonly places: readonly WriterPlace[];
+  readonly found: readonly FoundRecord[];
+  readonly chosen: ChosenRecord;
+}
+
+/** A write that has begun: what it names. */
+class RecordTicket implements IntentTicket {
+  constructor(readonly ticket: Ticket) {}
+}
+
+export class RecordIntent implements WriteIntent, MetadataFollower {
+  private readonly core: ArrayCore;
+  private readonly journal: StripeJournal;
+  private readonly writer: RecordWriter;
+  /** Superblocks that were to be written and may be on disk or not, of members that did not say that they are. */
+  private readonly attempted = new Map<ArrayMember, Superblock[]>();
+  /** What the superblocks that are being written will say: nothing is being written, all of it is flushed. */
+  private isStopping = false;
+  private flush: () => Promise<void> = () => Promise.resolve();
+  private relief: Promise<void> | null = null;
+
+  constructor(private readonly options: RecordIntentOptions) {
+    const { core, places, found, chosen } = options;
+    this.core = core;
+    const { geometry } = core;
+    const stripesOf = (bytes: number) => Math.max(1, Math.floor(bytes / geometry.stripeDataBytes));
+    this.journal = new StripeJournal({
+      stripes: geometry.stripes,
+      recentRanges: RECENT_RANGES,
+      recentStripes: stripesOf(RECENT_BYTES),
+      aheadStripes: stripesOf(AHEAD_BYTES),
+    });
+    this.writer = new RecordWriter({
+      setUuid: setUuidBytes(anyMember(core).superblock),
+      places,
+      found,
+      highest: chosen.highest,
+      durable: chosen.record?.dirty ?? [],
+      follows: chosen.record?.generation ?? 0n,
+      compose: (maxEntries) => this.compose(maxEntries),
+      assertUsable: () => core.assertUsable(),
+    });
+  }
+
+  /** Records that were made durable since the array was opened. */
+  get generations(): number {
+    return this.writer.generations;
+  }
+
+  attach(flush: () => Promise<void>): void {
+    this.flush = flush;
+  }
+
+  begin(rows: readonly Range[]): IntentTicket {
+    return new RecordTicket(this.journal.begin(this.stripesOf(rows)));
+  }
+
+  async durable(ticket: IntentTicket): Promise<void> {
+    const { stripes } = (ticket as RecordTicket).ticket;
+    if (!this.writer.isListed(stripes)) return this.writer.list(stripes);
+    // A stream is listed, but not all that it will come to: that is written while it goes on.
+    if (!this.writer.isListed(this.journal.marks.ahead())) this.writeAhead();
+  }
+
+  assertAllowed(): void {}
+
+  end(ticket: IntentTicket): void {
+    this.journal.end((ticket as RecordTicket).ticket);
+    const limit = UNFLUSHED_BYTES / this.core.geometry.stripeDataBytes;
+    if (this.journal.unflushedStripes > limit) this.relieve();
+  }
+
+  flushing(): (isDurable: boolean) => void {
+    return this.journal.flushing();
+  }
+
+  get keepsDoubt(): boolean {
+    return true;
+  }
+
+  onActivate(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** It takes copies once it is whole; nothing that lies there counts, as its superblock is new. */
+  async onJoin(member: ArrayMember): Promise<void> {
+    if (this.options.kind !== 'members') return;
+    const place = await memberPlace(member.device, member.superblock);
+    if ('reason' in place) return;
+    this.writer.addPlace(onMember(this.core, member, place));
+  }
+
+  onClean(): Promise<void> {
+    this.journal.forgetClean();
+    return Promise.resolve();
+  }
+
+  async beforeSuperblocks({ next, resyncOffset }: SuperblockUpdate): Promise<void> {
+    for (const [member, superblock] of next) {
+      this.attempted.set(member, [...(this.attempted.get(member) ?? []), superblock]);
+    }
+    this.isStopping = resyncOffset === null;
+    try {
+      await this.writer.write();
+    } finally {
+      this.isStopping = false;
+    }
+  }
+
+  /** Synchronous: nothing begins while it is put together. */
+  private compose(maxEntries: (superblocks: number) => number): NextRecord {
+    const superblocks = this.superblockHashes();
+    const room = maxEntries(superblocks.length);
+    const dirty = this.journal.dirty();
+    const suspect = this.core.suspect.list();
+    const isDoubt = this.core.isRecovered && this.core.degradedSlots.length > 0;
+    if (!isDoubt) for (const { start, end } of this.stripesOf(suspect)) dirty.add(start, end);
+    const isClean = this.isStopping && dirty.isEmpty;
+    const inDoubt = isDoubt ? fewer(suspect, Math.floor(room / 2)) : [];
+    if (dirty.list().length > room - inDoubt.length) this.relieve();
+    if (!isClean) addUseful(dirty, this.journal.useful(), room - inDoubt.length);
+    return { isClean, superblocks, dirty: fewer(dirty.list(), room - inDoubt.length), inDoubt };
+  }
+
+  /** Of the members in slots: what is on disk, and what may be there because it was being written. */
+  private superblockHashes(): SuperblockHash[] {
+    const hashes: SuperblockHash[] = [];
+    for (const slot of this.core.slots) {
+      for (const member of [slot.member, slot.replacement]) {
+        // One that failed serves as long as no superblock says that it did.
+        if (member === null) continue;
+        const attempted = this.attempted.get(member) ?? [];
+        const landed = attempted.lastIndexOf(member.superblock);
+        const open = attempted.slice(landed + 1);
+        this.attempted.set(member, open);
+        for (const superblock of [member.superblock, ...open]) {
+          hashes.push({ slot: slot.index, hash: superblockHash(superblock.raw) });
+        }
+      }
+    }
+    return hashes;
+  }
+
+  private stripesOf(rows: readonly Range[]): Range[] {
+    const { chunkBytes } = this.core.geometry;
+    const stripes = new RangeSet();
+    for (const { start, end } of rows) {
+      stripes.add(Math.floor(start / chunkBytes), Math.ceil(end / chunkBytes));
+    }
+    return [...stripes.list()];
+  }
+
+  /** Nobody waits for it; who needs what it lists waits for it then, and hears of its failure. */
+  private writeAhead(): void {
+    this.writer.write().catch(() => undefined);
+  }
+
+  /** The list is long: a flush of the members, in the background, lets most of it go. */
+  private relieve(): void {
+    this.relief ??= this.flush()
+      // Whoever flushes next is told: the member is faulty by then, or the array cannot be used.
+      .catch(() => undefined)
+      .finally(() => {
+        this.relief = null;
+      });
+  }
+}
+
+/** A place on a member: its failure is the member's. */
+export function onMember(core: ArrayCore, member: ArrayMember, place: RecordPlace): WriterPlace {
+  return {
+    ...place,
+    isUsable: () => member.isInSync,
+    failed: (error) => core.failUnlessFull(member, error),
+  };
+}
+
+function anyMember(core: ArrayCore): ArrayMember {
+  const [member] = core.slotMembers();
+  if (member === undefined) throw new Error(`${core.name} has no member`);
+  return member;
+}
+
+/** Adds of `ranges`, the last first, as long as the list stays within `room` ranges. */
+function addUseful(listed: RangeSet, ranges: readonly Range[], room: number): void {
+  for (const { start, end } of [...ranges].reverse()) {
+    if (listed.list().length >= room) return;
+    listed.add(start, end);
+  }
+}
+
+/** At most `room` ranges that cover all of `ranges`: those that lie nearest to each other are joined. */
+function fewer(ranges: readonly Range[], room: number): readonly Range[] {
+  if (ranges.length <= room) return ranges;
+  const gaps = ranges.slice(1).map(({ start }, index) => start - ranges[index]!.end);
+  const limit = [...gaps].sort((a, b) => a - b)[ranges.length - room - 1]!;
+  const joined: Range[] = [];
+  let left = ranges.length - room;
+  for (const range of ranges) {
+    const last = joined.at(-1);
+    if (last !== undefined && left > 0 && range.start - last.end <= limit) {
+      joined[joined.length - 1] = { start: last.start, end: range.end };
+      left -= 1;
+    } else joined.push(range);
+  }
+  return joined;
+}

@@ -1,0 +1,71 @@
+/** What `holdfast status` says of a volume. */
+import type { MemberState } from '../raid/md/model.js';
+
+export type VolumeState =
+  | 'clean'
+  | 'active'
+  | 'dirty'
+  | 'degraded'
+  | 'dirty-degraded'
+  | 'rebuilding'
+  | 'failed';
+
+export interface MemberStatus {
+  readonly slot: number | null;
+  readonly image: string | null;
+  readonly state: MemberState;
+  readonly reason: string;
+  readonly replacement: boolean;
+  readonly events: number | null;
+  readonly deviceNumber: number | null;
+  readonly deviceUuid: string | null;
+  /** How far a rebuild has come, of `memberSizeBytes`. */
+  readonly rebuiltBytes: number | null;
+  readonly badBlocks: readonly { offsetBytes: number; lengthBytes: number }[];
+}
+
+export interface VolumeStatus {
+  readonly name: string;
+  readonly uuid: string | null;
+  readonly format: 'raw';
+  readonly sizeBytes: number;
+  readonly state: VolumeState;
+  readonly members: readonly MemberStatus[];
+  /** Stripes whose parity may be wrong. */
+  readonly dirtyStripes: number;
+  /** Bytes of the volume that nobody can tell: reads of them fail until they are written anew. */
+  readonly inDoubt: readonly { offsetBytes: number; lengthBytes: number }[];
+  readonly replicas: readonly never[];
+  readonly snapshots: readonly never[];
+  /** What is wrong and what to do, for people. */
+  readonly problems: readonly { code: string; message: string; hint: string }[];
+  /** Who has it open for writing. */
+  readonly holder: { pid: number; command: string } | 'unknown' | null;
+  readonly raid?: RaidStatus;
+}
+
+export interface RaidStatus {
+  readonly level: number;
+  readonly layout: string;
+  readonly chunkBytes: number;
+  readonly raidDisks: number;
+  readonly dataOffsetBytes: number;
+  readonly memberSizeBytes: number;
+  readonly metadataVersion: string;
+  readonly events: number;
+  /** null: clean. */
+  readonly resyncOffsetBytes: number | null;
+  readonly consistency: 'resync' | 'bitmap' | 'ppl' | 'journal';
+  readonly record: RecordStatus;
+}
+
+/** The dirty-stripe record. */
+export interface RecordStatus {
+  /** `none`: after a crash all is resynced, or what the kernel's bitmap names. */
+  readonly kind: 'members' | 'file' | 'none';
+  readonly file: string | null;
+  /** `valid`: it counts. `void`: somebody else wrote superblocks since. `lost`: the newest is damaged. */
+  readonly verdict: 'valid' | 'none' | 'void' | 'lost' | 'later';
+  readonly reason: string;
+  readonly generation: number | null;
+}
