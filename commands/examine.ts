@@ -105,8 +105,20 @@ function progressFacts({ resyncOffsetBytes, recoveryOffsetBytes, reshaping }: Su
   return facts;
 }
 
-function mapFacts({ bitmap, ppl, badBlockLog, badBlocks }: SuperblockReport): Fact[] {
-  const facts: Fact[] = [];
+/** A record that was cut short is what a power cut leaves, and no fault: the one before it counts. */
+function recordFact(record: SuperblockReport['records'][number]): Fact {
+  const { offsetBytes, generation, clean, dirtyStripes, inDoubtBytes, matchesSuperblock, problem } = record;
+  const which = generation === null ? '' : `generation ${generation}, `;
+  if (problem !== null)
+    return ['Stripe record', { text: `at ${formatSize(offsetBytes)}: ${which}${problem}`, tone: 'doubtful' }];
+  const words = [clean ? 'clean' : `${dirtyStripes} dirty stripes`];
+  if (inDoubtBytes) words.push(`${inDoubtBytes} bytes in doubt`);
+  if (!matchesSuperblock) words.push('for another superblock than this');
+  return ['Stripe record', `at ${formatSize(offsetBytes)}: ${which}${words.join(', ')}`];
+}
+
+function mapFacts({ bitmap, ppl, badBlockLog, badBlocks, records }: SuperblockReport): Fact[] {
+  const facts: Fact[] = records.map(recordFact);
   if (bitmap !== null) {
     const words = `at ${formatSize(bitmap.offsetBytes)}: ${bitmap.dirtyBits} of ${bitmap.bits} bits dirty, events ${bitmap.events}`;
     facts.push(['Bitmap', orProblem(words, bitmap.problem)]);

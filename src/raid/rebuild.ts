@@ -13,7 +13,7 @@ import type { Faults } from './faults.js';
 import type { ArrayMember, Slot } from './member.js';
 import type { ArrayMetadata } from './metadata.js';
 import { xorInto } from './parity/index.js';
-import { byStripe } from './resync.js';
+import { byStripe, Resync } from './resync.js';
 import { type SweepOptions, sweep, visitSpans, withRows } from './sweep.js';
 import { writeTransfers } from './transfers.js';
 
@@ -49,6 +49,7 @@ export class Rebuild {
       checkpoint,
     });
     await this.finish();
+    await this.settleSuspect();
     const { slot, lostBytes } = this;
     return {
       slot: slot.index,
@@ -113,6 +114,13 @@ export class Rebuild {
       `${this.target.image}: ${rows.end - rows.start} bytes at ${rows.start} of its data area cannot be made, and its bad-block log has no room to say so`,
       { hint: 'make the others readable in these rows first, or write the rows anew' },
     );
+  }
+
+  /** What was in doubt is said to be bad on the new member by now: with all members there, nothing else is suspect. */
+  private async settleSuspect(): Promise<void> {
+    const { core, metadata, faults } = this;
+    if (core.degradedSlots.length > 0 || core.suspect.isEmpty) return;
+    await new Resync(core, metadata, faults).run();
   }
 
   private async checkpoint(): Promise<void> {

@@ -8,6 +8,7 @@ import { countDirtyBits, readBitmapCopy } from '../raid/md/bitmap-copy.js';
 import { examineImage } from '../raid/md/examine.js';
 import type { DamagedSuperblock, DeviceRole, ExaminedImage, Superblock } from '../raid/md/model.js';
 import { readPpl } from '../raid/md/ppl.js';
+import { describeRecords, type RecordReport } from './examine-record.js';
 import { refuseUri } from './locate.js';
 
 export interface ImageReport {
@@ -52,6 +53,8 @@ export interface SuperblockReport {
   } | null;
   readonly badBlockLog: { offsetBytes: number; lengthBytes: number; problem: string | null } | null;
   readonly badBlocks: readonly { offsetBytes: number; lengthBytes: number }[];
+  /** Dirty-stripe records, one for each slot that holds one. */
+  readonly records: readonly RecordReport[];
   readonly reshaping: boolean;
 }
 
@@ -130,6 +133,7 @@ async function describe(examined: ExaminedImage, superblock: Superblock): Promis
             problem: bad instanceof BadBlocks ? null : bad.reason,
           },
     badBlocks: bad instanceof BadBlocks ? badBlocksOf(bad, superblock) : [],
+    records: await describeRecords(device, superblock),
     reshaping: superblock.reshape !== null,
   };
 }

@@ -125,7 +125,16 @@ export function chooseRecord(found: readonly FoundRecord[], serving: readonly Se
   return { record: same.reduce(both), verdict: 'valid', reason: '', highest };
 }
 
-function knows({ superblocks }: RecordContent, { slot, superblock }: Serving): boolean {
+function knows(record: RecordContent, { slot, superblock }: Serving): boolean {
+  return knowsSuperblock(record, slot, superblock);
+}
+
+/** Whether the record was written for a member of that slot with that superblock. */
+export function knowsSuperblock(
+  { superblocks }: RecordContent,
+  slot: number,
+  superblock: Superblock,
+): boolean {
   const hash = superblockHash(superblock.raw);
   return superblocks.some((each) => each.slot === slot && each.hash === hash);
 }
