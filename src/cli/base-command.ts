@@ -59,6 +59,8 @@ export abstract class HoldfastCommand<T extends typeof Command> extends Command 
   readonly #interrupt = new Interrupt();
   readonly #warnings: string[] = [];
   #streamed = false;
+  /** What a command that ran within this one failed with, and the exit code that it gives it. */
+  #failedWithin: { readonly error: unknown; readonly exitCode: number } | undefined;
 
   protected abstract execute(): Promise<Outcome>;
 
@@ -130,6 +132,24 @@ export abstract class HoldfastCommand<T extends typeof Command> extends Command 
     this.#streamed = true;
   }
 
+  /**
+   * Runs another command within this one. Its outcome is not printed and its warnings are this one's; what it throws
+   * is thrown, and ends this one with the exit code that it would have ended the other with.
+   */
+  protected async runWithin(inner: HoldfastCommand<typeof Command>): Promise<Outcome> {
+    inner.warn = (input) => this.warn(input);
+    try {
+      await inner.#parseArguments();
+      return await inner.execute();
+    } catch (thrown) {
+      const error = unlessInterrupted(thrown, inner.signal);
+      this.#failedWithin = { error, exitCode: inner.exitCodeFor(toFailure(error).code) };
+      throw error;
+    } finally {
+      inner.#interrupt.dispose();
+    }
+  }
+
   get #asJson(): boolean {
     return wantsJson(this.argv);
   }
@@ -164,7 +184,9 @@ export abstract class HoldfastCommand<T extends typeof Command> extends Command 
       return;
     }
     const failure = toFailure(error);
-    const exitCode = this.exitCodeFor(failure.code);
+    const within = this.#failedWithin;
+    const exitCode =
+      within !== undefined && within.error === error ? within.exitCode : this.exitCodeFor(failure.code);
     process.exitCode = exitCode;
     await reportFailure(failure, this.#asJson ? this.#envelope(exitCode) : undefined, this.#streamed);
   }

@@ -17,6 +17,8 @@ export const EXIT = {
   lost: 4,
   notFound: 10,
   inUse: 11,
+  /** The power was cut, as asked (`crash inject`). */
+  powerCut: 75,
   interrupted: 130,
 } as const;
 

@@ -9,6 +9,8 @@
  *   since come to mean another file.
  * - A failed flush and a failed fua write are final (see CallGuard). The kernel tells a writeback error once
  *   per descriptor; flushes ask the descriptor that all plain writes use, so they miss none.
+ * - A flush with nothing to flush asks nothing of the disk: no plain write ended since the last fdatasync began.
+ *   The first one always does: who had the file open before may have been killed and left dirty pages.
  * - The lock lasts as long as the device is open; so do the descriptors, which no call uses after close.
  */
 import fs from 'node:fs';
@@ -56,6 +58,8 @@ export class ImageFile implements BlockDevice {
   readonly #holes: FileHoles;
   readonly #guard: CallGuard;
   readonly #flush: SharedFlush;
+  /** Something may have been taken that no fdatasync that has begun since covers. */
+  #isUnflushed = true;
   #durable: Promise<FileHandle> | null = null;
 
   private constructor(
@@ -107,8 +111,8 @@ export class ImageFile implements BlockDevice {
       offset,
       byteLength(from),
       async () => {
-        const handle = fua ? await this.#durableHandle() : this.#handle;
-        await writeFully(this.#calls, handle.fd, offset, from);
+        if (fua) await writeFully(this.#calls, (await this.#durableHandle()).fd, offset, from);
+        else await this.#unflushed(writeFully(this.#calls, this.#handle.fd, offset, from));
       },
       fua ? losesData : undefined,
     );
@@ -121,7 +125,7 @@ export class ImageFile implements BlockDevice {
       offset,
       length,
       async () => {
-        if (!(await this.#holes.punch(offset, length))) await this.#writeZeroBytes(offset, length);
+        await this.#unflushed(this.#makeZero(offset, length));
         // Of a hole only the file's metadata can be made durable, and of that only all at once.
         if (fua) await this.#flush.run();
       },
@@ -134,7 +138,7 @@ export class ImageFile implements BlockDevice {
       const start = Math.ceil(offset / HOLE_BYTES) * HOLE_BYTES;
       const end = Math.floor((offset + length) / HOLE_BYTES) * HOLE_BYTES;
       // Where there are no holes the content simply stays: trim is a hint.
-      if (start < end) await this.#holes.punch(start, end - start);
+      if (start < end) await this.#unflushed(this.#holes.punch(start, end - start));
     });
   }
 
@@ -159,6 +163,9 @@ export class ImageFile implements BlockDevice {
   async #sync(): Promise<void> {
     // A fua write may have failed since this flush was asked for; asking the kernel again could hide it.
     if (this.#guard.final !== null) throw this.#guard.final;
+    if (!this.#isUnflushed) return;
+    // Before the call, not after it: what ends while it runs is for the next one.
+    this.#isUnflushed = false;
     try {
       await uninterrupted(() => this.#calls.fdatasync(this.#handle.fd));
     } catch (cause) {
@@ -167,6 +174,19 @@ export class ImageFile implements BlockDevice {
       this.#guard.fail(error);
       throw error;
     }
+  }
+
+  /** Also of a change that fails: some of it may have been taken. */
+  async #unflushed(change: Promise<unknown>): Promise<void> {
+    try {
+      await change;
+    } finally {
+      this.#isUnflushed = true;
+    }
+  }
+
+  async #makeZero(offset: number, length: number): Promise<void> {
+    if (!(await this.#holes.punch(offset, length))) await this.#writeZeroBytes(offset, length);
   }
 
   async #writeZeroBytes(offset: number, length: number): Promise<void> {

@@ -77,7 +77,7 @@ export async function createImage(path: string, size: number): Promise<OpenedIma
 }
 
 /** Makes the names in a directory durable. */
-async function syncDirectory(path: string): Promise<void> {
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, O_RDONLY | O_DIRECTORY);
   try {
     await directory.sync();

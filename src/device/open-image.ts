@@ -11,26 +11,36 @@ export type Interposer = (
   options: ImageFileOptions,
 ) => BlockDevice | Promise<BlockDevice>;
 
+/** Called before an image is opened: who keeps one open that its user has closed gives it up here. */
+export type Usher = (path: string, options: ImageFileOptions) => Promise<void>;
+
+interface Interposed {
+  readonly interposer: Interposer;
+  readonly usher: Usher | undefined;
+}
+
 /** The last put in is the nearest to the user. */
-const interposers: Interposer[] = [];
+const interposed: Interposed[] = [];
 
 /**
  * Puts `interposer` between every image that is opened from now on and its user. Call what it returns to take it out
  * again; devices that are open stay as they are.
  */
-export function interpose(interposer: Interposer): () => void {
-  interposers.push(interposer);
+export function interpose(interposer: Interposer, usher?: Usher): () => void {
+  const entry: Interposed = { interposer, usher };
+  interposed.push(entry);
   return () => {
-    const at = interposers.indexOf(interposer);
-    if (at >= 0) interposers.splice(at, 1);
+    const at = interposed.indexOf(entry);
+    if (at >= 0) interposed.splice(at, 1);
   };
 }
 
 /** As `ImageFile.open`, with the same errors. */
 export async function openImage(path: string, options: ImageFileOptions): Promise<BlockDevice> {
+  for (const { usher } of interposed) await usher?.(path, options);
   let device: BlockDevice = await ImageFile.open(path, options);
   try {
-    for (const interposer of interposers) device = await interposer(device, options);
+    for (const { interposer } of interposed) device = await interposer(device, options);
     return device;
   } catch (error) {
     await device.close();
