@@ -141,6 +141,12 @@ export class ArrayMember {
 
 /** A place in the array, and who fills it: nobody, a member, or a member and what is to replace it. */
 export class Slot {
+  /**
+   * Who was replaced, while superblocks do not durably say so. Until then a cut would have it serve again, so it takes
+   * all that is written.
+   */
+  leaving: ArrayMember | null = null;
+
   constructor(
     readonly index: number,
     public member: ArrayMember | null,
@@ -156,7 +162,7 @@ export class Slot {
 
   /** Everyone who has to be written. */
   writers(): ArrayMember[] {
-    return [this.member, this.replacement].filter(
+    return [this.member, this.replacement, this.leaving].filter(
       (member) => member !== null && !member.isFaulty,
     ) as ArrayMember[];
   }

@@ -292,7 +292,7 @@ export class ArrayMetadata {
   }
 
   private faultyMembers(): ArrayMember[] {
-    const all = this.core.slots.flatMap((slot) => [slot.member, slot.replacement]);
+    const all = this.core.slots.flatMap((slot) => [slot.member, slot.replacement, slot.leaving]);
     return all.filter((member): member is ArrayMember => member?.isFaulty === true);
   }
 
@@ -314,7 +314,9 @@ export class ArrayMetadata {
     this.currentEvents += 1n;
     const faulty = this.faultyMembers();
     for (const member of faulty) this.roles[member.superblock.deviceNumber] = 'faulty';
-    const members = this.core.liveMembers();
+    // Who leaves keeps what it has: it is behind by that.
+    const isLeaving = (member: ArrayMember) => this.core.slots.some(({ leaving }) => leaving === member);
+    const members = this.core.liveMembers().filter((member) => !isLeaving(member));
     const next = new Map(members.map((member) => [member, this.nextSuperblock(member, resyncOffset)]));
     const update = { events: this.currentEvents, resyncOffset, next };
     for (const follower of this.followers) await follower.beforeSuperblocks(update);

@@ -142,8 +142,10 @@ export class Rebuild {
     await this.metadata.changeMembers((roles) => {
       slot.member = target;
       slot.replacement = null;
+      slot.leaving = replaced;
       roles[replaced.superblock.deviceNumber] = 'faulty';
     });
+    slot.leaving = null;
   }
 }
 

@@ -8,13 +8,13 @@ import {
   complete,
   failing,
   memberAway,
-  type Outcome,
   rebuilding,
   replacing,
   type Scenario,
   withBitmap,
   withPpl,
 } from '../support/power-cut.js';
+import type { Outcome } from '../support/power-cut-checks.js';
 
 /** Each with the states that its cuts must have come upon, or it has not tested what it should. */
 const SCENARIOS: [string, Scenario, readonly Outcome[]][] = [

@@ -8,8 +8,6 @@ import type { MemoryDevice } from '../../src/device/memory.js';
 import { RangeSet } from '../../src/device/range-set.js';
 import type { RaidArray } from '../../src/raid/array.js';
 import { bytesInDoubt } from '../../src/raid/doubt.js';
-import { WriteIntentBitmap } from '../../src/raid/md/bitmap.js';
-import { type BitmapCopy, readBitmapCopy } from '../../src/raid/md/bitmap-copy.js';
 import { examineImage } from '../../src/raid/md/examine.js';
 import { joinMember } from '../../src/raid/membership.js';
 import { recoverArray } from '../../src/volume/recovery.js';
@@ -25,12 +23,12 @@ import {
 import type { SeededRandom } from './devices/seeded-random.js';
 import { PowerSupply, VolatileDevice } from './devices/volatile-device.js';
 import { addBitmap, addPpl, leaveStalePpl } from './md-features.js';
+import { checkComplete, must, type Outcome, readBut } from './power-cut-checks.js';
 import { SectorHistory } from './sector-history.js';
 
 export const SHAPE: TestShape = { members: 4, chunkBytes: 8192, layout: 2, stripes: 8 };
 const ARRAY_BYTES = SHAPE.stripes * SHAPE.chunkBytes * (SHAPE.members - 1);
 const SECTOR_BYTES = 512;
-const ROW_BYTES = 4096;
 const BITMAP_CHUNK_BYTES = 4096;
 const STEPS = 20;
 
@@ -42,12 +40,12 @@ export type Moment = 'early' | 'any' | 'end';
 export interface CutOptions {
   readonly random: SeededRandom;
   readonly mutate?: Mutation | undefined;
+  /** Asked for every barrier that reaches a member: see VolatileDeviceOptions. */
+  readonly keepsBarrier?: ((kind: 'flush' | 'fua') => boolean) | undefined;
   /** Default: one of them. */
   readonly moment?: Moment | undefined;
 }
 
-/** What the cut left looked like: so that a test sees that its cuts were of every kind. */
-export type Outcome = 'clean' | 'dirty' | 'degraded' | 'dirty-degraded' | 'rebuilding';
 export type Scenario = (options: CutOptions) => Promise<Outcome>;
 
 interface Powered {
@@ -57,12 +55,12 @@ interface Powered {
 
 /** New members on one supply, durable as they are. */
 async function poweredMembers(
-  random: SeededRandom,
+  options: CutOptions,
   prepare: (devices: readonly BlockDevice[]) => Promise<void> = async () => {},
 ): Promise<Powered> {
   const power = new PowerSupply();
   const devices = await makeMembers(SHAPE, (size, slot) =>
-    volatileDevice(size, `member-${slot}`, power, random),
+    volatileDevice(size, `member-${slot}`, power, options),
   );
   await prepare(devices);
   await Promise.all(devices.map((device) => device.flush()));
@@ -73,9 +71,30 @@ function volatileDevice(
   size: number,
   name: string,
   power: PowerSupply,
-  random: SeededRandom,
+  { random, keepsBarrier }: CutOptions,
 ): VolatileDevice {
-  return new VolatileDevice(size, { name, power, seed: random.below(1000), maxDelayTurns: 3 });
+  return new VolatileDevice(size, {
+    name,
+    power,
+    keepsBarrier,
+    seed: random.below(1000),
+    maxDelayTurns: 3,
+  });
+}
+
+/** What a cut left, under power again, durable as it is. */
+async function poweredAgain(left: readonly MemoryDevice[], options: CutOptions): Promise<Powered> {
+  const power = new PowerSupply();
+  const devices = left.map((device) => volatileDevice(device.size, device.name, power, options));
+  await Promise.all(
+    devices.map(async (device, index) => {
+      const content = new Uint8Array(device.size);
+      await left[index]!.read(0, content);
+      await device.write(0, content);
+      await device.flush();
+    }),
+  );
+  return { power, devices };
 }
 
 /** Runs `body` until the power goes, at the chosen moment or when it has ended. */
@@ -128,57 +147,6 @@ function apart(random: SeededRandom): { offset: number; length: number }[] {
   });
 }
 
-/** Makes a complete array right, as the product does before it writes one. */
-async function recover(devices: readonly BlockDevice[]): Promise<Uint8Array> {
-  const { array } = await openDevices(devices);
-  await recoverArray(array, await judgeDevices(devices), { warn: () => undefined });
-  const content = await readAll(array);
-  await array.close();
-  return content;
-}
-
-function must(holds: boolean, what: string): void {
-  if (!holds) throw new Error(what);
-}
-
-/** Invariants 1 and 2, of an array that was complete all the time. */
-async function checkComplete(left: readonly MemoryDevice[], history: SectorHistory): Promise<Outcome> {
-  const isDirty = (await judgeDevices(left)).set!.resyncOffset !== null;
-  const wrong = await mismatches(left);
-  if (!isDirty) must(wrong.length === 0, 'it is clean, and its parity is wrong');
-  await checkBitmaps(left, wrong);
-  const content = await recover(left);
-  history.check(content);
-  must((await mismatches(left)).length === 0, 'it was recovered, and its parity is wrong');
-  const serving = (await judgeDevices(left)).slots.map((slot) => slot.device!);
-  for (const away of serving) {
-    const { array } = await openDevices(
-      serving.filter((device) => device !== away),
-      true,
-    );
-    must(Buffer.compare(await readAll(array), content) === 0, `without ${away.name} it reads otherwise`);
-    abandonArrays();
-  }
-  return isDirty ? 'dirty' : 'clean';
-}
-
-/** The kernel knows nothing of the record: every copy of the bitmap names the rows (of 4 KiB) whose parity is wrong. */
-async function checkBitmaps(left: readonly MemoryDevice[], wrongRows: readonly number[]): Promise<void> {
-  const { slots, freshest, set } = await judgeDevices(left);
-  const { events } = freshest!;
-  const { memberSizeBytes } = set!;
-  for (const { device, superblock, state } of slots) {
-    if (superblock?.bitmapOffset == null || device === null || state !== 'in-sync') continue;
-    const copy = await readBitmapCopy(device, superblock);
-    must(copy !== null && !('reason' in copy), `${device.name}: its bitmap cannot be used`);
-    const bitmap = new WriteIntentBitmap([copy as BitmapCopy], { events, memberSizeBytes });
-    const named = new RangeSet(bitmap.dirtyRanges());
-    for (const row of wrongRows) {
-      must(named.overlaps(row * ROW_BYTES, (row + 1) * ROW_BYTES), `${device.name}: no bit names row ${row}`);
-    }
-  }
-}
-
 function cutAll(devices: readonly VolatileDevice[], { random }: CutOptions): MemoryDevice[] {
   return devices.map((device) => device.cutPower(random.below(1_000_000)));
 }
@@ -189,7 +157,7 @@ function completeScenario(
 ): Scenario {
   return async (options) => {
     const { random, mutate } = options;
-    const { power, devices } = await poweredMembers(random, prepare);
+    const { power, devices } = await poweredMembers(options, prepare);
     const content = isFull ? await fill(devices, random) : new Uint8Array(ARRAY_BYTES);
     if (isFull) await leaveStalePpl(devices);
     const history = new SectorHistory(ARRAY_BYTES, content);
@@ -220,10 +188,62 @@ export const withBitmap = completeScenario((devices) => addBitmap(devices, BITMA
 /** The same, with partial parity logs in which the kernel has left entries. */
 export const withPpl = completeScenario(addPpl, true);
 
+/** A second cut, amid the recovery from the first. */
+export const recovering: Scenario = async (options) => {
+  const { random, mutate } = options;
+  const { power, devices } = await poweredMembers(options);
+  const history = new SectorHistory(ARRAY_BYTES);
+  await untilCut(power, { ...options, moment: 'any' }, async () => {
+    const { array } = await openDevices(devices);
+    await workload(array, history, random);
+    await array.close();
+  });
+  const again = await poweredAgain(cutAll(devices, options), options);
+  await untilCut(again.power, options, async () => {
+    const { array } = await openDevices(again.devices);
+    mutate?.(array);
+    await recoverArray(array, await judgeDevices(again.devices), { warn: () => undefined });
+    await array.close();
+  });
+  return checkComplete(cutAll(again.devices, options), history);
+};
+
+/**
+ * A member's flush fails once, and what it had taken is lost, as Linux does it: who asks again hears that all is well.
+ */
+export const losing: Scenario = async (options) => {
+  const { random, mutate } = options;
+  const { power, devices } = await poweredMembers(options);
+  const slot = random.below(SHAPE.members);
+  const history = new SectorHistory(ARRAY_BYTES);
+  await untilCut(power, options, async () => {
+    const { array } = await openDevices(devices);
+    loseFlushes(devices[slot]!, random.below(3));
+    mutate?.(array);
+    await workload(array, history, random);
+    await array.close();
+  });
+  return checkWithout(slot, cutAll(devices, options), history);
+};
+
+function loseFlushes(device: VolatileDevice, after: number): void {
+  const flush = device.flush.bind(device);
+  let passed = 0;
+  device.flush = async () => {
+    passed += 1;
+    if (passed <= after) return flush();
+    if (passed > after + 1) return;
+    throw new DeviceError('IO_ERROR', `${device.name}: its flush failed`, {
+      device: device.name,
+      operation: 'flush',
+    });
+  };
+}
+
 /** A member begins to fail writes of its data. What was answered must not hang on it. */
 export const failing: Scenario = async (options) => {
   const { random, mutate } = options;
-  const { power, devices } = await poweredMembers(random);
+  const { power, devices } = await poweredMembers(options);
   const slot = random.below(SHAPE.members);
   const history = new SectorHistory(ARRAY_BYTES);
   await untilCut(power, options, async () => {
@@ -234,7 +254,15 @@ export const failing: Scenario = async (options) => {
     await workload(array, history, random);
     await array.close();
   });
-  const left = cutAll(devices, options);
+  return checkWithout(slot, cutAll(devices, options), history);
+};
+
+/** The member in that slot may have failed. */
+async function checkWithout(
+  slot: number,
+  left: readonly MemoryDevice[],
+  history: SectorHistory,
+): Promise<Outcome> {
   const verdict = await judgeDevices(left);
   if (verdict.slots[slot]!.state === 'in-sync') return checkComplete(left, history);
   const { array } = await openDevices(left, true);
@@ -243,20 +271,6 @@ export const failing: Scenario = async (options) => {
   const doubt = new RangeSet(bytesInDoubt(array.core));
   history.check(await readBut(array, doubt), (offset) => !doubt.overlaps(offset, offset + SECTOR_BYTES));
   return isDirty ? 'dirty-degraded' : 'degraded';
-};
-
-/** All that is not in doubt; and that what is in doubt cannot be read. */
-async function readBut(array: RaidArray, doubt: RangeSet): Promise<Uint8Array> {
-  const content = new Uint8Array(array.size);
-  for (let at = 0; at < array.size; at += SECTOR_BYTES) {
-    const sector = content.subarray(at, at + SECTOR_BYTES);
-    const isRead = await array.read(at, sector).then(
-      () => true,
-      () => false,
-    );
-    must(isRead !== doubt.overlaps(at, at + SECTOR_BYTES), `sector at ${at}: ${isRead ? 'read' : 'refused'}`);
-  }
-  return content;
 }
 
 function failWrites(device: VolatileDevice, from: number, after: number): void {
@@ -272,7 +286,7 @@ function failWrites(device: VolatileDevice, from: number, after: number): void {
 /** A member is away, and comes back after the cut: it must not be taken for current beside what was written. */
 export const memberAway: Scenario = async (options) => {
   const { random, mutate } = options;
-  const { power, devices } = await poweredMembers(random);
+  const { power, devices } = await poweredMembers(options);
   const slot = random.below(SHAPE.members);
   const used = devices.filter((_, index) => index !== slot);
   let isAnswered = false;
@@ -305,10 +319,10 @@ async function checkJoined(fresh: BlockDevice, others: readonly BlockDevice[]): 
 /** A rebuild, of an array that nobody writes: what the superblocks call rebuilt is there. */
 export const rebuilding: Scenario = async (options) => {
   const { random, mutate } = options;
-  const { power, devices } = await poweredMembers(random);
+  const { power, devices } = await poweredMembers(options);
   const content = await fill(devices, random);
   const slot = random.below(SHAPE.members);
-  const fresh = volatileDevice(devices[0]!.size, 'new', power, random);
+  const fresh = volatileDevice(devices[0]!.size, 'new', power, options);
   const others = devices.filter((_, index) => index !== slot);
   await untilCut(power, options, async () => {
     const { array } = await openDevices(others);
@@ -338,9 +352,9 @@ export const rebuilding: Scenario = async (options) => {
 /** A replacement, while the array, which has a bitmap, is written: it is never degraded. */
 export const replacing: Scenario = async (options) => {
   const { random, mutate } = options;
-  const { power, devices } = await poweredMembers(random, (each) => addBitmap(each, BITMAP_CHUNK_BYTES));
+  const { power, devices } = await poweredMembers(options, (each) => addBitmap(each, BITMAP_CHUNK_BYTES));
   const history = new SectorHistory(ARRAY_BYTES);
-  const fresh = volatileDevice(devices[0]!.size, 'new', power, random);
+  const fresh = volatileDevice(devices[0]!.size, 'new', power, options);
   await untilCut(power, options, async () => {
     const { array } = await openDevices(devices);
     mutate?.(array);

@@ -5,6 +5,9 @@
  * damaged one's own checksum, as it was found, is right again, then the damage lay in those fields and nowhere else:
  * what is the member's own (its number, its UUID, how far it is rebuilt) is whole, and it had the same events as
  * that other member. The proof is as good as the checksum itself. Where no checksum comes out right nothing is made up.
+ *
+ * The checksum is a sum, so two fields that were both replaced by wrong values may cancel out. Where the data lies and
+ * how much of it there is do just that (on images of one size their sum is the same): they are never replaced.
  */
 import { SUPERBLOCK_V1 } from './fields-superblock.js';
 import { SECTOR_BYTES, type Superblock } from './model.js';
@@ -39,18 +42,10 @@ const SHARED: readonly FieldName[] = [
   'pad3',
 ];
 
-/** Mostly the same too: images that were made together lie alike. Taken from the other member in a second try. */
-const ALIKE: readonly FieldName[] = [
-  'feature_map',
-  'bitmap_offset',
-  'new_offset',
-  'data_offset',
-  'data_size',
-  'recovery_offset',
-  'bblog_shift',
-  'bblog_size',
-  'bblog_offset',
-];
+/** The bitmap lies alike on all members; partial parity logs, in the same bytes, need not. */
+const WITH_BITMAP: readonly FieldName[] = [...SHARED, 'bitmap_offset'];
+/** Unless one is being rebuilt, or has bad blocks. */
+const WITH_FEATURES: readonly FieldName[] = [...WITH_BITMAP, 'feature_map'];
 
 /**
  * `found` was read at the place of `like`'s version in an image of that size; `donors` are good superblocks of the
@@ -66,7 +61,7 @@ export function restoreSuperblockV1(
     if (donor.version === '0.90') continue;
     const place = superblockPlaces(imageSizeBytes).find(({ version }) => version === donor.version);
     if (place === undefined || place.superOffset !== found.foundAt) continue;
-    for (const names of [SHARED, [...SHARED, ...ALIKE]]) {
+    for (const names of [SHARED, WITH_BITMAP, WITH_FEATURES]) {
       const raw = overlaid(found, donor, names);
       const view = SUPERBLOCK_V1.at(raw);
       if (checksumV1(raw, view.number('max_dev')) !== view.number('sb_csum')) continue;

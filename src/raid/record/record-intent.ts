@@ -49,6 +49,8 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   private readonly writer: RecordWriter;
   /** Superblocks that were to be written and may be on disk or not, of members that did not say that they are. */
   private readonly attempted = new Map<ArrayMember, Superblock[]>();
+  /** Who was in a slot when superblocks were written the last time. */
+  private served: Map<ArrayMember, number>;
   /** What the superblocks that are being written will say: nothing is being written, all of it is flushed. */
   private isStopping = false;
   private flush: () => Promise<void> = () => Promise.resolve();
@@ -57,6 +59,7 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   constructor(private readonly options: RecordIntentOptions) {
     const { core, places, found, chosen } = options;
     this.core = core;
+    this.served = this.serving();
     const { geometry } = core;
     const stripesOf = (bytes: number) => Math.max(1, Math.floor(bytes / geometry.stripeDataBytes));
     this.journal = new StripeJournal({
@@ -139,6 +142,7 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
       await this.writer.write();
     } finally {
       this.isStopping = false;
+      this.served = this.serving();
     }
   }
 
@@ -157,23 +161,30 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
     return { isClean, superblocks, dirty: fewer(dirty.list(), room - inDoubt.length), inDoubt };
   }
 
-  /** Of the members in slots: what is on disk, and what may be there because it was being written. */
+  /**
+   * Of the members in slots: what is on disk, and what may be there because it was being written. One that has just
+   * left its slot, or has failed, serves as long as no superblock says otherwise.
+   */
   private superblockHashes(): SuperblockHash[] {
     const hashes: SuperblockHash[] = [];
-    for (const slot of this.core.slots) {
-      for (const member of [slot.member, slot.replacement]) {
-        // One that failed serves as long as no superblock says that it did.
-        if (member === null) continue;
-        const attempted = this.attempted.get(member) ?? [];
-        const landed = attempted.lastIndexOf(member.superblock);
-        const open = attempted.slice(landed + 1);
-        this.attempted.set(member, open);
-        for (const superblock of [member.superblock, ...open]) {
-          hashes.push({ slot: slot.index, hash: superblockHash(superblock.raw) });
-        }
+    for (const [member, slot] of [...this.served, ...this.serving()]) {
+      const attempted = this.attempted.get(member) ?? [];
+      const open = attempted.slice(attempted.lastIndexOf(member.superblock) + 1);
+      this.attempted.set(member, open);
+      for (const superblock of [member.superblock, ...open]) {
+        const hash = superblockHash(superblock.raw);
+        if (!hashes.some((each) => each.slot === slot && each.hash === hash)) hashes.push({ slot, hash });
       }
     }
     return hashes;
+  }
+
+  private serving(): Map<ArrayMember, number> {
+    const members = new Map<ArrayMember, number>();
+    for (const { index, member, replacement } of this.core.slots) {
+      for (const each of [member, replacement]) if (each !== null) members.set(each, index);
+    }
+    return members;
   }
 
   private stripesOf(rows: readonly Range[]): Range[] {
@@ -203,9 +214,10 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
 
 /** A place on a member: its failure is the member's. */
 export function onMember(core: ArrayCore, member: ArrayMember, place: RecordPlace): WriterPlace {
+  const isSeated = () => core.slots.some((slot) => slot.member === member || slot.replacement === member);
   return {
     ...place,
-    isUsable: () => member.isInSync,
+    isUsable: () => member.isInSync && isSeated(),
     failed: (error) => core.failUnlessFull(member, error),
   };
 }

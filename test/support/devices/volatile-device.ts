@@ -72,6 +72,8 @@ export interface VolatileDeviceOptions {
   /** Complete calls late and out of order; turns of the event loop. */
   readonly maxDelayTurns?: number;
   readonly power?: PowerSupply;
+  /** Asked for every barrier when it is called; one that is not kept does nothing (a flush) or is a plain write (fua). */
+  readonly keepsBarrier?: ((kind: 'flush' | 'fua') => boolean) | undefined;
 }
 
 export class VolatileDevice implements BlockDevice {
@@ -82,6 +84,7 @@ export class VolatileDevice implements BlockDevice {
   readonly power: PowerSupply;
   readonly #guard: CallGuard;
   readonly #delay: Delay | undefined;
+  readonly #keepsBarrier: (kind: 'flush' | 'fua') => boolean;
   /** What reads see: every write that was submitted. */
   readonly #current: SparseMemory;
   readonly #durable: SparseMemory;
@@ -98,6 +101,7 @@ export class VolatileDevice implements BlockDevice {
     this.#durable = content;
     this.#current = content.clone();
     this.#guard = new CallGuard(this);
+    this.#keepsBarrier = options.keepsBarrier ?? (() => true);
     const maxTurns = options.maxDelayTurns ?? 0;
     this.#delay = maxTurns > 0 ? { random: new SeededRandom(options.seed ?? 1), maxTurns } : undefined;
   }
@@ -118,9 +122,10 @@ export class VolatileDevice implements BlockDevice {
 
   write(offset: number, from: Buffers, options: WriteOptions = {}): Promise<void> {
     const length = byteLength(from);
+    const fua = options.fua === true && this.#keepsBarrier('fua');
     return this.#guard.run('write', offset, length, async () => {
       const bytes = copyOf(from);
-      await this.#change(offset, length, bytes, options.fua === true);
+      await this.#change(offset, length, bytes, fua);
     });
   }
 
@@ -136,8 +141,10 @@ export class VolatileDevice implements BlockDevice {
   }
 
   flush(): Promise<void> {
+    const isKept = this.#keepsBarrier('flush');
     return this.#guard.flush(async () => {
       this.power.event();
+      if (!isKept) return;
       const covered = this.#completedWrites();
       await turns(this.#delay);
       this.power.event();

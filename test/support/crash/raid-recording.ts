@@ -1,0 +1,143 @@
+/**
+ * A workload of an array, recorded: what was asked of its members, what was acknowledged when, and what each member
+ * held at the beginning. The same seed makes the same recording.
+ */
+
+import type { Subject } from '../../../src/crash/explorer.js';
+import { Recorder } from '../../../src/crash/recorder.js';
+import type { SeededRandom } from '../../../src/crash/seeded-random.js';
+import { StateContent } from '../../../src/crash/state-content.js';
+import { StateDevice } from '../../../src/crash/state-device.js';
+import { byteLength } from '../../../src/device/buffers.js';
+import type { BlockDevice, Buffers } from '../../../src/device/contract.js';
+import { DeviceError } from '../../../src/device/contract.js';
+import type { RaidArray } from '../../../src/raid/array.js';
+import { openArray } from '../../../src/raid/open.js';
+import { judgeDevices, makeMembers, type TestShape } from '../arrays.js';
+import { type Delay, turns } from '../devices/delays.js';
+import { type Owed, RaidHistory, WitnessedDevice } from './raid-history.js';
+import { checkRaid } from './raid-invariants.js';
+import { RaidReader, type RaidReading } from './raid-reading.js';
+import { restartChance } from './same-every-time.js';
+
+const NEVER_MS = 2 ** 31 - 1;
+/** Turns of the event loop that a call to a member takes at most: enough for others to overtake it. */
+const MAX_TURNS = 3;
+
+/** What a workload has to work with. */
+export interface Bench {
+  readonly random: SeededRandom;
+  readonly history: RaidHistory;
+  /** Members, recorded: those of the first slots may be left out of an opening. */
+  readonly members: readonly SlowDevice[];
+  /** Opens the array; `members`: those that are there. */
+  open(members?: readonly BlockDevice[]): Promise<{ array: RaidArray; witnessed: WitnessedDevice }>;
+}
+
+export interface Workload {
+  readonly name: string;
+  readonly shape: TestShape;
+  /** Every member is there and well all the time: what is left is looked at without each of them too. */
+  readonly isHealthy: boolean;
+  /** What the members are given before the recording begins: a bitmap, or content. */
+  readonly prepare?: (members: readonly BlockDevice[]) => Promise<void>;
+  run(bench: Bench): Promise<void>;
+}
+
+/** Ends its calls late and out of order, and can begin to fail writes. */
+export class SlowDevice extends StateDevice {
+  private failsFrom = Number.POSITIVE_INFINITY;
+
+  constructor(
+    content: StateContent,
+    options: { name: string; size: number },
+    private readonly delay: Delay,
+  ) {
+    super(content, options);
+  }
+
+  /** From now on writes at or behind `offset` fail. */
+  failWrites(offset: number): void {
+    this.failsFrom = offset;
+  }
+
+  override async read(offset: number, into: Buffers): Promise<void> {
+    await turns(this.delay);
+    await super.read(offset, into);
+  }
+
+  override async write(offset: number, from: Buffers): Promise<void> {
+    await turns(this.delay);
+    if (offset >= this.failsFrom) {
+      const fault = { device: this.name, operation: 'write' as const, offset, length: byteLength(from) };
+      throw new DeviceError('IO_ERROR', `${this.name}: it fails`, fault);
+    }
+    await super.write(offset, from);
+  }
+
+  override async flush(): Promise<void> {
+    await turns(this.delay);
+    await super.flush();
+  }
+}
+
+/** Records the workload, and makes of it what is to be explored. */
+export async function recordWorkload(
+  workload: Workload,
+  random: SeededRandom,
+): Promise<Subject<RaidReading, Owed>> {
+  restartChance(random.below(2 ** 32));
+  const { shape } = workload;
+  const blank = await makeMembers(
+    shape,
+    (size, slot) => new StateDevice(StateContent.blank(slot), { name: `member-${slot}`, size }),
+  );
+  await workload.prepare?.(blank);
+  const initial = blank.map((device) => device.content.freeze());
+  const history = new RaidHistory(await contentOf(blank));
+  const recorder = new Recorder();
+  const delay = { random: random.fork(), maxTurns: MAX_TURNS };
+  const slow = blank.map(
+    ({ name, size }, slot) => new SlowDevice(initial[slot]!.fork(), { name, size }, delay),
+  );
+  const recorded = slow.map((device) => recorder.record(device));
+  recorder.mark('begins', history.owed);
+  await workload.run({
+    random,
+    history,
+    members: slow,
+    async open(members = slow) {
+      const devices = members.map((device) => recorded[slow.indexOf(device as SlowDevice)]!);
+      const array = await openArray(await judgeDevices(devices), {
+        name: 'array',
+        readOnly: false,
+        warn: () => undefined,
+        idleMs: NEVER_MS,
+      });
+      return { array, witnessed: new WitnessedDevice(array, history, recorder) };
+    },
+  });
+  const { trace } = recorder;
+  const owed = trace.events.map((event) => (event.kind === 'mark' ? (event.mark.detail as Owed) : null));
+  const reader = new RaidReader(history);
+  return {
+    trace,
+    initial,
+    losesMembers: workload.isHealthy,
+    obligations: (cut) => owed.slice(0, cut).findLast((each) => each !== null) ?? owed[0]!,
+    evaluate: (state) => reader.evaluate(state),
+    check: (reading, promised) => checkRaid(reading, promised, history, workload.isHealthy),
+  };
+}
+
+async function contentOf(devices: readonly BlockDevice[]): Promise<Uint8Array> {
+  const array = await openArray(await judgeDevices(devices), {
+    name: 'array',
+    readOnly: true,
+    warn: () => undefined,
+  });
+  const content = new Uint8Array(array.size);
+  await array.read(0, content);
+  await array.close();
+  return content;
+}

@@ -1,0 +1,223 @@
+/**
+ * What arrays are used for while the power is cut: small ones, so that what a cut may leave of them can be gone
+ * through, and each for a part of the RAID layer that has promises of its own.
+ */
+
+import type { SeededRandom } from '../../../src/crash/seeded-random.js';
+import type { RaidArray } from '../../../src/raid/array.js';
+import type { TestShape } from '../arrays.js';
+import { sizeOf } from '../arrays.js';
+import { addBitmap } from '../md-features.js';
+import { SECTOR_BYTES, type WitnessedDevice } from './raid-history.js';
+import type { Bench, Workload } from './raid-recording.js';
+
+const CHUNK_BYTES = 4096;
+const FOUR: TestShape = { members: 4, chunkBytes: CHUNK_BYTES, layout: 2, stripes: 6 };
+const THREE: TestShape = { members: 3, chunkBytes: 65_536, layout: 2, stripes: 2 };
+
+interface Written {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+/** So many ranges that do not overlap, near each other so that they share stripes. */
+function apart(random: SeededRandom, shape: TestShape, count: number): Written[] {
+  const partSectors = Math.floor(sizeOf(shape) / SECTOR_BYTES / count);
+  return Array.from({ length: count }, (_, index) => {
+    const sectors = Math.min(partSectors, random.pick([1, 2, 8, 12, 30]));
+    const first = index * partSectors + random.below(partSectors - sectors + 1);
+    return { offset: first * SECTOR_BYTES, bytes: random.bytes(sectors * SECTOR_BYTES) };
+  });
+}
+
+/** Ends when all have ended, well or not. */
+async function all(work: readonly Promise<unknown>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(work))
+    if (outcome.status === 'rejected') throw outcome.reason;
+}
+
+async function writeAll(device: WitnessedDevice, writes: readonly Written[], fua = false): Promise<void> {
+  await all(writes.map(({ offset, bytes }) => device.write(offset, bytes, fua)));
+}
+
+async function close(array: RaidArray): Promise<void> {
+  await array.close();
+}
+
+/** Writes and flushes, some at once. */
+async function mixture(
+  bench: Bench,
+  shape: TestShape,
+  device: WitnessedDevice,
+  steps: number,
+): Promise<void> {
+  const { random } = bench;
+  for (let step = 0; step < steps; step++) {
+    await writeAll(device, apart(random, shape, random.between(1, 3)), random.chance(0.15));
+    if (random.chance(0.4)) await device.flush();
+  }
+}
+
+const several: Workload = {
+  name: 'several writers on the same stripes',
+  shape: FOUR,
+  isHealthy: true,
+  async run(bench) {
+    const { array, witnessed } = await bench.open();
+    for (let round = 0; round < 3; round++) {
+      await writeAll(witnessed, apart(bench.random, FOUR, 4));
+      if (round !== 1) await witnessed.flush();
+    }
+    await close(array);
+  },
+};
+
+const mixed: Workload = {
+  name: 'writes, flushes and fua',
+  shape: FOUR,
+  isHealthy: true,
+  async run(bench) {
+    const { array, witnessed } = await bench.open();
+    await mixture(bench, FOUR, witnessed, 6);
+    await close(array);
+  },
+};
+
+const flushing: Workload = {
+  name: 'flushes while others write',
+  shape: FOUR,
+  isHealthy: true,
+  async run(bench) {
+    const { array, witnessed } = await bench.open();
+    const [first, ...others] = apart(bench.random, FOUR, 4);
+    await writeAll(witnessed, [first!]);
+    await all([witnessed.flush(), writeAll(witnessed, others)]);
+    await writeAll(witnessed, [{ ...first!, bytes: bench.random.bytes(first!.bytes.length) }]);
+    await witnessed.flush();
+    await close(array);
+  },
+};
+
+const resting: Workload = {
+  name: 'rests when nobody writes, and is written again',
+  shape: FOUR,
+  isHealthy: true,
+  async run(bench) {
+    const { array, witnessed } = await bench.open();
+    for (let round = 0; round < 3; round++) {
+      await writeAll(witnessed, apart(bench.random, FOUR, 2));
+      await array.activity.rest();
+    }
+    // One comes while it goes to rest.
+    await writeAll(witnessed, apart(bench.random, FOUR, 1));
+    await all([array.activity.rest(), writeAll(witnessed, apart(bench.random, FOUR, 2))]);
+    await close(array);
+  },
+};
+
+const reopened: Workload = {
+  name: 'stops and is opened again',
+  shape: FOUR,
+  isHealthy: true,
+  async run(bench) {
+    for (let round = 0; round < 3; round++) {
+      const { array, witnessed } = await bench.open();
+      await writeAll(witnessed, apart(bench.random, FOUR, 2));
+      await close(array);
+    }
+  },
+};
+
+const batches: Workload = {
+  name: 'batches of whole and partial stripes',
+  shape: FOUR,
+  isHealthy: true,
+  async run(bench) {
+    const { array, witnessed } = await bench.open();
+    const { random } = bench;
+    const stripeBytes = CHUNK_BYTES * (FOUR.members - 1);
+    for (const stripe of [0, 3]) {
+      const writes = [
+        { offset: stripe * stripeBytes, from: random.bytes(stripeBytes) },
+        { offset: (stripe + 1) * stripeBytes + CHUNK_BYTES, from: random.bytes(SECTOR_BYTES) },
+        { offset: (stripe + 2) * stripeBytes, from: random.bytes(CHUNK_BYTES + 1024) },
+      ];
+      await witnessed.batch(writes, () => array.writeBatch(writes));
+      await witnessed.flush();
+    }
+    await close(array);
+  },
+};
+
+const zeroes: Workload = {
+  name: 'whole stripes made zeroes',
+  shape: FOUR,
+  isHealthy: true,
+  async run(bench) {
+    const { array, witnessed } = await bench.open();
+    const { random } = bench;
+    const stripeBytes = CHUNK_BYTES * (FOUR.members - 1);
+    await writeAll(witnessed, [{ offset: 0, bytes: random.bytes(4 * stripeBytes) }]);
+    await witnessed.flush();
+    await witnessed.writeZeroes(CHUNK_BYTES, 3 * stripeBytes);
+    await writeAll(witnessed, [{ offset: 2 * stripeBytes + 1024, bytes: random.bytes(2048) }]);
+    await witnessed.flush();
+    await close(array);
+  },
+};
+
+const large: Workload = {
+  name: 'three members with chunks of 64 KiB',
+  shape: THREE,
+  isHealthy: true,
+  async run(bench) {
+    const { array, witnessed } = await bench.open();
+    await writeAll(witnessed, apart(bench.random, THREE, 4));
+    await witnessed.flush();
+    await writeAll(witnessed, apart(bench.random, THREE, 2));
+    await close(array);
+  },
+};
+
+const withBitmap: Workload = {
+  name: 'with an internal bitmap of the kernel beside the record',
+  shape: FOUR,
+  isHealthy: true,
+  prepare: (members) => addBitmap(members, CHUNK_BYTES),
+  async run(bench) {
+    const { array, witnessed } = await bench.open();
+    await writeAll(witnessed, apart(bench.random, FOUR, 2));
+    await witnessed.flush();
+    await writeAll(witnessed, apart(bench.random, FOUR, 2));
+    await close(array);
+  },
+};
+
+const degraded: Workload = {
+  name: 'a member is away',
+  shape: FOUR,
+  isHealthy: false,
+  async run(bench) {
+    const { array, witnessed } = await bench.open(bench.members.slice(1));
+    await mixture(bench, FOUR, witnessed, 4);
+    await close(array);
+  },
+};
+
+const failing: Workload = {
+  name: 'a member fails',
+  shape: FOUR,
+  isHealthy: false,
+  async run(bench) {
+    const { array, witnessed } = await bench.open();
+    await writeAll(witnessed, apart(bench.random, FOUR, 3));
+    await witnessed.flush();
+    bench.members[2]!.failWrites(array.core.slots[2]!.member!.superblock.dataOffset);
+    await mixture(bench, FOUR, witnessed, 3);
+    await close(array);
+  },
+};
+
+/** Every one of them is explored in CI, in two halves of about the same cost. */
+export const FIRST_HALF: readonly Workload[] = [several, mixed, resting, degraded, large];
+export const SECOND_HALF: readonly Workload[] = [flushing, reopened, batches, zeroes, withBitmap, failing];
