@@ -1,12 +1,14 @@
 /**
  * The demo: a RAID-5 volume on image files is made, filled with a real ext4 image, loses a member, is read all
- * the same, gets the member back on another image, has a parity rot and be repaired, and holds what it held.
+ * the same, gets the member back on another image, has a parity rot and be repaired, has its power cut amid writes, and
+ * holds what it held.
  */
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { packagePath } from '../package-root.js';
 import { readKernelArrays } from './kernel-arrays.js';
+import { cutPower } from './power-cut.js';
 import { type DemoContext, Runner, sha256 } from './runner.js';
 
 const CHUNK_BYTES = 64 * 1024;
@@ -33,6 +35,7 @@ export async function tellStory(context: DemoContext): Promise<number> {
   await loseMember(runner, content);
   await rebuildMember(runner, content);
   await rotParity(runner, content);
+  await cutPower(runner, content);
   await checkFilesystem(runner, content);
   await readKernelArrays(runner);
   return runner.passed;

@@ -44,8 +44,9 @@ export class ArrayActivity {
     this.metadata.intent.assertAllowed();
   }
 
-  end(ticket: IntentTicket): void {
-    this.metadata.intent.end(ticket);
+  /** `isDurable`: it ended well, and all of it was written with fua. */
+  end(ticket: IntentTicket, isDurable = false): void {
+    this.metadata.intent.end(ticket, isDurable);
     this.writers -= 1;
     if (this.writers === 0) this.arm();
   }

@@ -19,8 +19,8 @@ export interface WriteIntent {
   durable(ticket: IntentTicket): Promise<void>;
   /** Throws where a stripe may not be written now, though its write was begun: a member may have failed since. */
   assertAllowed(): void;
-  /** The write has ended, well or not. What it wrote is not yet durable. */
-  end(ticket: IntentTicket): void;
+  /** The write has ended, well or not. What it wrote is not yet durable, unless all of it was written with fua. */
+  end(ticket: IntentTicket, isDurable?: boolean): void;
   /** A flush of all members begins. What it returns is to be called when it has ended: whether it ended well. */
   flushing(): (isDurable: boolean) => void;
 }
@@ -45,9 +45,9 @@ export class JoinedIntent implements WriteIntent {
     for (const intent of this.intents) intent.assertAllowed();
   }
 
-  end(ticket: IntentTicket): void {
+  end(ticket: IntentTicket, isDurable?: boolean): void {
     const tickets = ticket as readonly IntentTicket[];
-    for (const [index, intent] of this.intents.entries()) intent.end(tickets[index]!);
+    for (const [index, intent] of this.intents.entries()) intent.end(tickets[index]!, isDurable);
   }
 
   flushing(): (isDurable: boolean) => void {

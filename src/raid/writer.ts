@@ -51,10 +51,12 @@ export class ArrayWriter {
     const windows = this.windows(batch);
     // One intent names all rows of the batch, whatever it is cut into; those that come together share its record.
     const ticket = this.activity.begin(this.rangesOf(windows));
+    let isDurable = false;
     try {
       await this.writeGroups(windows, ticket, options);
+      isDurable = options.fua === true;
     } finally {
-      this.activity.end(ticket);
+      this.activity.end(ticket, isDurable);
     }
   }
 

@@ -48,6 +48,7 @@ export interface DamagedRecord {
 const BLOCK_BYTES = 4096;
 const ENTRY_BYTES = RECORD_SUPERBLOCK.sizeBytes;
 export const HEADER_BYTES = RECORD_HEADER.sizeBytes;
+const MAX_GENERATION = 2n ** 63n;
 
 /** Bytes of a record with so many entries, of all lists together, as it is written. */
 export function recordBytes(entries: number): number {
@@ -58,6 +59,9 @@ export function recordBytes(entries: number): number {
 export function entriesIn(bytes: number): number {
   return Math.floor((bytes - HEADER_BYTES) / ENTRY_BYTES);
 }
+
+const DIRTY_OFFSETS = [RECORD_DIRTY.offsetOf('stripe'), RECORD_DIRTY.offsetOf('count')] as const;
+const IN_DOUBT_OFFSETS = [RECORD_IN_DOUBT.offsetOf('sector'), RECORD_IN_DOUBT.offsetOf('count')] as const;
 
 export function encodeRecord(content: RecordContent, setUuid: Uint8Array): Uint8Array {
   const { superblocks, dirty, inDoubt } = content;
@@ -85,19 +89,27 @@ export function encodeRecord(content: RecordContent, setUuid: Uint8Array): Uint8
     entry.setNumber('slot', slot);
     entry.setBig('hash', hash);
   }
-  for (const { start, end } of dirty) {
-    const entry = RECORD_DIRTY.at(bytes, next());
-    entry.setBig('stripe', BigInt(start));
-    entry.setBig('count', BigInt(end - start));
-  }
+  const view = new DataView(bytes.buffer);
+  for (const { start, end } of dirty) putEntry(view, next(), DIRTY_OFFSETS, start, end - start);
   for (const { start, end } of inDoubt) {
-    const entry = RECORD_IN_DOUBT.at(bytes, next());
-    entry.setBig('sector', BigInt(start / SECTOR_BYTES));
-    entry.setBig('count', BigInt((end - start) / SECTOR_BYTES));
+    putEntry(view, next(), IN_DOUBT_OFFSETS, start / SECTOR_BYTES, (end - start) / SECTOR_BYTES);
   }
   header.setNumber('header_checksum', crc32c(bytes.subarray(0, HEADER_BYTES)));
   header.setNumber('checksum', crc32c(bytes.subarray(0, length)));
   return bytes;
+}
+
+/** There are many of them, and writes wait for a record: a view of each would take longer than all the rest. */
+function putEntry(
+  view: DataView,
+  at: number,
+  [first, second]: readonly [number, number],
+  start: number,
+  count: number,
+): void {
+  if (start < 0 || count < 0) throw new RangeError(`an entry of a record cannot hold ${start} and ${count}`);
+  view.setBigUint64(at + first, BigInt(start), true);
+  view.setBigUint64(at + second, BigInt(count), true);
 }
 
 /** null: nothing is there that was ever a record of this set. */
@@ -119,6 +131,9 @@ export function decodeRecord(
     const reason = `it has features that are not known here: 0x${unknown.toString(16)}`;
     return { ...damaged(reason, known), isFromLater: true };
   }
+  // They rise by one: no array comes so far. One that did would leave no number for those after it.
+  if (known.generation > MAX_GENERATION || known.follows >= known.generation)
+    return damaged(`its generation ${known.generation} cannot follow ${known.follows}`, null);
   const length = header.number('length');
   const counts = [header.number('superblocks'), header.number('dirty'), header.number('in_doubt')] as const;
   const entries = counts[0] + counts[1] + counts[2];

@@ -12,6 +12,7 @@
 import { createHash } from 'node:crypto';
 import type { BlockDevice } from '../../device/contract.js';
 import { RangeSet } from '../../device/range-set.js';
+import { UserError } from '../../errors.js';
 import type { Superblock } from '../md/model.js';
 import { UncheckedBytes } from '../md/structure.js';
 import {
@@ -57,11 +58,10 @@ export async function readPlace(place: RecordPlace, setUuid: Uint8Array): Promis
   for (let slot = 0; slot < SLOTS; slot++) {
     const offset = place.offset + slot * place.slotBytes;
     const record = await readSlot(place.device, offset, place.slotBytes, setUuid).catch(
-      (error: unknown): DamagedRecord => ({
-        reason: `it cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-        header: null,
-        isFromLater: false,
-      }),
+      (error: unknown): DamagedRecord => {
+        if (!(error instanceof UserError)) throw error;
+        return { reason: `it cannot be read: ${error.message}`, header: null, isFromLater: false };
+      },
     );
     found.push({ place, slot, record });
   }
@@ -152,7 +152,14 @@ function joined(a: RecordContent['dirty'], b: RecordContent['dirty']): RecordCon
   return new RangeSet([...a, ...b]).list();
 }
 
+/** Every record names the superblocks of all members, and they seldom change: what `raw` holds never does. */
+const hashes = new WeakMap<Uint8Array, bigint>();
+
 /** The first 8 bytes of the SHA-256 of a superblock as it is on disk. */
 export function superblockHash(raw: Uint8Array): bigint {
-  return createHash('sha256').update(raw).digest().readBigUInt64LE();
+  const known = hashes.get(raw);
+  if (known !== undefined) return known;
+  const hash = createHash('sha256').update(raw).digest().readBigUInt64LE();
+  hashes.set(raw, hash);
+  return hash;
 }

@@ -93,6 +93,6 @@ function placesIn(file: BlockDevice, { superblock }: Serving): { places: WriterP
 
 function fromLater(core: ArrayCore, { reason }: ChosenRecord): UserError {
   return new UserError('NOT_ASSEMBLED', `${core.name}: its dirty-stripe record cannot be used: ${reason}`, {
-    hint: 'use that version of holdfast, or let the kernel assemble the array once and stop it',
+    hint: 'use that version of holdfast: what the record says of dirty stripes cannot be told here',
   });
 }

@@ -37,7 +37,8 @@ export async function memberPlace(
   device: BlockDevice,
   superblock: Superblock,
 ): Promise<RecordPlace | { reason: string }> {
-  const { superOffset, dataOffset, version, features } = superblock;
+  const { superOffset, dataOffset, version, features, level } = superblock;
+  if (level !== 5) return { reason: `an array of level ${level} has no record of ours` };
   if (superOffset > dataOffset)
     return { reason: `metadata of version ${version} has no room before the data` };
   if (features.reshape) return { reason: 'its data is being moved (reshape)' };

@@ -53,6 +53,8 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   private served: Map<ArrayMember, number>;
   /** What the superblocks that are being written will say: nothing is being written, all of it is flushed. */
   private isStopping = false;
+  /** A record serves a write at once: the superblocks need not say active first. */
+  private isActive = false;
   private flush: () => Promise<void> = () => Promise.resolve();
   private relief: Promise<void> | null = null;
 
@@ -74,7 +76,8 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
       found,
       highest: chosen.highest,
       durable: chosen.record?.dirty ?? [],
-      follows: chosen.record?.generation ?? 0n,
+      // Of one that was lost none is found for good: what is cut short from now on must still say so.
+      follows: chosen.record?.generation ?? (chosen.verdict === 'lost' ? chosen.highest : 0n),
       compose: (maxEntries) => this.compose(maxEntries),
       assertUsable: () => core.assertUsable(),
     });
@@ -90,20 +93,23 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   }
 
   begin(rows: readonly Range[]): IntentTicket {
-    return new RecordTicket(this.journal.begin(this.stripesOf(rows)));
+    const ticket = this.journal.begin(this.stripesOf(rows));
+    // Others may begin in this very moment, and are to share the record.
+    if (this.isActive && this.journal.isAlone) queueMicrotask(() => this.listEarly(ticket));
+    return new RecordTicket(ticket);
   }
 
   async durable(ticket: IntentTicket): Promise<void> {
     const { stripes } = (ticket as RecordTicket).ticket;
     if (!this.writer.isListed(stripes)) return this.writer.list(stripes);
     // A stream is listed, but not all that it will come to: that is written while it goes on.
-    if (!this.writer.isListed(this.journal.marks.ahead())) this.writeAhead();
+    if (!this.writer.isListed(this.journal.marks.provenAhead())) this.writeAhead();
   }
 
   assertAllowed(): void {}
 
-  end(ticket: IntentTicket): void {
-    this.journal.end((ticket as RecordTicket).ticket);
+  end(ticket: IntentTicket, isDurable = false): void {
+    this.journal.end((ticket as RecordTicket).ticket, isDurable);
     const limit = UNFLUSHED_BYTES / this.core.geometry.stripeDataBytes;
     if (this.journal.unflushedStripes > limit) this.relieve();
   }
@@ -117,6 +123,7 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   }
 
   onActivate(): Promise<void> {
+    this.isActive = true;
     return Promise.resolve();
   }
 
@@ -129,6 +136,7 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   }
 
   onClean(): Promise<void> {
+    this.isActive = false;
     this.journal.forgetClean();
     return Promise.resolve();
   }
@@ -194,6 +202,11 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
       stripes.add(Math.floor(start / chunkBytes), Math.ceil(end / chunkBytes));
     }
     return [...stripes.list()];
+  }
+
+  /** Who is alone has nobody to wait for: the record is written while it still reads what makes its parity. */
+  private listEarly({ stripes }: Ticket): void {
+    if (this.journal.isAlone && !this.writer.isListed(stripes)) this.writeAhead();
   }
 
   /** Nobody waits for it; who needs what it lists waits for it then, and hears of its failure. */

@@ -105,6 +105,9 @@ export class RecordWriter {
     this.generation += 1n;
     const { generation, follows } = this;
     const bytes = encodeRecord({ ...next, generation, follows }, this.options.setUuid);
+    // What lies behind the slot is the other slot, or the data.
+    if (bytes.length > smallest)
+      throw new Error(`a record of ${bytes.length} bytes has no room in a slot of ${smallest}`);
     this.inFlight = new RangeSet(next.dirty);
     try {
       await this.writeCopies(places, bytes);
@@ -152,12 +155,12 @@ export class RecordWriter {
    */
   private async reserve(place: WriterPlace): Promise<void> {
     if (this.reserved.has(place)) return;
-    this.reserved.add(place);
     const length = SLOTS * place.slotBytes;
     const extents = await place.device.extents(place.offset, length);
     for (const { offset, length: bytes, kind } of extents) {
       if (kind === 'hole') await place.device.write(offset, new Uint8Array(bytes));
     }
+    this.reserved.add(place);
   }
 }
 

@@ -40,10 +40,14 @@ export class StripeJournal {
     return ticket;
   }
 
-  /** It has ended, well or not; what it wrote is not flushed (Corrado, paragraph 37; there a stripe is clean at once). */
-  end(ticket: Ticket): void {
+  /**
+   * It has ended, well or not; what it wrote is not flushed (Corrado, paragraph 37; there a stripe is clean at once).
+   * What was written with fua is: of its stripes only those stay that others have written too.
+   */
+  end(ticket: Ticket, isDurable = false): void {
     this.writing.delete(ticket);
-    for (const { start, end } of ticket.stripes) this.ended.add(start, end);
+    if (isDurable) this.keepRecent(ticket.stripes);
+    else for (const { start, end } of ticket.stripes) this.ended.add(start, end);
   }
 
   /** Listed already, before anything was written: found so when the array was opened. */
@@ -53,6 +57,11 @@ export class StripeJournal {
 
   get isWriting(): boolean {
     return this.writing.size > 0;
+  }
+
+  /** One write is under way, and no other. */
+  get isAlone(): boolean {
+    return this.writing.size === 1;
   }
 
   /** Stripes that a flush would take off the list. */
@@ -67,7 +76,7 @@ export class StripeJournal {
     this.beingFlushed.add(covered);
     return (isDurable) => {
       this.beingFlushed.delete(covered);
-      if (isDurable) this.keepRecent(covered);
+      if (isDurable) this.keepRecent(covered.list());
       else this.adopt(covered.list());
     };
   }
@@ -92,8 +101,8 @@ export class StripeJournal {
     this.marks.reset();
   }
 
-  private keepRecent(covered: Covered): void {
-    const fresh = covered.list().slice(-this.limits.recentRanges);
+  private keepRecent(stripes: readonly Range[]): void {
+    const fresh = stripes.slice(-this.limits.recentRanges);
     const overlaps = (a: Range) => fresh.some((b) => a.start < b.end && b.start < a.end);
     const kept = this.recent.filter((range) => !overlaps(range));
     this.recent = [...kept, ...fresh].slice(-this.limits.recentRanges);
