@@ -16,7 +16,7 @@ import type { ArraySet, JudgedMember, Judgement, Refusal, Superblock } from './m
 import { ArrayMember, Slot } from './member.js';
 import { ArrayMetadata } from './metadata.js';
 import { PplFollower } from './ppl-follower.js';
-import { type ArrayRecord, namedRows, openRecord, recordIntent } from './record/open-record.js';
+import { type ArrayRecord, namedRows, noRecord, openRecord, recordIntent } from './record/open-record.js';
 import { JoinedIntent } from './write-intent.js';
 
 export interface OpenArrayOptions {
@@ -25,6 +25,8 @@ export interface OpenArrayOptions {
   readonly warn: (message: string) => void;
   /** The dirty-stripe record is kept there, and not on the members. */
   readonly recordFile?: BlockDevice | undefined;
+  /** For benches, which measure what a record costs: none is kept, and a crash means a full resync. */
+  readonly withoutRecord?: boolean;
   /** Without a write for so long the array becomes clean. */
   readonly idleMs?: number;
 }
@@ -74,7 +76,10 @@ export async function openArray(judgement: Judgement, options: OpenArrayOptions)
   const geometry = geometryOf(set);
   const core = new ArrayCore({ ...options, geometry, slots, spares, suspect: new RangeSet() });
   const bitmap = await BitmapIntent.open(core, freshest);
-  const record = await openRecord(core, options.recordFile ?? null);
+  const record =
+    options.withoutRecord === true
+      ? noRecord('none is wanted')
+      : await openRecord(core, options.recordFile ?? null);
   for (const { start, end } of suspectRows(core, freshest, bitmap, record).list())
     core.suspect.add(start, end);
   core.isRecovered = core.suspect.isEmpty || record.chosen.record?.dirty.length === 0;

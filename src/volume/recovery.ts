@@ -24,6 +24,7 @@ export async function recoverArray(
 ): Promise<Recovery | null> {
   const { core } = array;
   const replayedEntries = await replayPpl(array, judgement);
+  if (core.suspect.isEmpty) core.isRecovered = true;
   if (core.degradedSlots.length > 0) {
     if (!core.isRecovered) await startInDoubt(array, options);
     else await makeClean(array, judgement);

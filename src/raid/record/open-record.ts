@@ -36,8 +36,7 @@ export async function openRecord(core: ArrayCore, file: BlockDevice | null): Pro
     superblock: member.superblock,
   }));
   const first = serving[0];
-  if (first === undefined)
-    return { kind: 'none', absence: 'no member is there', places: [], found: [], chosen: NOTHING_CHOSEN };
+  if (first === undefined) return noRecord('no member is there');
   const placed =
     file === null
       ? await placesOn(
@@ -45,12 +44,16 @@ export async function openRecord(core: ArrayCore, file: BlockDevice | null): Pro
           core,
         )
       : placesIn(file, first);
-  if ('absence' in placed) return { kind: 'none', ...placed, places: [], found: [], chosen: NOTHING_CHOSEN };
+  if ('absence' in placed) return noRecord(placed.absence);
   const uuid = setUuidBytes(first.superblock);
   const found = (await Promise.all(placed.places.map((place) => readPlace(place, uuid)))).flat();
   const chosen = chooseRecord(found, serving);
   if (chosen.verdict === 'later') throw fromLater(core, chosen);
   return { kind: file === null ? 'members' : 'file', absence: '', places: placed.places, found, chosen };
+}
+
+export function noRecord(absence: string): ArrayRecord {
+  return { kind: 'none', absence, places: [], found: [], chosen: NOTHING_CHOSEN };
 }
 
 /** null: there is no place for one. */

@@ -1,0 +1,99 @@
+/** Checks what the array as a whole says of itself, and on request its parity. */
+import type { RaidArray } from '../raid/array.js';
+import { bytesInDoubt } from '../raid/doubt.js';
+import { countStripes } from '../raid/geometry.js';
+import { arrayState } from '../raid/md/judge.js';
+import { ROW_BYTES } from '../raid/md/model.js';
+import { unreadableSectors } from './check-images.js';
+import { type CheckContext, isDirty, mayWrite } from './context.js';
+import { type Finding, finding } from './findings.js';
+
+export async function* checkClosed(context: CheckContext): AsyncGenerator<Finding> {
+  const { judgement, array } = context;
+  if (judgement === null) return;
+  const state = arrayState(judgement, isDirty(context));
+  if (state === 'dirty') {
+    yield finding('ARRAY_DIRTY', {}, `it was not closed: parity may be wrong${extentOf(array)}`, {
+      hint: 'holdfast recover makes it right; so does the next command that writes',
+      repair: mayWrite(context) ? 'recover' : null,
+    });
+  }
+  if (state === 'dirty-degraded') {
+    const slots = judgement.slots.flatMap(({ state: own }, slot) => (own === 'in-sync' ? [] : [slot]));
+    yield finding(
+      'ARRAY_DIRTY_DEGRADED',
+      slots.length === 1 ? { slot: slots[0]! } : {},
+      `it was not closed and lacks a whole member in slot ${slots.join(', ')}: what that held${extentOf(array)} is in doubt`,
+      {
+        hint: 'bring the missing member back if it can be; else --force starts it with what there is',
+        repair: mayWrite(context) ? 'start-degraded' : null,
+      },
+    );
+  }
+  yield* checkDoubt(context);
+}
+
+function extentOf(array: RaidArray | null): string {
+  if (array === null) return '';
+  const { suspect, geometry } = array.core;
+  const stripes = countStripes(geometry, suspect.list());
+  return ` in ${stripes} stripes (${suspect.totalBytes} bytes of each member)`;
+}
+
+/** Bytes of the volume. Only a record can name them: without one, all that the missing member held is meant. */
+function* checkDoubt({ array }: CheckContext): Generator<Finding> {
+  if (array === null || array.record.chosen.record === null) return;
+  for (const { start, end } of bytesInDoubt(array.core)) {
+    yield finding(
+      'DATA_IN_DOUBT',
+      { offsetBytes: start, lengthBytes: end - start },
+      `${end - start} bytes of the volume are in doubt: the member that held them is gone, and a write of their stripe was cut short`,
+      {
+        hint: 'bring that member back if it can be; else write them anew (from a backup): until then reads of them fail',
+      },
+    );
+  }
+}
+
+/** Rows that are known to be suspect are left out: they are what makes the array dirty. */
+export async function* checkParity(context: CheckContext): AsyncGenerator<Finding> {
+  const { array, scrub } = context;
+  if (array === null || scrub === null || array.core.degradedSlots.length > 0) return;
+  const { geometry, suspect } = array.core;
+  const { mismatchedRows } = await array.scrub({ ...scrub, repair: false });
+  yield* unreadableSectors(array);
+  const rows = mismatchedRows.filter((row) => !suspect.overlaps(row * ROW_BYTES, (row + 1) * ROW_BYTES));
+  const perStripe = new Map<number, number>();
+  for (const row of rows) {
+    const stripe = Math.floor((row * ROW_BYTES) / geometry.chunkBytes);
+    perStripe.set(stripe, (perStripe.get(stripe) ?? 0) + 1);
+  }
+  const repair = mayWrite(context) ? 'make-parity' : null;
+  for (const { first, count, rowCount } of runsOf(perStripe)) {
+    const where = {
+      stripe: first,
+      stripes: count,
+      offsetBytes: first * geometry.stripeDataBytes,
+      lengthBytes: count * geometry.stripeDataBytes,
+    };
+    yield finding('PARITY_MISMATCH', where, `parity and data disagree in ${rowCount} rows of 4 KiB`, {
+      hint: 'compare the data with a backup first: which of the members is wrong cannot be told from parity',
+      repair,
+    });
+  }
+}
+
+/** Stripes that follow one another are one finding. */
+function runsOf(
+  perStripe: ReadonlyMap<number, number>,
+): { first: number; count: number; rowCount: number }[] {
+  const runs: { first: number; count: number; rowCount: number }[] = [];
+  for (const [stripe, rows] of perStripe) {
+    const last = runs.at(-1);
+    if (last !== undefined && last.first + last.count === stripe) {
+      last.count++;
+      last.rowCount += rows;
+    } else runs.push({ first: stripe, count: 1, rowCount: rows });
+  }
+  return runs;
+}

@@ -1,0 +1,153 @@
+/**
+ * Looks at a volume for fsck: opens what belongs to it, with locks that keep writers out and nobody else, has it
+ * checked, and closes it. Not a byte is written.
+ */
+import { stat } from 'node:fs/promises';
+import { checkVolume } from '../check/check-volume.js';
+import type { CheckContext, CheckedImage } from '../check/context.js';
+import type { Finding } from '../check/findings.js';
+import { findRestorable } from '../check/restorable.js';
+import type { BlockDevice } from '../device/contract.js';
+import { UserError } from '../errors.js';
+import type { RaidArray } from '../raid/array.js';
+import type { ExaminedImage, Judgement, MetadataVersion, Superblock } from '../raid/md/model.js';
+import { openArray } from '../raid/open.js';
+import type { SweepOptions } from '../raid/sweep.js';
+import { judgeImages, openImages } from './images.js';
+import { assertHoldsVolume, type Located, locateVolume } from './locate.js';
+import { openRecordFile } from './record-file.js';
+import { isSingle } from './volume.js';
+
+export interface LookOptions {
+  /** Where the dirty-stripe record is kept, if not on the members. */
+  readonly record?: string | undefined;
+  /** Read all data and check parity too; null: metadata alone. */
+  readonly scrub: Omit<SweepOptions, 'checkpoint'> | null;
+  readonly warn: (message: string) => void;
+}
+
+export interface Looked {
+  readonly label: string;
+  /** Of the array; null for a single image, and where no superblock counts. */
+  readonly setUuid: string | null;
+  readonly version: MetadataVersion | null;
+  readonly findings: readonly Finding[];
+}
+
+export async function lookAt(args: readonly string[], options: LookOptions): Promise<Looked> {
+  const located = await locateVolume(args);
+  const opened = await openImages(await relevantPaths(located), located.expected, 'read');
+  try {
+    const { images, absent } = opened;
+    const isOne = isSingle(located, images);
+    const judgement = isOne ? null : judgeImages(located, images);
+    const restorable =
+      judgement === null ? new Map<string, Superblock>() : await findRestorable(images, judgement);
+    const checked = await Promise.all(images.map((image) => withSizes(located, image)));
+    const inside = await openInside(located, judgement, options);
+    try {
+      const context: CheckContext = {
+        label: located.label,
+        images: checked,
+        absent,
+        judgement,
+        restorable,
+        scrub: options.scrub,
+        ...inside.found,
+      };
+      return {
+        label: located.label,
+        setUuid: judgement?.set?.uuid ?? null,
+        version: judgement?.set?.version ?? null,
+        findings: await checkVolume(context),
+      };
+    } finally {
+      await inside.close();
+    }
+  } finally {
+    await opened.close();
+  }
+}
+
+/**
+ * What is of the volume, or claims to be, or once was: other files beside it are nobody's concern, and are not
+ * locked.
+ */
+async function relevantPaths(located: Located): Promise<string[]> {
+  const opened = await openImages(located.images, located.expected, 'look');
+  try {
+    const { images, absent } = opened;
+    assertHoldsVolume(located, images);
+    if (isSingle(located, images)) return [...located.images];
+    const judgement = judgeImages(located, images);
+    const restorable = await findRestorable(images, judgement);
+    const isRelevant = (path: string): boolean =>
+      located.expected.has(path) ||
+      located.directory === null ||
+      restorable.has(path) ||
+      judgement.members.some((member) => member.image === path && member.state !== 'foreign');
+    // Without a set nothing tells what is of it.
+    return located.images.filter((path) => absent.has(path) || judgement.set === null || isRelevant(path));
+  } finally {
+    await opened.close();
+  }
+}
+
+async function withSizes(located: Located, image: ExaminedImage): Promise<CheckedImage> {
+  const file = await stat(image.image);
+  return {
+    ...image,
+    fileBytes: file.isFile() ? file.size : image.device.size,
+    madeBytes: located.manifest?.sizeBytes ?? null,
+    isExpected: located.expected.has(image.image),
+  };
+}
+
+interface Inside {
+  readonly found: Pick<CheckContext, 'array' | 'openFailure' | 'recordTrouble'>;
+  close(): Promise<void>;
+}
+
+/** The array, for reading, where the verdict allows it. */
+async function openInside(
+  located: Located,
+  judgement: Judgement | null,
+  { record, warn }: LookOptions,
+): Promise<Inside> {
+  const none = { array: null, openFailure: null, recordTrouble: null };
+  if (
+    judgement === null ||
+    judgement.set === null ||
+    judgement.refusals.some(({ forbids }) => forbids === 'all')
+  )
+    return { found: none, close: () => Promise.resolve() };
+  let recordTrouble: string | null = null;
+  let recordFile: BlockDevice | null = null;
+  let array: RaidArray | null = null;
+  let openFailure: UserError | null = null;
+  try {
+    recordFile = await openRecordFile(located, judgement, {
+      access: 'read',
+      record,
+      warn: (message) => {
+        recordTrouble = message;
+      },
+    });
+    array = await openArray(judgement, {
+      name: located.label,
+      readOnly: true,
+      warn,
+      ...(recordFile === null ? {} : { recordFile }),
+    });
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    openFailure = error;
+  }
+  return {
+    found: { array, openFailure, recordTrouble },
+    close: async () => {
+      await array?.close();
+      await recordFile?.close();
+    },
+  };
+}

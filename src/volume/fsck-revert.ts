@@ -1,0 +1,75 @@
+/** `holdfast fsck --revert`: puts back into a volume's images what a repair overwrote. */
+import { stat } from 'node:fs/promises';
+import { readUndo, type UndoContent } from '../check/undo/read-undo.js';
+import { applyUndo, assertRevertable, matchImages, type Reverted } from '../check/undo/revert.js';
+import type { ExaminedImage } from '../raid/md/model.js';
+import { openImages } from './images.js';
+import { type Located, locateVolume } from './locate.js';
+import { recordPath } from './record-file.js';
+
+export interface RevertVolumeOptions {
+  /** Though images were changed since, or part of the undo file is damaged. */
+  readonly force: boolean;
+  readonly record?: string | undefined;
+}
+
+export interface RevertedVolume extends Reverted {
+  /** The repair was cut off while it kept something: what it had kept by then was put back. */
+  readonly isTorn: boolean;
+}
+
+export async function revertVolume(
+  args: readonly string[],
+  file: string,
+  options: RevertVolumeOptions,
+): Promise<RevertedVolume> {
+  const undo = await readUndo(file);
+  const located = await locateVolume(args);
+  const paths = await matchedPaths(located, undo, options);
+  const opened = await openImages(paths, new Set(), 'write');
+  try {
+    // Once more, now under the locks.
+    const matched = await matchImages(undo, opened.images, options);
+    const reverted = await applyUndo(
+      undo,
+      matched.map(({ device }) => device),
+    );
+    return { ...reverted, isTorn: undo.isTorn };
+  } finally {
+    await opened.close();
+  }
+}
+
+/** Only what is to be put back is opened for writing. */
+async function matchedPaths(
+  located: Located,
+  undo: UndoContent,
+  options: RevertVolumeOptions,
+): Promise<string[]> {
+  const record = recordPath(located, options.record);
+  const candidates = [...located.images, ...(record === null ? [] : [record])];
+  const own = await stat(undo.path);
+  const kinds = await Promise.all(candidates.map((path) => stat(path).catch(() => null)));
+  const others = candidates.filter(
+    (_, index) => kinds[index]?.ino !== own.ino || kinds[index]?.dev !== own.dev,
+  );
+  const opened = await openImages(others, new Set(others), 'look');
+  try {
+    assertRevertable(undo, uuidsOf(located, opened.images), options);
+    const matched = await matchImages(undo, opened.images, options);
+    return matched.map(({ image }) => image);
+  } finally {
+    await opened.close();
+  }
+}
+
+/** Of the volume that is meant; none, where nothing is left that would tell. */
+function uuidsOf({ manifest }: Located, images: readonly ExaminedImage[]): Set<string> {
+  if (manifest?.kind === 'raid') return new Set([manifest.uuid]);
+  return new Set(
+    images.flatMap(({ superblocks, damaged }) => [
+      ...superblocks.map((superblock) => superblock.setUuid),
+      ...damaged.flatMap(({ claim }) => claim?.setUuid ?? []),
+    ]),
+  );
+}

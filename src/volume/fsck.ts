@@ -1,0 +1,259 @@
+/**
+ * `holdfast fsck`: looks, repairs what is chosen, and looks again, until nothing is left that is chosen and was not
+ * tried. A finding counts as repaired only where the last look does not find it any more.
+ *
+ * What a repair is going to overwrite is durable in the undo file first, whoever overwrites it: it stands between
+ * every image that is opened for writing and its user (device/open-image.ts).
+ */
+import { stat } from 'node:fs/promises';
+import { type Finding, keyOf, REPAIR_NAMES, type RepairName } from '../check/findings.js';
+import { findRestorable } from '../check/restorable.js';
+import { UndoImages } from '../check/undo/undo-device.js';
+import { UndoFile, undoFileExists } from '../check/undo/undo-file.js';
+import { interpose } from '../device/open-image.js';
+import { UserError } from '../errors.js';
+import type { Judgement } from '../raid/md/model.js';
+import { superblockBytes } from '../raid/md/superblock.js';
+import type { SweepOptions } from '../raid/sweep.js';
+import { type Looked, lookAt } from './fsck-look.js';
+import { judgeImages, openImages, pathsInUse } from './images.js';
+import { type Located, locateVolume } from './locate.js';
+import { arrayOf, finishRebuilds } from './members.js';
+import type { Volume } from './model.js';
+import { openVolume } from './volume.js';
+
+type Sweep = Omit<SweepOptions, 'checkpoint'>;
+
+export interface FsckOptions {
+  readonly record?: string | undefined;
+  /** Read all data and check parity too. */
+  readonly scrub: boolean;
+  /** Whether this repair is to be done, which would make these findings go away; null: look only. */
+  readonly choose: ((repair: RepairName, findings: readonly Finding[]) => Promise<boolean>) | null;
+  /** What is overwritten is kept in this file, which is made. */
+  readonly undo?: string | undefined;
+  readonly warn: (message: string) => void;
+  /** Runs long work, with progress and Ctrl-C. */
+  readonly sweeping: <R>(label: string, work: (sweep: Sweep) => Promise<R>) => Promise<R>;
+}
+
+export interface ReportedFinding extends Finding {
+  readonly repaired: boolean;
+}
+
+export interface FsckReport {
+  readonly findings: readonly ReportedFinding[];
+  /** What was done, in order. */
+  readonly repairs: readonly RepairName[];
+  readonly undo: { readonly file: string; readonly sizeBytes: number; readonly entries: number } | null;
+  /** A repair was stopped: what it did stays. */
+  readonly isInterrupted: boolean;
+}
+
+/** What only reading all data finds: where that was not done again, it is not known to be gone. */
+const FOUND_BY_SCRUB: readonly string[] = ['PARITY_MISMATCH', 'IMAGE_UNREADABLE'];
+
+interface ChosenRepair {
+  readonly name: RepairName;
+  readonly findings: readonly Finding[];
+}
+
+export async function fsckVolume(args: readonly string[], options: FsckOptions): Promise<FsckReport> {
+  if (options.undo !== undefined) await assertUndoFree(options.undo);
+  const run = new FsckRun(args, options);
+  try {
+    return await run.run();
+  } finally {
+    await run.close();
+  }
+}
+
+async function assertUndoFree(path: string): Promise<void> {
+  if ((await stat(path).catch(() => null)) !== null) throw undoFileExists(path);
+}
+
+class FsckRun {
+  private readonly seen = new Map<string, Finding>();
+  private readonly tried = new Set<string>();
+  private readonly repairs: RepairName[] = [];
+  private hasBegun = false;
+  private undo: UndoFile | null = null;
+  private undoImages: UndoImages | null = null;
+
+  constructor(
+    private readonly args: readonly string[],
+    private readonly options: FsckOptions,
+  ) {}
+
+  async close(): Promise<void> {
+    await this.undo?.close();
+  }
+
+  async run(): Promise<FsckReport> {
+    let looked = await this.look(this.options.scrub);
+    try {
+      for (;;) {
+        const chosen = await this.choose(looked.findings);
+        if (chosen.length === 0) return this.report(looked.findings, false);
+        this.hasBegun = true;
+        await this.repair(looked, chosen);
+        looked = await this.look(this.options.scrub);
+      }
+    } catch (error) {
+      // Ctrl-C: what was repaired stays, and is told.
+      if (!this.hasBegun || !(error instanceof UserError) || error.code !== 'INTERRUPTED') throw error;
+      return this.report((await this.look(false)).findings, true);
+    }
+  }
+
+  private async look(scrub: boolean): Promise<Looked> {
+    const { record, warn } = this.options;
+    const looked = scrub
+      ? await this.options.sweeping('scrub', (sweep) => lookAt(this.args, { record, warn, scrub: sweep }))
+      : await lookAt(this.args, { record, warn, scrub: null });
+    for (const found of looked.findings) this.seen.set(keyOf(found), found);
+    return looked;
+  }
+
+  /** Each repair once, and of each image once: what did not help will not help again. */
+  private async choose(findings: readonly Finding[]): Promise<ChosenRepair[]> {
+    const { choose } = this.options;
+    if (choose === null) return [];
+    const chosen: ChosenRepair[] = [];
+    for (const name of REPAIR_NAMES) {
+      for (const [key, group] of groupsOf(name, findings)) {
+        if (this.tried.has(key)) continue;
+        this.tried.add(key);
+        if (await choose(name, group)) chosen.push({ name, findings: group });
+        // Whoever writes to a dirty array recovers it first: without that yes nothing else can be done to it.
+        else if (name === 'recover') return chosen;
+      }
+    }
+    return chosen;
+  }
+
+  private async repair(looked: Looked, chosen: readonly ChosenRepair[]): Promise<void> {
+    const remove = await this.keepOld(looked);
+    try {
+      await this.restoreSuperblocks(chosen);
+      await this.repairArray(chosen);
+    } catch (error) {
+      throw this.undo?.failure ?? error;
+    } finally {
+      remove();
+    }
+    if (this.undo?.failure) throw this.undo.failure;
+  }
+
+  /** From here on what is overwritten is kept. Call what it returns when nothing more is to be. */
+  private async keepOld({ setUuid, version }: Looked): Promise<() => void> {
+    const { undo } = this.options;
+    if (undo === undefined || setUuid === null) return () => undefined;
+    this.undo ??= await UndoFile.create(undo, setUuid);
+    this.undoImages ??= new UndoImages(this.undo, version);
+    const images = this.undoImages;
+    return interpose((image, { readOnly }) => (readOnly ? image : images.over(image)));
+  }
+
+  /** Found out anew under the locks: since the look another process may have changed the images. */
+  private async restoreSuperblocks(chosen: readonly ChosenRepair[]): Promise<void> {
+    const wanted = new Set(
+      chosen
+        .filter(({ name }) => name === 'restore-superblock')
+        .flatMap(({ findings }) => findings.flatMap(({ where }) => where.image ?? [])),
+    );
+    if (wanted.size === 0) return;
+    const located = await locateVolume(this.args);
+    const judgement = await judgeUnlocked(located);
+    const opened = await openImages([...pathsInUse(judgement), ...wanted], located.expected, 'write');
+    try {
+      const restorable = await findRestorable(opened.images, judgeImages(located, opened.images));
+      for (const { image, device } of opened.images) {
+        const superblock = wanted.has(image) ? restorable.get(image) : undefined;
+        if (superblock === undefined) continue;
+        await device.write(superblock.superOffset, superblockBytes(superblock), { fua: true });
+      }
+    } finally {
+      await opened.close();
+    }
+    this.repairs.push('restore-superblock');
+  }
+
+  private async repairArray(chosen: readonly ChosenRepair[]): Promise<void> {
+    const names = new Set<RepairName>(chosen.map(({ name }) => name));
+    names.delete('restore-superblock');
+    if (names.size === 0) return;
+    const { record, warn, sweeping } = this.options;
+    const volume = await sweeping('recover', (sweep) =>
+      openVolume(this.args, { access: 'write', force: names.has('start-degraded'), record, warn, sweep }),
+    );
+    const steps: readonly [RepairName, () => Promise<unknown>][] = [
+      // Opening for writing has done these.
+      ['recover', () => Promise.resolve()],
+      ['start-degraded', () => Promise.resolve()],
+      ['finish-rebuild', () => sweeping('rebuild', (sweep) => finishRebuilds(volume, sweep))],
+      // Active and, when it is closed, clean again: all that md and we keep is written on every member.
+      ['write-metadata', () => arrayOf(volume).metadata.activate()],
+      ['make-parity', () => sweeping('scrub', (sweep) => arrayOf(volume).scrub({ ...sweep, repair: true }))],
+    ];
+    await thenClose(volume, warn, async () => {
+      for (const [name, step] of steps) {
+        if (!names.has(name)) continue;
+        await step();
+        this.repairs.push(name);
+      }
+    });
+  }
+
+  private report(left: readonly Finding[], isInterrupted: boolean): FsckReport {
+    const leftKeys = new Set(left.map(keyOf));
+    const isLeft = (key: string, { code }: Finding): boolean =>
+      leftKeys.has(key) || (isInterrupted && FOUND_BY_SCRUB.includes(code));
+    const { undo } = this;
+    return {
+      findings: [...this.seen].map(([key, found]) => ({ ...found, repaired: !isLeft(key, found) })),
+      repairs: this.repairs,
+      undo: undo === null ? null : { file: undo.path, sizeBytes: undo.sizeBytes, entries: undo.keptEntries },
+      isInterrupted,
+    };
+  }
+}
+
+/** Images are repaired one by one; what is done to an array is done to all of it. */
+function groupsOf(name: RepairName, findings: readonly Finding[]): Map<string, Finding[]> {
+  const groups = new Map<string, Finding[]>();
+  for (const found of findings) {
+    if (found.repair !== name) continue;
+    const key = name === 'restore-superblock' ? `${name} ${found.where.image}` : name;
+    groups.set(key, [...(groups.get(key) ?? []), found]);
+  }
+  return groups;
+}
+
+async function judgeUnlocked(located: Located): Promise<Judgement> {
+  const opened = await openImages(located.images, located.expected, 'look');
+  try {
+    return judgeImages(located, opened.images);
+  } finally {
+    await opened.close();
+  }
+}
+
+/** What `use` throws comes before what closing throws, which is then told as a warning. */
+async function thenClose(
+  volume: Volume,
+  warn: (message: string) => void,
+  use: () => Promise<void>,
+): Promise<void> {
+  try {
+    await use();
+  } catch (error) {
+    await volume.close().catch((closing: unknown) => {
+      warn(
+        `${volume.label} could not be closed well: ${closing instanceof Error ? closing.message : String(closing)}`,
+      );
+    });
+    throw error;
+  }
+  await volume.close();
+}
