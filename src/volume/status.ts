@@ -84,7 +84,9 @@ async function raidStatus(
   const { set, freshest } = judgement;
   const holder = await firstHolder(judgement);
   const seen = await lookInside(located, judgement, record);
-  const state = holder !== null && seen.state === 'dirty' ? 'active' : seen.state;
+  // Open for writing it is clean whenever nobody has written for a while.
+  const isWell = seen.state === 'dirty' || seen.state === 'clean';
+  const state = holder !== null && isWell ? 'active' : seen.state;
   const geometry = set === null || state === 'failed' ? null : geometryOf(set);
   return {
     name: set?.name || located.manifest?.name || defaultName(located.label),

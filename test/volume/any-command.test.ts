@@ -29,6 +29,7 @@ const COMMANDS = [
   'member remove',
   'member add',
   'member replace',
+  'crash inject',
 ];
 
 it.each(COMMANDS)('%s --help says how it is used and how it ends', async (command) => {

@@ -109,7 +109,7 @@ describe('a volume that another process', () => {
       onStart: (writer) => {
         writer.stdin?.write(content);
         const work = async (): Promise<void> => {
-          while ((await statusOf(volume.directory)).state === 'clean');
+          while ((await statusOf(volume.directory)).holder === null);
           await body(writer);
         };
         work()
