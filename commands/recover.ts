@@ -31,6 +31,11 @@ export default class Recover extends VolumeCommand<typeof Recover> {
         rebuilt: await this.sweeping('rebuild', (sweep) => finishRebuilds(volume, sweep)),
       }),
     );
+    if (recovery !== null && recovery.skippedBytes > 0) {
+      this.warn(
+        `parity of ${formatSize(recovery.skippedBytes)} of each member could not be made: a member has bad blocks there. It is noted as bad: what cannot be read is not made up`,
+      );
+    }
     const counts = {
       resyncedStripes: 0,
       resyncedBytes: 0,

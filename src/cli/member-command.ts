@@ -36,7 +36,7 @@ export abstract class MemberCommand<T extends typeof Command> extends VolumeComm
     const { image, slot, rebuild } = added;
     if (rebuild !== null && rebuild.lostBytes > 0) {
       this.warn(
-        `${formatSize(rebuild.lostBytes)} could not be made: another member has bad blocks there. They are noted as bad on ${image}`,
+        `${formatSize(rebuild.lostBytes)} could not be made: another member has bad blocks there, or they were in doubt. They are noted as bad on ${image}`,
       );
     }
     const seconds = secondsSince(started);

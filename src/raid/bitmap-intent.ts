@@ -86,6 +86,10 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
     return () => undefined;
   }
 
+  shorten(): Promise<void> {
+    return Promise.resolve();
+  }
+
   onActivate(): Promise<void> {
     return Promise.resolve();
   }

@@ -66,6 +66,11 @@ function busyStripes(core: ArrayCore, occupied: Occupied): RangeSet {
     for (const { start, end } of ranges.list())
       busy.add(Math.floor(start / chunkBytes), Math.ceil(end / chunkBytes));
   }
+  // What a member that is gone held of them is not known to be nothing.
+  if (core.degradedSlots.length > 0) {
+    for (const { start, end } of core.suspect.list())
+      busy.add(Math.floor(start / chunkBytes), Math.ceil(end / chunkBytes));
+  }
   return busy;
 }
 

@@ -42,7 +42,7 @@ export interface MetadataFollower {
   onActivate(): Promise<void>;
   /** Before superblocks are written, so that it is never behind them. */
   beforeSuperblocks(update: SuperblockUpdate): Promise<void>;
-  /** Nothing is being written, all members are flushed, no row is suspect: nothing is in doubt. */
+  /** Nothing is being written, all members are flushed, and no row is to be resynced. */
   onClean(): Promise<void>;
   /** It tells which sectors of a missing member are in doubt, also when the superblocks say clean. */
   readonly keepsDoubt?: boolean;
@@ -125,10 +125,16 @@ export class ArrayMetadata {
   /** Until the superblocks are written it is active still: a member that fails meanwhile must not make it clean. */
   private async doDeactivate(): Promise<void> {
     await this.activation;
+    // Before the flush: what is made right meanwhile is not covered by it.
+    const suspectFrom = this.core.suspect.first;
     await this.flushMembers();
     await this.serial(async () => {
-      await this.write(1, await this.settle(this.core.suspect.first));
-      this.activation = null;
+      try {
+        await this.write(1, await this.settle(suspectFrom));
+      } finally {
+        // Also where some could not be written: others say clean by now, and who writes next has to say active.
+        this.activation = null;
+      }
     });
   }
 
@@ -146,11 +152,13 @@ export class ArrayMetadata {
         if (outcome.status === 'rejected') this.core.fail(members[index]!, outcome.reason);
       });
       await this.recordFaults();
+      // Before any entry leaves a list: what could not be made right is named by these.
+      if (this.changedLogs.size > 0) await this.recordBadBlocks();
       isDurable = true;
     } finally {
       flushed(isDurable);
     }
-    if (this.changedLogs.size > 0) await this.recordBadBlocks();
+    await this.intent.shorten();
   }
 
   /** Takes the members that failed out of all other superblocks. Nothing to do: nothing is written. */
@@ -249,7 +257,10 @@ export class ArrayMetadata {
 
   /** While active, a crash makes every row suspect that no list names. */
   private currentResyncOffset(): number | null {
-    return this.activation === null ? this.resyncOffset : 0;
+    if (this.activation !== null) return 0;
+    // With all members there, what is suspect is to be made right, and is not clean until then.
+    const isComplete = this.core.degradedSlots.length === 0;
+    return this.resyncOffset ?? (isComplete ? this.core.suspect.first : null);
   }
 
   private serial<T>(body: () => Promise<T>): Promise<T> {

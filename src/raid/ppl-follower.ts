@@ -36,6 +36,10 @@ export class PplFollower implements MetadataFollower, WriteIntent {
     return () => undefined;
   }
 
+  shorten(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async onActivate(): Promise<void> {
     this.assertAllowed();
     await Promise.all(this.core.slotMembers().map((member) => this.onJoin(member)));

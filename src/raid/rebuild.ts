@@ -102,16 +102,27 @@ export class Rebuild {
     return readers.some((reader) => reader === null) ? null : (readers as ArrayMember[]);
   }
 
-  /** Two bad blocks in one row, or suspect parity: what nobody has is said to be bad on the new member, never made up. */
+  /**
+   * Two bad blocks in one row, or suspect parity: what nobody has is said to be bad on the new member, never made up.
+   * Suspect parity is said to be bad as well: else this array, the kernel's too, would make it up from that.
+   */
   private lose(rows: Range): void {
     this.lostBytes += rows.end - rows.start;
-    if (this.target.badBlocks.add(rows.start, rows.end)) {
-      this.metadata.noteBadBlocks(this.target);
+    this.sayBad(this.target, rows);
+    if (this.core.parityTrusted(rows.start, rows.end)) return;
+    const { geometry, slots } = this.core;
+    const parity = geometry.parityMember(Math.floor(rows.start / geometry.chunkBytes));
+    for (const member of slots[parity]!.writers()) this.sayBad(member, rows);
+  }
+
+  private sayBad(member: ArrayMember, rows: Range): void {
+    if (member.badBlocks.add(rows.start, rows.end)) {
+      this.metadata.noteBadBlocks(member);
       return;
     }
     throw new UserError(
       'DATA_UNAVAILABLE',
-      `${this.target.image}: ${rows.end - rows.start} bytes at ${rows.start} of its data area cannot be made, and its bad-block log has no room to say so`,
+      `${this.target.image}: ${rows.end - rows.start} bytes at ${rows.start} of its data area cannot be made, and the bad-block log of ${member.image} has no room to say so`,
       { hint: 'make the others readable in these rows first, or write the rows anew' },
     );
   }

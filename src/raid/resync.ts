@@ -9,7 +9,7 @@ import type { Faults } from './faults.js';
 import { countStripes } from './geometry.js';
 import type { ArrayMember } from './member.js';
 import type { ArrayMetadata } from './metadata.js';
-import { firstMismatch, xorOf } from './parity/index.js';
+import { firstMismatch, xorInto, xorOf } from './parity/index.js';
 import { type SweepOptions, sweep, visitSpans, withRows } from './sweep.js';
 import { writeTransfers } from './transfers.js';
 
@@ -27,6 +27,8 @@ export interface ResyncResult {
 export class Resync {
   private readonly corrected = new Set<number>();
   private skippedBytes = 0;
+  /** Rows whose parity can neither be made nor said to be bad: they stay suspect. */
+  private readonly unsettled: Range[] = [];
 
   constructor(
     private readonly core: ArrayCore,
@@ -64,18 +66,17 @@ export class Resync {
       intent.end(ticket);
     }
     this.core.suspect.remove(rows.start, rows.end);
+    for (const { start, end } of this.unsettled.splice(0)) this.core.suspect.add(start, end);
   }
 
   private async resyncSpan(rows: Range): Promise<unknown> {
     const { slots, geometry } = this.core;
     assertComplete(this.core);
     const readers = slots.map((slot) => slot.reader(rows.start, rows.end));
-    if (readers.some((reader) => reader === null)) {
-      this.skippedBytes += rows.end - rows.start;
-      return;
-    }
     const stripe = Math.floor(rows.start / geometry.chunkBytes);
     const parity = geometry.parityMember(stripe);
+    if (readers.some((reader, slot) => reader === null && slot !== parity)) return this.skip(rows, parity);
+    if (readers[parity] === null) return this.makeParity(rows, stripe, parity);
     return withRows(this.core, this.faults, readers as ArrayMember[], rows, async (buffers) => {
       if (firstMismatch(buffers) < 0) return;
       this.corrected.add(stripe);
@@ -87,6 +88,34 @@ export class Resync {
       const transfers = slots[parity]!.writers().map((member) => ({ member, start: rows.start, bytes }));
       await this.faults.settleWrites(await writeTransfers(transfers, {}));
     });
+  }
+
+  /** The parity cannot be read, but all data can: nothing is to be compared. */
+  private makeParity(rows: Range, stripe: number, parity: number): Promise<unknown> {
+    const { slots } = this.core;
+    const others = slots.filter((slot) => slot.index !== parity);
+    const readers = others.map((slot) => slot.reader(rows.start, rows.end) as ArrayMember);
+    return withRows(this.core, this.faults, readers, rows, async (buffers) => {
+      this.corrected.add(stripe);
+      const bytes = buffers[0]!;
+      xorInto(bytes, buffers.slice(1));
+      const transfers = slots[parity]!.writers().map((member) => ({ member, start: rows.start, bytes }));
+      const failures = await writeTransfers(transfers, {});
+      await this.faults.settleWrites(failures);
+      for (const { member } of transfers) this.metadata.heal(member, rows.start, rows.end);
+    });
+  }
+
+  /**
+   * Some data cannot be read, so its parity is neither to be judged nor made. It is said to be bad, in the log on disk:
+   * what cannot be read would else be made up from it. Where there is no log it stays suspect.
+   */
+  private skip(rows: Range, parity: number): void {
+    this.skippedBytes += rows.end - rows.start;
+    for (const member of this.core.slots[parity]!.writers()) {
+      if (member.badBlocks.add(rows.start, rows.end)) this.metadata.noteBadBlocks(member);
+      else this.unsettled.push(rows);
+    }
   }
 }
 

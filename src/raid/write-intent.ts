@@ -23,6 +23,8 @@ export interface WriteIntent {
   end(ticket: IntentTicket, isDurable?: boolean): void;
   /** A flush of all members begins. What it returns is to be called when it has ended: whether it ended well. */
   flushing(): (isDurable: boolean) => void;
+  /** Such a flush has ended well. Resolves when a list that is too long by it, where that matters, is shorter. */
+  shorten(): Promise<void>;
 }
 
 /** Several lists, each of which names everything: written at the same time, durable when all are. */
@@ -55,5 +57,9 @@ export class JoinedIntent implements WriteIntent {
     return (isDurable) => {
       for (const end of ends) end(isDurable);
     };
+  }
+
+  async shorten(): Promise<void> {
+    for (const intent of this.intents) await intent.shorten();
   }
 }

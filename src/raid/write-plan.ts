@@ -118,8 +118,9 @@ function planBand(context: PlanContext, write: WindowWrite, start: number, end: 
     const reads = (others as ArrayMember[]).map((member, index) => ({ member, buffer: index + 1 }));
     return { ...band, method: 'reconstruct-write', reads };
   }
-  // Parity is of no use already, and stays so: what cannot be read there is in doubt, and does not become more so.
-  if (!context.parityTrusted(start, end)) return { ...band, method: 'none', reads: [] };
+  // Parity is of no use already, and stays so: what cannot be read there is lost, and does not become more so.
+  const isBad = paritySlot.writers().every((member) => member.badBlocks.overlaps(start, end));
+  if (isBad || !context.parityTrusted(start, end)) return { ...band, method: 'none', reads: [] };
   throw unavailable(context, write.stripe, start, end);
 }
 

@@ -1,6 +1,6 @@
 /**
  * A dirty-stripe record in a file of its own, on another disk than the members or where they have no room for it.
- * Without it nothing is lost: a volume that was not closed is resynced whole.
+ * Without it a volume that was not closed is resynced whole, and ranges that were in doubt are forgotten.
  */
 import { stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
@@ -40,7 +40,9 @@ export async function openRecordFile(
     return await checked(await openImage(path, { readOnly, lock: !readOnly }), freshest, size);
   } catch (error) {
     if (!(error instanceof DeviceError) || error.code !== 'VOLUME_NOT_FOUND') throw error;
-    options.warn(`the record file ${path} is not there: if the volume was not closed, all of it is resynced`);
+    options.warn(
+      `the record file ${path} is not there: if the volume was not closed, all of it is resynced, and what was in doubt is not known any more`,
+    );
     return readOnly ? null : await openImage(path, { readOnly, create: { size } });
   }
 }

@@ -15,7 +15,6 @@ import {
   type Mutation,
   memberAway,
   rebuilding,
-  replacing,
   type Scenario,
   withBitmap,
   withPpl,
@@ -116,13 +115,14 @@ const BARRIERS: readonly Barrier[] = [
   },
   {
     name: "the bitmap's bits stay until all is flushed",
-    scenario: replacing,
+    scenario: withBitmap,
     moment: 'any',
     without: ({ metadata }) => {
-      const checkpoint = metadata.checkpoint.bind(metadata);
-      metadata.checkpoint = async () => {
-        for (const follower of inside(metadata).followers) await follower.onClean();
-        await checkpoint();
+      const { intent } = metadata;
+      const end = intent.end.bind(intent);
+      intent.end = (ticket, isDurable) => {
+        end(ticket, isDurable);
+        for (const follower of inside(metadata).followers) void follower.onClean();
       };
     },
   },

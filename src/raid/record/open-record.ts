@@ -46,7 +46,16 @@ export async function openRecord(core: ArrayCore, file: BlockDevice | null): Pro
       : placesIn(file, first);
   if ('absence' in placed) return noRecord(placed.absence);
   const uuid = setUuidBytes(first.superblock);
-  const found = (await Promise.all(placed.places.map((place) => readPlace(place, uuid)))).flat();
+  // Until a while ago it may have been kept on the members: the newest that counts does, wherever it lies.
+  const before =
+    file === null
+      ? []
+      : await placesBefore(
+          members.map(({ member }) => member),
+          core,
+        );
+  const all = [...placed.places, ...before];
+  const found = (await Promise.all(all.map((place) => readPlace(place, uuid)))).flat();
   const chosen = chooseRecord(found, serving);
   if (chosen.verdict === 'later') throw fromLater(core, chosen);
   return { kind: file === null ? 'members' : 'file', absence: '', places: placed.places, found, chosen };
@@ -81,6 +90,11 @@ async function placesOn(
     places.push(onMember(core, member, place));
   }
   return { places };
+}
+
+async function placesBefore(members: readonly ArrayMember[], core: ArrayCore): Promise<WriterPlace[]> {
+  const placed = await placesOn(members, core);
+  return 'absence' in placed ? [] : placed.places;
 }
 
 function placesIn(file: BlockDevice, { superblock }: Serving): { places: WriterPlace[] } {

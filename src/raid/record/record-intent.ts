@@ -16,16 +16,18 @@ import { setUuidBytes } from '../md/uuid.js';
 import type { ArrayMember } from '../member.js';
 import type { MetadataFollower, SuperblockUpdate } from '../metadata.js';
 import type { IntentTicket, WriteIntent } from '../write-intent.js';
-import type { SuperblockHash } from './codec.js';
+import { isDamagedRecord, type SuperblockHash } from './codec.js';
 import { type ChosenRecord, type FoundRecord, superblockHash } from './find.js';
 import { memberPlace, type RecordPlace } from './places.js';
-import { type NextRecord, RecordWriter, type WriterPlace } from './record-writer.js';
+import { COPIES, type NextRecord, RecordWriter, type WriterPlace } from './record-writer.js';
 import { StripeJournal, type Ticket } from './stripe-journal.js';
 
 const MIB = 1024 * 1024;
 const AHEAD_BYTES = 64 * MIB;
 const RECENT_BYTES = 64 * MIB;
 const RECENT_RANGES = 96;
+/** Superblocks of a member that were tried to be written, and may be on disk. */
+const MAX_ATTEMPTS = 4;
 /** More than this written and not flushed: a flush is asked for, so that a crash does not cost a long resync. */
 const UNFLUSHED_BYTES = 1024 * MIB;
 
@@ -49,7 +51,8 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   private readonly writer: RecordWriter;
   /** Superblocks that were to be written and may be on disk or not, of members that did not say that they are. */
   private readonly attempted = new Map<ArrayMember, Superblock[]>();
-  /** Who was in a slot when superblocks were written the last time. */
+  /** Who was in a slot when superblocks were written the last time, and who in that time and the one before. */
+  private latest: Map<ArrayMember, number>;
   private served: Map<ArrayMember, number>;
   /** What the superblocks that are being written will say: nothing is being written, all of it is flushed. */
   private isStopping = false;
@@ -61,7 +64,8 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   constructor(private readonly options: RecordIntentOptions) {
     const { core, places, found, chosen } = options;
     this.core = core;
-    this.served = this.serving();
+    this.latest = this.serving();
+    this.served = this.latest;
     const { geometry } = core;
     const stripesOf = (bytes: number) => Math.max(1, Math.floor(bytes / geometry.stripeDataBytes));
     this.journal = new StripeJournal({
@@ -76,8 +80,7 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
       found,
       highest: chosen.highest,
       durable: chosen.record?.dirty ?? [],
-      // Of one that was lost none is found for good: what is cut short from now on must still say so.
-      follows: chosen.record?.generation ?? (chosen.verdict === 'lost' ? chosen.highest : 0n),
+      follows: durableGeneration(found, chosen),
       compose: (maxEntries) => this.compose(maxEntries),
       assertUsable: () => core.assertUsable(),
     });
@@ -118,6 +121,13 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
     return this.journal.flushing();
   }
 
+  /** With a member missing each stripe on the list costs what that member held of it, should the power go now. */
+  async shorten(): Promise<void> {
+    if (this.core.degradedSlots.length === 0) return;
+    if (this.writer.listsOnly(this.listed())) return;
+    await this.writer.write();
+  }
+
   get keepsDoubt(): boolean {
     return true;
   }
@@ -142,31 +152,53 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   }
 
   async beforeSuperblocks({ next, resyncOffset }: SuperblockUpdate): Promise<void> {
-    for (const [member, superblock] of next) {
-      this.attempted.set(member, [...(this.attempted.get(member) ?? []), superblock]);
-    }
+    const serving = this.serving();
+    // Who has just left its slot is in one as long as these superblocks are not written.
+    this.served = new Map([...this.latest, ...serving]);
+    this.latest = serving;
+    for (const member of this.attempted.keys()) if (!this.served.has(member)) this.attempted.delete(member);
+    for (const [member, superblock] of next) if (this.served.has(member)) this.attempt(member, superblock);
     this.isStopping = resyncOffset === null;
     try {
       await this.writer.write();
     } finally {
       this.isStopping = false;
-      this.served = this.serving();
     }
+  }
+
+  /** Of many that failed the disk may have any; but a write in place that failed has mostly changed nothing. */
+  private attempt(member: ArrayMember, superblock: Superblock): void {
+    const before = this.attempted.get(member) ?? [];
+    const kept = before.length < MAX_ATTEMPTS ? before : [before[0]!, ...before.slice(2 - MAX_ATTEMPTS)];
+    this.attempted.set(member, [...kept, superblock]);
   }
 
   /** Synchronous: nothing begins while it is put together. */
   private compose(maxEntries: (superblocks: number) => number): NextRecord {
     const superblocks = this.superblockHashes();
     const room = maxEntries(superblocks.length);
-    const dirty = this.journal.dirty();
+    const dirty = this.listed();
+    const isDegraded = this.core.degradedSlots.length > 0;
     const suspect = this.core.suspect.list();
-    const isDoubt = this.core.isRecovered && this.core.degradedSlots.length > 0;
-    if (!isDoubt) for (const { start, end } of this.stripesOf(suspect)) dirty.add(start, end);
+    const isDoubt = this.hasAcceptedDoubt();
     const isClean = this.isStopping && dirty.isEmpty;
     const inDoubt = isDoubt ? fewer(suspect, Math.floor(room / 2)) : [];
     if (dirty.list().length > room - inDoubt.length) this.relieve();
-    if (!isClean) addUseful(dirty, this.journal.useful(), room - inDoubt.length);
+    if (!isClean && !isDegraded) addUseful(dirty, this.journal.useful(), room - inDoubt.length);
     return { isClean, superblocks, dirty: fewer(dirty.list(), room - inDoubt.length), inDoubt };
+  }
+
+  /** What has to be listed now. */
+  private listed(): RangeSet {
+    const dirty = this.journal.dirty();
+    if (this.hasAcceptedDoubt()) return dirty;
+    for (const { start, end } of this.stripesOf(this.core.suspect.list())) dirty.add(start, end);
+    return dirty;
+  }
+
+  /** What is suspect is in doubt for good: no resync could make it right. */
+  private hasAcceptedDoubt(): boolean {
+    return this.core.isRecovered && this.core.degradedSlots.length > 0;
   }
 
   /**
@@ -223,6 +255,23 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
         this.relief = null;
       });
   }
+}
+
+/**
+ * What a record that is cut short from now on says was there before it. Of one copy alone nobody can tell whether the
+ * generation was ever durable: the power may have gone amid it, and then its member may be lost and no older one omits
+ * anything. Of one that was lost none is found for good, and what is cut short must still say so.
+ */
+function durableGeneration(
+  found: readonly FoundRecord[],
+  { record, verdict, highest }: ChosenRecord,
+): bigint {
+  if (record === null) return verdict === 'lost' ? highest : 0n;
+  const copies = found.filter(
+    (each) =>
+      each.record !== null && !isDamagedRecord(each.record) && each.record.generation === record.generation,
+  );
+  return copies.length < COPIES ? record.follows : record.generation;
 }
 
 /** A place on a member: its failure is the member's. */

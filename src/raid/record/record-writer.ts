@@ -86,6 +86,14 @@ export class RecordWriter {
     return covers(this.durable, stripes) && (this.inFlight === null || covers(this.inFlight, stripes));
   }
 
+  /** Whether what a crash would find lists nothing but these stripes. */
+  listsOnly(stripes: RangeSet): boolean {
+    return (
+      covers(stripes, this.durable.list()) &&
+      (this.inFlight === null || covers(stripes, this.inFlight.list()))
+    );
+  }
+
   /** Makes a generation durable that says what is so now. */
   write(): Promise<void> {
     return this.shared.run();
@@ -123,23 +131,27 @@ export class RecordWriter {
     }
   }
 
-  /** A member that fails has another take its copy; with too few left the array itself is not usable. */
+  /**
+   * A member that fails has another take its copy, and so has one whose disk is full: that alone is thrown, where too
+   * few others are left.
+   */
   private async writeCopies(places: readonly WriterPlace[], bytes: Uint8Array): Promise<void> {
-    const first = Number(this.generation * BigInt(COPIES)) % places.length;
+    if (places.length === 0) throw new Error('a record has no place on any member');
+    const first = Number((this.generation * BigInt(COPIES)) % BigInt(places.length));
     const queue = [...places.slice(first), ...places.slice(0, first)];
-    let wanted = Math.min(COPIES, places.length);
-    while (wanted > 0) {
-      const chosen = queue.splice(0, wanted);
+    let landed = 0;
+    let refused: { error: unknown } | null = null;
+    while (landed < COPIES && queue.length > 0) {
+      const chosen = queue.splice(0, COPIES - landed);
       const outcomes = await Promise.allSettled(chosen.map((place) => this.writeCopy(place, bytes)));
-      wanted = 0;
-      outcomes.forEach((outcome, index) => {
-        if (outcome.status === 'fulfilled') return;
-        chosen[index]!.failed(outcome.reason);
-        wanted += 1;
-      });
+      for (const [index, outcome] of outcomes.entries()) {
+        if (outcome.status === 'fulfilled') landed += 1;
+        else refused = refusalOf(chosen[index]!, outcome.reason) ?? refused;
+      }
       this.options.assertUsable();
-      wanted = Math.min(wanted, queue.length);
     }
+    if (landed < COPIES && refused !== null) throw refused.error;
+    if (landed === 0) throw new Error('no place took the record');
   }
 
   private async writeCopy(place: WriterPlace, bytes: Uint8Array): Promise<void> {
@@ -170,6 +182,16 @@ function common(a: RangeSet, b: RangeSet): RangeSet {
 
 function covers(set: RangeSet, stripes: readonly Range[]): boolean {
   return stripes.every(({ start, end }) => set.covers(start, end));
+}
+
+/** What keeps a place from taking a copy though its member has not failed; null: the member has. */
+function refusalOf(place: WriterPlace, reason: unknown): { error: unknown } | null {
+  try {
+    place.failed(reason);
+    return null;
+  } catch (error) {
+    return { error };
+  }
 }
 
 /** The slot whose record is the newest of this place, good or not: the other one is written next. */

@@ -1,12 +1,14 @@
 /**
  * The journal manager's own list of dirty stripes, in memory: who writes what, what has been written and not been
- * flushed, what stays listed though it is clean (Corrado, US patent application "Method, system, and program for managing data updates", paragraphs 19, 24 to 30, 37 and
- * clean). It knows no disk: record-writer.ts makes generations of it durable.
+ * flushed, what stays listed though it is clean (Corrado, US patent application "Method, system, and program for
+ * managing data updates", paragraphs 19, 24 to 30, 37 and 38). It knows no disk: record-writer.ts makes generations of
+ * it durable.
  *
  * Invariants
  * - A stripe is listed from the moment that a write of it begins until a flush that began after that write had
  *   ended has ended well. What cannot be told apart (a stripe written anew meanwhile) stays.
- * - An entry that is listed too long is only work after a crash; one that is missing is loss.
+ * - An entry that is listed too long is only work after a crash, as long as all members are there; one that is missing
+ *   is loss.
  */
 import { type Range, RangeSet } from '../../device/range-set.js';
 import { StreamMarks } from './stream-marks.js';
