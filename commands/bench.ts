@@ -86,7 +86,7 @@ async function describeBench(bench: BenchResult, paint: Painter): Promise<string
 
 function speeds(comparisons: readonly ComparisonResult[]): Table {
   return {
-    head: ['work', 'what', 'speed', 'against', 'its speed', 'ratio', 'quartiles', 'all rounds'],
+    head: ['work', 'what', 'time', 'speed', 'against', 'its speed', 'ratio', 'quartiles', 'all rounds'],
     rows: comparisons.flatMap(speedRows),
   };
 }
@@ -96,9 +96,10 @@ function speedRows({ title, baseline, contenders }: ComparisonResult): Row[] {
   const base = contenders.find(({ name }) => name === baseline);
   return contenders
     .filter((contender) => contender !== base)
-    .map(({ name, speedBytes, ratio }) => [
+    .map(({ name, seconds, speedBytes, ratio }) => [
       title,
       name,
+      `${(1000 * seconds.median).toPrecision(3)} ms`,
       speed(speedBytes),
       ...(base === undefined || ratio === null
         ? ['-', '-', '-', '-', '-']

@@ -12,7 +12,7 @@ import { judge } from '../raid/md/judge.js';
 import { openArray } from '../raid/open.js';
 import { createVolume } from '../volume/create.js';
 import { cached, closeInOrder } from '../volume/stack.js';
-import { CountingDevice, DeviceTally } from './counting-device.js';
+import { CountingDevice, countedCalls, DeviceTally } from './counting-device.js';
 import { inOrder, perform } from './workload.js';
 
 export const MIB = 1024 * 1024;
@@ -20,6 +20,8 @@ export const MEMBERS = 4;
 const CHUNK_BYTES = 64 * 1024;
 /** What `create` puts before the data of members this small (raid/create.ts). */
 export const DATA_OFFSET_BYTES = MIB;
+/** Behind md's superblock at 4 KiB and what mdadm puts behind it (raid/record/places.ts). */
+const RECORD_OFFSET_BYTES = 40 * 1024;
 
 export interface BenchArray {
   readonly array: RaidArray;
@@ -31,6 +33,8 @@ export interface BenchArray {
   openImage(path: string): Promise<BlockDevice>;
   /** Flushes what is open for writing; the array is clean then. */
   close(): Promise<void>;
+  /** Closes the images as they are, as if the process had been killed. Nothing is being written. */
+  abandon(): Promise<void>;
 }
 
 /** Paths of the images of a new array whose members hold `memberBytes` each, filled with bytes that vary. */
@@ -70,12 +74,19 @@ export function varied(length: number): Uint8Array {
 /** An array of these images; one that is left out is a missing member. */
 export async function openBenchArray(
   images: readonly string[],
-  options: { readonly readOnly: boolean; readonly cache?: boolean },
+  options: {
+    readonly readOnly: boolean;
+    readonly cache?: boolean;
+    /** Whether a dirty-stripe record is kept. It is unless said otherwise. */
+    readonly record?: boolean;
+  },
 ): Promise<BenchArray> {
   const tally = new DeviceTally();
+  const calls = countedCalls(tally);
   const devices: BlockDevice[] = [];
   const openImage = async (path: string): Promise<BlockDevice> => {
-    const device = new CountingDevice(await ImageFile.open(path, { readOnly: options.readOnly }), tally);
+    const image = await ImageFile.open(path, { readOnly: options.readOnly, calls });
+    const device = new CountingDevice(image, tally, isRecord);
     devices.push(device);
     return device;
   };
@@ -87,13 +98,23 @@ export async function openBenchArray(
       name: 'bench',
       readOnly: options.readOnly,
       warn: () => undefined,
+      withoutRecord: options.record === false,
     });
     const volume = options.cache === true ? cached(array, array.core.geometry.stripeDataBytes) : null;
     const upper = volume === null ? [] : [() => volume.flush(), () => volume.close()];
     const close = (): Promise<void> => closeInOrder([...upper, () => array.close(), closeImages]);
-    return { array, volume, tally, openImage, close };
+    const abandon = async (): Promise<void> => {
+      array.activity.close();
+      array.core.closeArena();
+      await closeImages();
+    };
+    return { array, volume, tally, openImage, close, abandon };
   } catch (error) {
     await closeImages();
     throw error;
   }
+}
+
+function isRecord(offset: number): boolean {
+  return RECORD_OFFSET_BYTES <= offset && offset < DATA_OFFSET_BYTES;
 }

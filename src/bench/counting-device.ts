@@ -4,13 +4,21 @@
  */
 import { byteLength } from '../device/buffers.js';
 import type { BlockDevice, Buffers, Extent, WriteOptions } from '../device/contract.js';
+import { type FileCalls, systemCalls } from '../device/file-calls.js';
 import type { Counts, Sample } from './bench.js';
 
 /** Calls of devices: a write that also is a barrier (fua) counts as both. Trims move no bytes and are left out. */
 const NOTHING = { reads: 0, readBytes: 0, writes: 0, writtenBytes: 0, flushes: 0, fuaWrites: 0 };
 
+interface Tally extends Record<keyof typeof NOTHING, number> {
+  /** Flushes that came to a file: of a device that has taken nothing since its last one, none does. */
+  fileSyncs?: number;
+  /** Copies of the dirty-stripe record, among the writes. */
+  recordCopies?: number;
+}
+
 export class DeviceTally {
-  #counts = { ...NOTHING };
+  #counts: Tally = { ...NOTHING };
 
   read(bytes: number): void {
     this.#counts.reads += 1;
@@ -27,11 +35,19 @@ export class DeviceTally {
     this.#counts.flushes += 1;
   }
 
+  fileSync(): void {
+    this.#counts.fileSyncs = (this.#counts.fileSyncs ?? 0) + 1;
+  }
+
+  recordCopy(): void {
+    this.#counts.recordCopies = (this.#counts.recordCopies ?? 0) + 1;
+  }
+
   /** What was counted since the last time. */
   take(): Counts {
     const counts = this.#counts;
     this.#counts = { ...NOTHING };
-    return counts;
+    return { ...counts };
   }
 }
 
@@ -44,6 +60,17 @@ export async function measured(tally: DeviceTally, work: () => Promise<unknown>)
   return { seconds, counts: tally.take() };
 }
 
+/** The system calls of an image whose syncs are counted. */
+export function countedCalls(tally: DeviceTally): FileCalls {
+  return {
+    ...systemCalls,
+    fdatasync(fd) {
+      tally.fileSync();
+      return systemCalls.fdatasync(fd);
+    },
+  };
+}
+
 export class CountingDevice implements BlockDevice {
   readonly name: string;
   readonly size: number;
@@ -53,6 +80,8 @@ export class CountingDevice implements BlockDevice {
   constructor(
     private readonly base: BlockDevice,
     private readonly tally: DeviceTally,
+    /** Whether a durable write at this offset is a copy of the record. */
+    private readonly isRecord: (offset: number) => boolean = () => false,
   ) {
     this.name = base.name;
     this.size = base.size;
@@ -67,6 +96,8 @@ export class CountingDevice implements BlockDevice {
 
   write(offset: number, from: Buffers, options?: WriteOptions): Promise<void> {
     this.tally.write(byteLength(from), options);
+    // What gives a place its room on the disk is not durable by itself, and no copy.
+    if (options?.fua === true && this.isRecord(offset)) this.tally.recordCopy();
     return this.base.write(offset, from, options);
   }
 

@@ -50,6 +50,7 @@ export class RawFiles {
     await Promise.all(
       this.handles.map(({ fd }) => {
         this.tally.flush();
+        this.tally.fileSync();
         return systemCalls.fdatasync(fd);
       }),
     );

@@ -4,10 +4,12 @@ import type { Bench } from './bench.js';
 import { degradedReads } from './degraded-reads.js';
 import { kernels } from './kernels.js';
 import { rebuild } from './rebuild.js';
+import { record } from './record.js';
+import { recovery } from './recovery.js';
 import { scrub } from './scrub.js';
 import { writes } from './writes.js';
 
-export const BENCHES: readonly Bench[] = [kernels, writes, degradedReads, rebuild, scrub];
+export const BENCHES: readonly Bench[] = [kernels, writes, record, degradedReads, rebuild, scrub, recovery];
 
 /**
  * The benches of these names, in the registry's order; all of them when none is named.

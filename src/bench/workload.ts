@@ -2,6 +2,7 @@
  * What is read or written in the benches of volumes: where, how much at once, and how many requests are in
  * flight. All contenders of a comparison run the same workload.
  */
+import type { BlockDevice } from '../device/contract.js';
 
 /** Requests of one size, at offsets that do not overlap. */
 export interface Workload {
@@ -51,6 +52,19 @@ export async function perform(
     await Promise.all(Array.from({ length: Math.min(depth, end - start) }, worker));
     await flush();
   }
+}
+
+/** Every request writes the same bytes. */
+export function performWrites(
+  workload: Workload,
+  to: Pick<BlockDevice, 'write' | 'flush'>,
+  data: Uint8Array,
+): Promise<void> {
+  return perform(
+    workload,
+    (offset) => to.write(offset, data),
+    () => to.flush(),
+  );
 }
 
 export function totalBytes({ offsets, requestBytes }: Workload): number {

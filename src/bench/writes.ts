@@ -24,7 +24,7 @@ import { type BenchArray, MEMBERS, MIB, makeArray, openBenchArray, varied } from
 import { measured } from './counting-device.js';
 import { type Opened, prepareInSteps } from './prepare.js';
 import { RawFiles } from './raw-files.js';
-import { inOrder, perform, scattered, totalBytes, type Workload } from './workload.js';
+import { inOrder, perform, performWrites, scattered, totalBytes, type Workload } from './workload.js';
 
 const KIB = 1024;
 
@@ -139,14 +139,7 @@ function comparison(stacks: Stacks, workload: Workload, asRaid: Request): Compar
     to: Pick<typeof device, 'write' | 'flush'>,
   ): Contender => ({
     name,
-    run: () =>
-      measured(tally, () =>
-        perform(
-          workload,
-          (offset) => to.write(offset, data),
-          () => to.flush(),
-        ),
-      ),
+    run: () => measured(tally, () => performWrites(workload, to, data)),
   });
   return {
     title: workload.title,

@@ -1,7 +1,12 @@
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { CountingDevice, DeviceTally, measured } from '../../src/bench/counting-device.js';
+import { CountingDevice, countedCalls, DeviceTally, measured } from '../../src/bench/counting-device.js';
+import { ImageFile } from '../../src/device/image-file.js';
 import { MemoryDevice } from '../../src/device/memory.js';
 import { describeBlockDevice, SMALLEST_SIZE } from '../conformance/block-device.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
+
+const folder = await temporaryFolder();
 
 const NONE = { reads: 0, readBytes: 0, writes: 0, writtenBytes: 0, flushes: 0, fuaWrites: 0 };
 
@@ -27,6 +32,28 @@ describe('what is counted', () => {
     const counts = { reads: 2, readBytes: 5632, writes: 3, writtenBytes: 9728, flushes: 1, fuaWrites: 1 };
     expect(tally.take()).toEqual(counts);
     expect(tally.take()).toEqual(NONE);
+  });
+
+  test('is, of a file, what came to it: a flush of nothing does not', async () => {
+    const tally = new DeviceTally();
+    const path = join(folder, 'image');
+    const calls = countedCalls(tally);
+    const device = await ImageFile.open(path, { readOnly: false, create: { size: 65536 }, calls });
+    await device.flush();
+    await device.flush();
+    await device.write(0, new Uint8Array(512));
+    await device.flush();
+    await device.close();
+    expect(tally.take()).toEqual({ ...NONE, fileSyncs: 2 });
+  });
+
+  test('is a copy of the record where it is durable and lies where records do', async () => {
+    const tally = new DeviceTally();
+    const device = new CountingDevice(new MemoryDevice(65536), tally, (offset) => offset >= 4096);
+    await device.write(0, new Uint8Array(512), { fua: true });
+    await device.write(4096, new Uint8Array(512));
+    await device.write(8192, new Uint8Array(512), { fua: true });
+    expect(tally.take()).toEqual({ ...NONE, writes: 3, writtenBytes: 1536, fuaWrites: 2, recordCopies: 1 });
   });
 
   test('is of the measured work alone', async () => {

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type FileCalls, systemCalls } from '../../src/device/file-calls.js';
 import { ImageFile } from '../../src/device/image-file.js';
@@ -126,17 +127,96 @@ describe('durability', () => {
   });
 
   it('flushes at the same time share, and none is answered by a sync that began before it', async () => {
+    const { device, syncs, release } = await imageWithHeldSyncs();
+    const first = device.flush();
+    // It has ended before the other flushes are asked for, and after the first sync began.
+    await device.write(0, new Uint8Array(512));
+    const others = Array.from({ length: 49 }, () => device.flush());
+    await release();
+    await release();
+    await Promise.all([first, ...others]);
+    expect(syncs()).toBe(2);
+  });
+
+  it('a flush asks the disk for what was taken since the last one, and for nothing else', async () => {
     let syncs = 0;
+    let fails = false;
     const device = await imageWith({
       async fdatasync(fd) {
         syncs += 1;
         await systemCalls.fdatasync(fd);
       },
+      write: (fd, buffers, at) =>
+        fails ? Promise.reject(systemError('EIO')) : systemCalls.write(fd, buffers, at),
     });
-    await Promise.all(Array.from({ length: 50 }, () => device.flush()));
-    expect(syncs).toBe(2);
+    const asked = async () => {
+      await device.flush();
+      return syncs;
+    };
+    // Who had the file open before may have been killed: its dirty pages are read here as if they were on disk.
+    expect(await asked()).toBe(1);
+    expect(await asked()).toBe(1);
+    await device.write(0, new Uint8Array(512));
+    expect(await asked()).toBe(2);
+    await device.write(512, new Uint8Array(512), { fua: true });
+    expect(await asked()).toBe(2);
+    // Of a write that fails some may have been taken.
+    fails = true;
+    await errorOf(device.write(0, new Uint8Array(512)));
+    fails = false;
+    expect(await asked()).toBe(3);
+    await device.writeZeroes(0, 8192);
+    expect(await asked()).toBe(4);
+    await device.trim(0, 8192);
+    expect(await asked()).toBe(5);
+    await device.writeZeroes(0, 8192, { fua: true });
+    expect(syncs).toBe(6);
+    expect(await asked()).toBe(6);
+  });
+
+  it('a flush is not answered while the sync of what was taken before it runs, and fails if that fails', async () => {
+    for (const outcome of ['well', 'EIO'] as const) {
+      const { device, syncs, release } = await imageWithHeldSyncs();
+      const outcomes = [device.flush(), device.flush()].map((flush) =>
+        flush.then(
+          () => 'well',
+          () => 'failed',
+        ),
+      );
+      let isAnswered = false;
+      outcomes[1]!.then(() => {
+        isAnswered = true;
+      });
+      for (let turn = 0; turn < 10; turn++) await setImmediate();
+      expect(isAnswered).toBe(false);
+      await release(outcome === 'well' ? undefined : outcome);
+      expect(await Promise.all(outcomes)).toEqual(
+        outcome === 'well' ? ['well', 'well'] : ['failed', 'failed'],
+      );
+      expect(syncs()).toBe(1);
+    }
   });
 });
+
+/** Its syncs run until they are released, one after the other, well or with an error. */
+async function imageWithHeldSyncs() {
+  const held: ((error?: string) => void)[] = [];
+  let syncs = 0;
+  const device = await imageWith({
+    async fdatasync(fd) {
+      syncs += 1;
+      await new Promise<void>((resolve, reject) => {
+        held.push((code) => (code === undefined ? resolve() : reject(systemError(code))));
+      });
+      await systemCalls.fdatasync(fd);
+    },
+  });
+  const release = async (error?: string): Promise<void> => {
+    while (held.length === 0) await setImmediate();
+    held.shift()!(error);
+  };
+  return { device, syncs: () => syncs, release };
+}
 
 describe('holes', () => {
   it('are punched by zeroing and by trim, and are shown', async () => {

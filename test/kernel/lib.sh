@@ -38,12 +38,14 @@ disks() {
   done
   named+=("DISKS_$name=$devices")
 }
+# With CUT_ON=TEXT the machine's power goes when the guest prints TEXT.
 boot() {
-  local stage=$1 status=0
+  local stage=$1 status=0 expected=0
+  [ -z "${CUT_ON:-}" ] || expected=137
   shift
   bash "$KERNEL_TEST/vm/run" "$KERNEL_CACHE" "$KERNEL_TEST/cases/$CASE.guest" "STAGE=$stage" "${named[@]}" "$@" -- "${attached[@]}" || status=$?
   attached=() named=()
-  [ $status = 0 ] || bad "the guest's part '$stage' ended with $status"
+  [ $status = $expected ] || bad "the guest's part '$stage' ended with $status"
 }
 
 # ---- our own crash
@@ -85,4 +87,58 @@ kill_amid_write() {
 each_sector() {
   local said
   if said=$(node "$KERNEL_TEST/each-sector.mjs" "$2" "$3" "$4"); then ok "$1 ($said)"; else bad "$1 ($said)"; fi
+}
+
+# cut_write VOLUME OLD NEW: writes NEW at 0 and cuts the power amid it, at an event that the seed chooses, so that the volume
+# is dirty for the kernel too. A cut that came before or after that is set back with OLD, and another one comes.
+cut_write() {
+  local name try status
+  name=$(basename "$1")
+  for try in 1 2 3 4 5 6 7 8; do
+    status=0
+    hf crash inject --seed $((RANDOM * 8 + try)) -- write "$1" --offset 0 --input "$3" > "$WORK/said" 2>&1 || status=$?
+    [ $status = 75 ] || { bad "$name: the cut ended with $status"; cat "$WORK/said"; return 0; }
+    look "$1"
+    if [ "$(told 'dirtyStripes > 0 && raid.resyncOffsetBytes !== null')" = true ]; then
+      ok "$name: the power was cut amid a write (try $try, $(told dirtyStripes) stripes are dirty)"
+      return 0
+    fi
+    hf write "$1" --offset 0 --input "$2" > /dev/null 2>&1 || { bad "$name: cannot be set back"; return 0; }
+  done
+  bad "$name: every cut left it clean"
+}
+
+# ---- volumes of four members with 64 KiB chunks, in $WORK/NAME
+# make NAME SIZE CONTENT [FLAG...]
+make() {
+  ends 0 "$1: create" hf create "$WORK/$1" --members 4 --size "$2" --chunk 64KiB "${@:4}" --yes
+  ends 0 "$1: write" hf write "$WORK/$1" --offset 0 --input "$3"
+}
+attach() { disks "$1" "$WORK/$1"/member-[0-3].img; }
+# got NAME SIZE: a disk for the guest to put what it reads on, $WORK/got-NAME here
+got() { blank "$2" "$WORK/got-$1"; disk "got-$1" "$WORK/got-$1"; }
+# ours NAME: what we read, in $WORK/ours
+ours() { hf read "$WORK/$1" --output "$WORK/ours" > "$WORK/said" 2>&1 || { bad "$1: read"; cat "$WORK/said"; }; }
+# spoil_parity NAME STRIPE: makes the parity of a stripe wrong (left-symmetric, data at 1 MiB)
+spoil_parity() {
+  head -c 512 /dev/zero | tr '\0' 'x' |
+    dd of="$WORK/$1/member-$((3 - $2 % 4)).img" bs=512 seek=$((2048 + $2 * 128 + 17)) conv=notrunc status=none
+}
+
+# ---- what status says: `look VOLUME`, then `told FIELD`, an expression in its result
+look() { hf status "$1" --json > "$WORK/status.json" 2> "$WORK/said" || true; }
+told() { node -p "with (JSON.parse(require('fs').readFileSync('$WORK/status.json')).result) { $1 }"; }
+# is TEXT NAME STATE VERDICT STRIPES: its state, whether its record counts, and its dirty stripes (`few`: not half of all)
+is() {
+  local few=false
+  [ "$5" != few ] || few=true
+  look "$WORK/$2"
+  want "$2, $1: state, record, dirty stripes" "$3 $4 $5" "$(told "const { chunkBytes, memberSizeBytes, record } = raid;
+    const isFew = $few && dirtyStripes > 0 && dirtyStripes < memberSizeBytes / chunkBytes / 2;
+    [state, record.verdict, isFew ? 'few' : dirtyStripes].join(' ')")"
+}
+# recovers NAME STRIPES: it makes parity anew for so many
+recovers() {
+  ends 0 "$1: recover" hf recover "$WORK/$1" --json
+  want "$1: stripes resynced" "$2" "$(sed -n 's/.*"resyncedStripes":\([0-9]*\).*/\1/p' "$WORK/said")"
 }

@@ -45,8 +45,8 @@ export class RaidHistory {
     const newest = this.current.newest.slice();
     for (const [sector, content] of sectorsOf(offset, bytes)) {
       const versions = this.versions[sector]!;
-      const alike = versions.findIndex((version) => Buffer.compare(version, content) === 0);
-      this.firstAlike[sector]!.push(alike < 0 ? versions.length : alike);
+      const alike = this.find(sector, content);
+      this.firstAlike[sector]!.push(alike < 0 ? versions.length : this.firstAlike[sector]![alike]!);
       newest[sector] = versions.length;
       versions.push(content);
     }
@@ -73,10 +73,20 @@ export class RaidHistory {
 
   /** Which version each sector of some bytes is. */
   classify(offset: number, bytes: Uint8Array, into: Int16Array): void {
-    for (const [sector, content] of sectorsOf(offset, bytes)) {
-      const found = this.versions[sector]!.findLastIndex((version) => Buffer.compare(version, content) === 0);
+    for (let at = 0; at < bytes.length; at += SECTOR_BYTES) {
+      const sector = (offset + at) / SECTOR_BYTES;
+      const found = this.find(sector, bytes.subarray(at, at + SECTOR_BYTES));
       into[sector] = found < 0 ? UNKNOWN : this.firstAlike[sector]![found]!;
     }
+  }
+
+  private find(sector: number, content: Uint8Array): number {
+    const versions = this.versions[sector]!;
+    for (let index = versions.length - 1; index >= 0; index--) {
+      const version = versions[index]!;
+      if (version[0] === content[0] && Buffer.compare(version, content) === 0) return index;
+    }
+    return -1;
   }
 
   /** The first sector that reads as something that it may not, or -1. What is refused is not looked at. */

@@ -119,7 +119,7 @@ function reads(invariant: string, found: Int16Array, history: RaidHistory, owed:
 }
 
 function isSame(some: Int16Array, others: Int16Array): boolean {
-  return some.every((each, index) => each === others[index]);
+  return some === others || some.every((each, index) => each === others[index]);
 }
 
 function difference(some: Int16Array, others: Int16Array): string {

@@ -18,11 +18,16 @@ import { type ArrayState, arrayState } from '../../../src/raid/md/judge.js';
 import type { Judgement } from '../../../src/raid/md/model.js';
 import { openArray } from '../../../src/raid/open.js';
 import { recoverArray } from '../../../src/volume/recovery.js';
-import { judgeDevices } from '../arrays.js';
+import { Examiner } from './examined.js';
 import { type RaidHistory, REFUSED, SECTOR_BYTES } from './raid-history.js';
 import { restartChance } from './same-every-time.js';
 
 const ROW_BYTES = 4096;
+/**
+ * A start in doubt reads and writes metadata alone. Of states without a member that have the same metadata one is
+ * started for certain, and one of so many of the others.
+ */
+const START_EVERY = 8;
 /** Longer than any run: an array that is looked at does not rest by itself. */
 const NEVER_MS = 2 ** 31 - 1;
 
@@ -79,6 +84,8 @@ export type RaidReading = (CompleteReading | DegradedReading | FailedReading) & 
   readonly isMissing: boolean;
 };
 
+const examiner = new Examiner();
+
 type Devices = readonly (StateDevice | null)[];
 
 interface Opened {
@@ -86,21 +93,36 @@ interface Opened {
   readonly judgement: Judgement;
 }
 
+export interface ReaderOptions {
+  /** The slot whose member is not there. */
+  readonly away?: number | undefined;
+  /** Takes something out of arrays before they are recovered. */
+  readonly mutate?: ((array: RaidArray) => void) | undefined;
+}
+
 /** Takes readings of arrays with one history. What recovery leaves is often the same: it is read once. */
 export class RaidReader {
   private readonly afters = new Map<string, AfterRecovery>();
-  private readonly restarts = new Map<string, { content: Int16Array; state: ArrayState }>();
+  private readonly starts = new Map<string, Pick<DegradedReading, 'wantsForce' | 'restartedState'>>();
+  private readonly contents = new Map<string, Int16Array>();
+  private degradedReadings = 0;
 
-  constructor(private readonly history: RaidHistory) {}
+  constructor(
+    private readonly history: RaidHistory,
+    private readonly options: ReaderOptions = {},
+  ) {}
 
   async evaluate(state: ExploredState): Promise<{ reading: RaidReading; recovery: Trace | null }> {
-    const devices = state.devices();
+    const devices = state.devices().map((device, slot) => (slot === this.options.away ? null : device));
     const isMissing = state.missing !== null;
     try {
-      const judgement = await judgeDevices(present(devices));
+      const judgement = await examiner.judge(present(devices));
       const isComplete =
         judgement.slots.length > 0 && judgement.slots.every((slot) => slot.state === 'in-sync');
-      const { reading, recovery } = await (isComplete ? this.complete(devices) : this.degraded(devices));
+      const look = { judgement, array: await openArray(judgement, openOptions(true)) };
+      const { reading, recovery } = await (isComplete
+        ? this.complete(devices, look)
+        : this.degraded(devices, look));
       return { reading: { ...reading, isMissing }, recovery };
     } catch (error) {
       const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -108,12 +130,15 @@ export class RaidReader {
     }
   }
 
-  private async complete(devices: Devices): Promise<{ reading: CompleteReading; recovery: Trace }> {
-    const opened = await open(present(devices), true);
+  private async complete(
+    devices: Devices,
+    opened: Opened,
+  ): Promise<{ reading: CompleteReading; recovery: Trace }> {
     const look = await this.lookAtComplete(opened);
     await opened.array.close();
     const lookWrites = writesTo(devices);
     const { left, trace } = await recover(devices, async ({ array, judgement }) => {
+      this.options.mutate?.(array);
       await recoverArray(array, judgement, { warn: () => undefined });
     });
     const key = hashOf(left);
@@ -143,56 +168,72 @@ export class RaidReader {
     const again = await recover(devices, async (opened) => {
       await recoverArray(opened.array, opened.judgement, { warn: () => undefined });
     });
+    const without: Int16Array[] = [];
+    for (const { device } of judgement.slots) {
+      without.push(await this.contentOf(present(devices).filter((other) => other !== device)));
+    }
     return {
       state: stateOf(array, judgement),
       wrongRows,
       content,
       again: await this.contentOf(present(again.left)),
       againWrites: again.trace.events.length,
-      without: await Promise.all(
-        judgement.slots.map(({ device }) =>
-          this.contentOf(present(devices).filter((other) => other !== device)),
-        ),
-      ),
+      without,
     };
   }
 
-  private async degraded(devices: Devices): Promise<{ reading: DegradedReading; recovery: Trace }> {
-    const { array, judgement } = await open(present(devices), true);
+  private async degraded(
+    devices: Devices,
+    { array, judgement }: Opened,
+  ): Promise<{ reading: DegradedReading; recovery: Trace | null }> {
     const looked = await this.content(array);
     await array.close();
     const lookWrites = writesTo(devices);
-    let wantsForce = false;
-    let started = looked;
-    const { left, trace } = await recover(devices, async (opened) => {
-      wantsForce = await startDegraded(opened);
-      started = await this.content(opened.array);
-    });
-    const key = hashOf(left);
-    const restart = this.restarts.get(key) ?? (await this.restart(present(left)));
-    this.restarts.set(key, restart);
-    const reading: DegradedReading = {
-      kind: 'degraded',
-      state: stateOf(array, judgement),
+    const state = stateOf(array, judgement);
+    const look = {
+      kind: 'degraded' as const,
+      state,
       lookWrites,
       isDoubtKnown: array.core.isDoubtKnown,
       verdict: `${array.record.chosen.verdict} ${array.record.chosen.reason}`,
-      wantsForce,
       looked,
-      started,
-      restarted: restart.content,
-      restartedState: restart.state,
     };
-    return { reading, recovery: trace };
+    const key = metadataKey(devices, judgement);
+    const known = this.starts.get(key);
+    this.degradedReadings += 1;
+    if (known !== undefined && this.degradedReadings % START_EVERY > 0) {
+      const { wantsForce, restartedState } = known;
+      const reading = { ...look, wantsForce, restartedState, started: looked, restarted: looked };
+      return { reading, recovery: null };
+    }
+    const { start, trace } = await this.start(devices);
+    // What is in doubt stays so, however often it is started.
+    const restart = start.wantsForce
+      ? await this.restart(present(start.left))
+      : { restarted: start.started, restartedState: state };
+    const { wantsForce, started } = start;
+    this.starts.set(key, { wantsForce, restartedState: restart.restartedState });
+    return { reading: { ...look, wantsForce, started, ...restart }, recovery: trace };
+  }
+
+  private async start(devices: Devices) {
+    let wantsForce = false;
+    let started: Int16Array = new Int16Array(0);
+    const { left, trace } = await recover(devices, async (opened) => {
+      this.options.mutate?.(opened.array);
+      wantsForce = await startDegraded(opened);
+      started = await this.content(opened.array);
+    });
+    return { start: { left, wantsForce, started }, trace };
   }
 
   private async restart(
     devices: readonly StateDevice[],
-  ): Promise<{ content: Int16Array; state: ArrayState }> {
+  ): Promise<{ restarted: Int16Array; restartedState: ArrayState }> {
     const { array, judgement } = await open(devices, true);
-    const content = await this.content(array);
+    const restarted = await this.content(array);
     await array.close();
-    return { content, state: stateOf(array, judgement) };
+    return { restarted, restartedState: stateOf(array, judgement) };
   }
 
   private async contentOf(devices: readonly StateDevice[]): Promise<Int16Array> {
@@ -202,7 +243,7 @@ export class RaidReader {
     return content;
   }
 
-  /** Of each sector its version; what is in doubt has to be refused, at its first and last sector and as a whole. */
+  /** Of each sector its version; what is in doubt has to be refused. */
   private async content(array: RaidArray): Promise<Int16Array> {
     const found = new Int16Array(this.history.sectors);
     const isRefusing = !array.readOnly || array.core.isDoubtKnown;
@@ -214,7 +255,11 @@ export class RaidReader {
       at = end;
     }
     await this.read(array, at, array.size, found);
-    return found;
+    // Kept by the hundred thousand, and most are alike.
+    const key = Buffer.from(found.buffer).toString('latin1');
+    const alike = this.contents.get(key) ?? found;
+    this.contents.set(key, alike);
+    return alike;
   }
 
   private async read(array: RaidArray, start: number, end: number, into: Int16Array): Promise<void> {
@@ -225,20 +270,14 @@ export class RaidReader {
   }
 }
 
+/** Of what is only looked at the first sector, of what is written the last: a state is read both ways. */
 async function mustRefuse(array: RaidArray, start: number, end: number): Promise<void> {
-  const parts = [
-    [start, start + SECTOR_BYTES],
-    [end - SECTOR_BYTES, end],
-    [start, end],
-  ] as const;
-  for (const [from, to] of parts) {
-    const isRefused = await array.read(from, new Uint8Array(to - from)).then(
-      () => false,
-      (error: unknown) => error instanceof UserError && error.code === 'DATA_UNAVAILABLE',
-    );
-    if (!isRefused)
-      throw new Error(`array bytes ${from} to ${to} are in doubt, and reads of them are not refused`);
-  }
+  const from = array.readOnly ? start : end - SECTOR_BYTES;
+  const isRefused = await array.read(from, new Uint8Array(SECTOR_BYTES)).then(
+    () => false,
+    (error: unknown) => error instanceof UserError && error.code === 'DATA_UNAVAILABLE',
+  );
+  if (!isRefused) throw new Error(`array byte ${from} is in doubt, and a read of it is not refused`);
 }
 
 /** Starts it without --force, and where that is refused with it. True if it was needed. */
@@ -277,9 +316,12 @@ function absent(index: number): StateDevice {
 }
 
 async function open(devices: readonly BlockDevice[], readOnly: boolean): Promise<Opened> {
-  const judgement = await judgeDevices(devices);
-  const options = { name: 'array', readOnly, warn: () => undefined, idleMs: NEVER_MS };
-  return { judgement, array: await openArray(judgement, options) };
+  const judgement = await examiner.judge(devices);
+  return { judgement, array: await openArray(judgement, openOptions(readOnly)) };
+}
+
+function openOptions(readOnly: boolean) {
+  return { name: 'array', readOnly, warn: () => undefined, idleMs: NEVER_MS };
 }
 
 /** As `status` tells it. */
@@ -294,6 +336,13 @@ function present(devices: Devices): StateDevice[] {
 
 function writesTo(devices: Devices): number {
   return present(devices).reduce((sum, device) => sum + device.writes, 0);
+}
+
+/** The same for devices that hold the same before their data. */
+function metadataKey(devices: Devices, { freshest }: Judgement): string {
+  const { dataOffset } = freshest!;
+  const parts = devices.map((device) => device?.content.keyOf(dataOffset) ?? 'gone');
+  return parts.join('/');
 }
 
 function hashOf(devices: Devices): string {

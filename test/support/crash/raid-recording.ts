@@ -28,10 +28,10 @@ const MAX_TURNS = 3;
 export interface Bench {
   readonly random: SeededRandom;
   readonly history: RaidHistory;
-  /** Members, recorded: those of the first slots may be left out of an opening. */
+  /** One a slot, below what records. */
   readonly members: readonly SlowDevice[];
-  /** Opens the array; `members`: those that are there. */
-  open(members?: readonly BlockDevice[]): Promise<{ array: RaidArray; witnessed: WitnessedDevice }>;
+  /** Opens the array over the members that are there. */
+  open(): Promise<{ array: RaidArray; witnessed: WitnessedDevice }>;
 }
 
 export interface Workload {
@@ -39,6 +39,8 @@ export interface Workload {
   readonly shape: TestShape;
   /** Every member is there and well all the time: what is left is looked at without each of them too. */
   readonly isHealthy: boolean;
+  /** The slot whose member is not there, before the cut or after it. */
+  readonly away?: number;
   /** What the members are given before the recording begins: a bitmap, or content. */
   readonly prepare?: (members: readonly BlockDevice[]) => Promise<void>;
   run(bench: Bench): Promise<void>;
@@ -81,10 +83,18 @@ export class SlowDevice extends StateDevice {
   }
 }
 
+export interface RecordOptions {
+  /** Takes something out of the array before it is used. */
+  readonly mutate?: ((array: RaidArray) => void) | undefined;
+  /** The same for arrays that are recovered. */
+  readonly mutateRecovery?: ((array: RaidArray) => void) | undefined;
+}
+
 /** Records the workload, and makes of it what is to be explored. */
 export async function recordWorkload(
   workload: Workload,
   random: SeededRandom,
+  { mutate, mutateRecovery }: RecordOptions = {},
 ): Promise<Subject<RaidReading, Owed>> {
   restartChance(random.below(2 ** 32));
   const { shape } = workload;
@@ -106,24 +116,26 @@ export async function recordWorkload(
     random,
     history,
     members: slow,
-    async open(members = slow) {
-      const devices = members.map((device) => recorded[slow.indexOf(device as SlowDevice)]!);
+    async open() {
+      const devices = recorded.filter((_, slot) => slot !== workload.away);
       const array = await openArray(await judgeDevices(devices), {
         name: 'array',
         readOnly: false,
         warn: () => undefined,
         idleMs: NEVER_MS,
       });
+      mutate?.(array);
       return { array, witnessed: new WitnessedDevice(array, history, recorder) };
     },
   });
   const { trace } = recorder;
   const owed = trace.events.map((event) => (event.kind === 'mark' ? (event.mark.detail as Owed) : null));
-  const reader = new RaidReader(history);
+  const reader = new RaidReader(history, { away: workload.away, mutate: mutateRecovery });
   return {
     trace,
     initial,
     losesMembers: workload.isHealthy,
+    isPromise: ({ name }) => name.endsWith('answered'),
     obligations: (cut) => owed.slice(0, cut).findLast((each) => each !== null) ?? owed[0]!,
     evaluate: (state) => reader.evaluate(state),
     check: (reading, promised) => checkRaid(reading, promised, history, workload.isHealthy),

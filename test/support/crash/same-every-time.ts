@@ -12,11 +12,14 @@ export const STANDING_TIME = 1_700_000_000;
 
 const realRandomBytes = crypto.randomBytes;
 const realNow = Date.now;
+const realStackTraceLimit = Error.stackTraceLimit;
 
 let sequence = new SeededRandom(1);
 
 /** From here on, until `chanceAgain`. */
 export function sameEveryTime(): void {
+  // Refusals are made by the thousand, and nobody reads where they come from.
+  Error.stackTraceLimit = 0;
   crypto.randomBytes = ((size: number) => Buffer.from(sequence.bytes(size))) as typeof crypto.randomBytes;
   Date.now = () => STANDING_TIME * 1000;
   syncBuiltinESMExports();
@@ -28,6 +31,7 @@ export function restartChance(seed: number): void {
 }
 
 export function chanceAgain(): void {
+  Error.stackTraceLimit = realStackTraceLimit;
   crypto.randomBytes = realRandomBytes;
   Date.now = realNow;
   syncBuiltinESMExports();

@@ -58,6 +58,7 @@ export async function toySubject(toy: Toy, seen: string[] = []): Promise<Subject
     trace,
     initial: blank,
     losesMembers: toy.losesMembers ?? false,
+    isPromise: () => true,
     obligations: (cut) => {
       const marks = trace.events
         .slice(0, cut)

@@ -1,0 +1,8 @@
+/**
+ * Power cuts of arrays, explored: every cut of each workload, the states that it may leave as far as the bound goes,
+ * each without each member too, and cuts amid recoveries. `npm run test:crash` goes on for longer.
+ */
+import { FIRST_HALF } from '../../support/crash/raid-workloads.js';
+import { describeWorkloads } from './workload-tests.js';
+
+describeWorkloads(FIRST_HALF);

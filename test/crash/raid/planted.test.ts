@@ -1,0 +1,129 @@
+/**
+ * Faults of the RAID layer, planted one by one: the explorer has to find each by the workloads in which it finds
+ * nothing otherwise (first-half.test.ts, second-half.test.ts).
+ */
+import { describe, expect, it } from 'vitest';
+import type { RaidArray } from '../../../src/raid/array.js';
+import type { WriterPlace } from '../../../src/raid/record/record-writer.js';
+import type { Ticket } from '../../../src/raid/record/stripe-journal.js';
+import type { Workload } from '../../support/crash/raid-recording.js';
+import { exploreWorkload, type RaidRunOptions } from '../../support/crash/raid-run.js';
+import { FIRST_HALF, SECOND_HALF } from '../../support/crash/raid-workloads.js';
+
+/** What is nobody's business but the record's own. */
+interface Inside {
+  readonly journal: { readonly writing: Set<Ticket>; end(ticket: Ticket): void };
+  readonly writer: { writeCopies(places: readonly WriterPlace[], bytes: Uint8Array): Promise<void> };
+}
+
+function inside({ metadata }: RaidArray): Inside {
+  const [record] = (metadata.intent as unknown as { intents: readonly Inside[] }).intents;
+  return record!;
+}
+
+const nothing = (): Promise<void> => Promise.resolve();
+
+function neverStopsFlushed({ metadata }: RaidArray): void {
+  const stop = metadata.deactivate.bind(metadata);
+  metadata.deactivate = async (mayStop) => {
+    const flush = metadata.flushMembers.bind(metadata);
+    metadata.flushMembers = nothing;
+    await stop(mayStop).finally(() => {
+      metadata.flushMembers = flush;
+    });
+  };
+}
+
+function workload(name: string): Workload {
+  return [...FIRST_HALF, ...SECOND_HALF].find((each) => each.name === name)!;
+}
+
+interface Fault {
+  readonly name: string;
+  readonly workload: string;
+  readonly plant: Pick<RaidRunOptions, 'mutate' | 'mutateRecovery'>;
+  /** The invariant that breaks. */
+  readonly breaks: RegExp;
+  /** Only a cut amid recovery shows it. */
+  readonly isSecondCut?: boolean;
+}
+
+const FAULTS: readonly Fault[] = [
+  {
+    name: 'a flush does not reach the members',
+    workload: 'writes, flushes and fua',
+    plant: {
+      mutate: ({ metadata }) => {
+        metadata.flushMembers = nothing;
+      },
+    },
+    breaks: /^[123]:/,
+  },
+  {
+    name: 'data is written before its record is durable',
+    workload: 'one stripe after another, in no order',
+    plant: {
+      mutate: ({ metadata: { intent } }) => {
+        intent.durable = nothing;
+      },
+    },
+    breaks: /^[23]:/,
+  },
+  {
+    name: "an entry leaves at its write's completion, not after a flush",
+    workload: 'one stripe after another, in no order',
+    plant: {
+      mutate: (array) => {
+        const { journal } = inside(array);
+        journal.end = (ticket) => void journal.writing.delete(ticket);
+      },
+    },
+    breaks: /^[23]:/,
+  },
+  {
+    name: 'a generation has one copy',
+    workload: 'several writers on the same stripes',
+    plant: {
+      mutate: (array) => {
+        const { writer } = inside(array);
+        const whole = writer.writeCopies.bind(writer);
+        let turn = 0;
+        writer.writeCopies = (places, bytes) => {
+          turn = (turn + 1) % places.length;
+          return whole([places[turn]!], bytes);
+        };
+      },
+    },
+    breaks: /^3:/,
+  },
+  {
+    name: 'superblocks say clean before the flush',
+    workload: 'rests when nobody writes, and is written again',
+    plant: { mutate: neverStopsFlushed },
+    breaks: /^[123]:/,
+  },
+  {
+    name: 'recovery clears entries before its parity is flushed',
+    workload: 'several writers on the same stripes',
+    plant: {
+      mutateRecovery: ({ core }) => {
+        for (const { device } of core.slotMembers()) device.flush = nothing;
+      },
+    },
+    breaks: /^2:/,
+    isSecondCut: true,
+  },
+];
+
+describe('the explorer finds that', () => {
+  it.each(FAULTS)('$name', { timeout: 600_000 }, async (fault) => {
+    const { report } = await exploreWorkload(workload(fault.workload), {
+      seed: 1,
+      maxStates: 200_000,
+      ...fault.plant,
+    });
+    expect(report.failures.map(({ invariant }) => invariant).join()).toMatch(fault.breaks);
+    if (process.env.SHOW) console.log(report.failures[0]?.text, report.states, report.images);
+    expect(report.failures[0]!.recovered !== null).toBe(fault.isSecondCut === true);
+  });
+});
