@@ -3,12 +3,13 @@
  * dirty-stripe record counts. It is opened for reading alone, and closed again.
  */
 
+import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
 import { bytesInDoubt } from '../raid/doubt.js';
 import { countStripes } from '../raid/geometry.js';
 import { arrayState } from '../raid/md/judge.js';
 import type { Judgement } from '../raid/md/model.js';
-import { openArray } from '../raid/open.js';
+import { type OpenArrayOptions, openArray } from '../raid/open.js';
 import type { Located } from './locate.js';
 import { openRecordFile, recordPath } from './record-file.js';
 import type { RecordStatus, VolumeState, VolumeStatus } from './status-model.js';
@@ -38,12 +39,13 @@ export async function lookInside(
     warn: (message) => warnings.push(message),
   });
   try {
-    const array = await openArray(judgement, {
+    const array = await openOrNot(judgement, {
       name: located.label,
       readOnly: true,
       warn: (message) => warnings.push(message),
       ...(file === null ? {} : { recordFile: file }),
     });
+    if (array instanceof UserError) return notAssembled(array);
     try {
       return inside(array, judgement, recordPath(located, named), warnings);
     } finally {
@@ -52,6 +54,21 @@ export async function lookInside(
   } finally {
     await file?.close();
   }
+}
+
+/** What keeps it from being opened is told as its state. */
+async function openOrNot(judgement: Judgement, options: OpenArrayOptions): Promise<RaidArray | UserError> {
+  try {
+    return await openArray(judgement, options);
+  } catch (error) {
+    if (error instanceof UserError && error.code === 'NOT_ASSEMBLED') return error;
+    throw error;
+  }
+}
+
+function notAssembled({ code, message, hint = '' }: UserError): Inside {
+  const problems = [{ code, message, hint }];
+  return { state: 'failed', dirtyStripes: 0, inDoubt: [], record: NO_RECORD, problems };
 }
 
 function inside(

@@ -73,7 +73,15 @@ test('raw files hold the bytes in pieces of 1 MiB, one file after the other, and
     expect([into[0], into[511], into[512]]).toEqual([7, 7, 0xa5]);
     expect((await readFile(join(folder, 'raw-1')))[MIB + 4096]).toBe(7);
     await expect(raw.read(4 * MIB, into)).rejects.toThrow('only 0 of 1024 bytes');
-    const counts = { reads: 2, readBytes: 2048, writes: 1, writtenBytes: 512, flushes: 2, fuaWrites: 0 };
+    const counts = {
+      reads: 2,
+      readBytes: 2048,
+      writes: 1,
+      writtenBytes: 512,
+      flushes: 2,
+      fuaWrites: 0,
+      fileSyncs: 2,
+    };
     expect(raw.tally.take()).toEqual(counts);
   } finally {
     await raw.close();

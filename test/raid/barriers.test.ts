@@ -167,7 +167,7 @@ const BARRIERS: readonly Barrier[] = [
 ];
 
 describe('a power cut does harm only without this barrier:', () => {
-  it.each(BARRIERS)('$name', async ({ scenario, moment, without }) => {
+  it.each(BARRIERS)('$name', { timeout: 300_000 }, async ({ scenario, moment, without }) => {
     await withSeed(async (random) => {
       const cut = async (seed: number, mutate?: Mutation): Promise<unknown> =>
         scenario({ random: new SeededRandom(seed), moment, mutate }).then(

@@ -120,10 +120,10 @@ describe('the explorer finds that', () => {
     const { report } = await exploreWorkload(workload(fault.workload), {
       seed: 1,
       maxStates: 200_000,
+      maxImagesPerCut: 200,
       ...fault.plant,
     });
     expect(report.failures.map(({ invariant }) => invariant).join()).toMatch(fault.breaks);
-    if (process.env.SHOW) console.log(report.failures[0]?.text, report.states, report.images);
     expect(report.failures[0]!.recovered !== null).toBe(fault.isSecondCut === true);
   });
 });
