@@ -58,6 +58,8 @@ export class ArrayWriter {
     } finally {
       this.activity.end(ticket, isDurable);
     }
+    // What is answered as durable must not be in doubt should the power go.
+    if (isDurable) await this.metadata.intent.shorten();
   }
 
   /** A failed group does not stop the others: when this ends, no buffer of the batch is in use any more. */

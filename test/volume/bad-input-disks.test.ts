@@ -176,7 +176,8 @@ describe('a member that returns EIO', () => {
       .slice(failed, Math.max(...recorded))
       .filter((line) => line.startsWith('w'))
       .map((line) => Number(line.split(' ')[1]))
-      .filter((offset) => offset !== 4096);
+      // Superblocks and records lie before the data.
+      .filter((offset) => offset >= MIB);
     expect(Math.max(...offsets) - Math.min(...offsets)).toBeLessThanOrEqual(MIB);
     expect(lines.slice(failed).filter((line) => line === `w 4096 ${volume.images[1]}`)).toEqual([]);
     await expectOut();
@@ -200,8 +201,20 @@ describe('a member that returns EIO', () => {
     });
     expect(exitCode).toBe(137);
     expect(['stale', 'faulty']).toContain(seen);
-    expect(await statusOf(volume.directory)).toMatchObject({ exitCode: 4, state: 'dirty-degraded' });
-    expect((await readAll(volume.directory)).subarray(0, early.length).equals(early)).toBe(true);
+    const { json } = await runJson(['status', volume.directory]);
+    const { state, inDoubt } = json.result as { state: string; inDoubt: readonly { offsetBytes: number }[] };
+    // By then the piece may be durable, or still be on its way.
+    expect(['degraded', 'dirty-degraded']).toContain(state);
+    const end = Math.min(early.length, ...inDoubt.map(({ offsetBytes }) => offsetBytes));
+    const { stdoutBytes } = await runHoldfast([
+      'read',
+      volume.directory,
+      '--length',
+      String(end),
+      '--output',
+      '-',
+    ]);
+    expect(stdoutBytes.equals(early.subarray(0, end))).toBe(true);
   });
 
   broken('for reads is read around', async (env) => {
