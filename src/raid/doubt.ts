@@ -18,7 +18,24 @@ export function bytesInDoubt(core: ArrayCore): readonly Range[] {
       found.add(offset, offset + rows.end - rows.start);
     }
   }
+  for (const { start, end } of lostBytes(core)) found.add(start, end);
   return found.list();
+}
+
+/** What bad blocks of two members of a row leave nobody to tell: so a rebuild notes what was in doubt. */
+function* lostBytes(core: ArrayCore): Generator<Range> {
+  for (const { index, member } of core.slots) {
+    for (const range of member?.badBlocks.list() ?? []) {
+      for (const part of byStripe(core, range)) {
+        for (const { start, end } of core.spans(part.start, part.end)) {
+          const offset = core.geometry.arrayOffsetOf(index, start);
+          const unreadable = core.slots.filter((slot) => slot.reader(start, end) === null);
+          if (offset === null || unreadable.length < 2 || !unreadable.includes(core.slots[index]!)) continue;
+          yield { start: offset, end: offset + end - start };
+        }
+      }
+    }
+  }
 }
 
 /**

@@ -74,7 +74,8 @@ export async function joinMember(
   if (slot !== null) assertSeat(array, slot);
   const deviceNumber = metadata.freeDeviceNumber();
   const superblock = joinChecked(array, device, deviceNumber);
-  await device.write(superblock.superOffset, superblockBytes(superblock), { fua: true });
+  // Written anew, durably, before any other names it (prepareNewMember, or with all others where it is a spare).
+  await device.write(superblock.superOffset, superblockBytes(superblock));
   const member = new ArrayMember(device, superblock, BadBlocks.none(superblock));
   if (slot === null) {
     core.spares.push(member);
