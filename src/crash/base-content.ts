@@ -10,7 +10,7 @@ import type { BlockDevice } from '../device/contract.js';
 import { ExtentList } from '../device/extent-list.js';
 import { type Range, RangeSet } from '../device/range-set.js';
 import { SparseMemory } from '../device/sparse-memory.js';
-import { type BaseReader, outside } from './power-cut.js';
+import type { BaseReader } from './power-cut.js';
 
 /** Up to here reading is cheaper than to ask where the holes are. */
 const SMALL_BYTES = 256 * 1024;
@@ -34,7 +34,7 @@ export class BaseContent implements BaseReader {
   /** Reads what is not known of the range. Nothing may write to the range on `device` until this has returned. */
   async keep(device: BlockDevice, offset: number, length: number): Promise<void> {
     const end = offset + length;
-    const unknown = outside(this.#known, offset, end);
+    const unknown = this.#known.without(offset, end);
     this.#known.add(offset, end);
     // A second write to the same place waits until the first has read what was there.
     const before = [...this.#reading].filter(([range]) => range.start < end && range.end > offset);

@@ -183,7 +183,7 @@ function newestFirst(layers: readonly Layer[], touched: RangeSet): LeftPiece[] {
   const taken = new RangeSet();
   const pieces: LeftPiece[] = [];
   const take = ({ start, end }: Range, content: (part: Range) => LeftPiece['content']): void => {
-    for (const part of outside(taken, start, end)) {
+    for (const part of taken.without(start, end)) {
       pieces.push({ offset: part.start, length: part.end - part.start, content: content(part) });
     }
     taken.add(start, end);
@@ -204,11 +204,4 @@ function newestFirst(layers: readonly Layer[], touched: RangeSet): LeftPiece[] {
   }
   for (const range of touched.list()) take(range, () => 'base');
   return pieces.sort((a, b) => a.offset - b.offset);
-}
-
-/** What of [start, end) is not in the set. */
-export function outside(set: RangeSet, start: number, end: number): Range[] {
-  const rest = new RangeSet([{ start, end }]);
-  for (const range of set.within(start, end)) rest.remove(range.start, range.end);
-  return [...rest.list()];
 }

@@ -11,6 +11,7 @@ export interface Range {
 
 export class RangeSet {
   private ranges: Range[] = [];
+  private bytes = 0;
 
   constructor(ranges: Iterable<Range> = []) {
     for (const range of ranges) this.add(range.start, range.end);
@@ -26,7 +27,7 @@ export class RangeSet {
   }
 
   get totalBytes(): number {
-    return this.ranges.reduce((sum, range) => sum + range.end - range.start, 0);
+    return this.bytes;
   }
 
   list(): readonly Range[] {
@@ -42,7 +43,9 @@ export class RangeSet {
     for (let range = this.ranges[to]; range !== undefined && range.start <= end; range = this.ranges[++to]) {
       joinedStart = Math.min(joinedStart, range.start);
       joinedEnd = Math.max(joinedEnd, range.end);
+      this.bytes -= range.end - range.start;
     }
+    this.bytes += joinedEnd - joinedStart;
     this.ranges.splice(from, to - from, { start: joinedStart, end: joinedEnd });
   }
 
@@ -54,6 +57,7 @@ export class RangeSet {
     for (let range = this.ranges[to]; range !== undefined && range.start < end; range = this.ranges[++to]) {
       if (range.start < start) rest.push({ start: range.start, end: start });
       if (range.end > end) rest.push({ start: end, end: range.end });
+      this.bytes -= Math.min(range.end, end) - Math.max(range.start, start);
     }
     this.ranges.splice(from, to - from, ...rest);
   }
@@ -80,6 +84,18 @@ export class RangeSet {
       found.push({ start: Math.max(range.start, start), end: Math.min(range.end, end) });
     }
     return found;
+  }
+
+  /** What of [start, end) is not in the set. */
+  without(start: number, end: number): Range[] {
+    const missing: Range[] = [];
+    let at = start;
+    for (const range of this.within(start, end)) {
+      if (at < range.start) missing.push({ start: at, end: range.start });
+      at = range.end;
+    }
+    if (at < end) missing.push({ start: at, end });
+    return missing;
   }
 
   private firstEndingAtOrAfter(at: number): number {

@@ -72,7 +72,7 @@ export async function joinMember(
   const like = core.liveMembers()[0]?.superblock;
   if (like === undefined) throw new UserError('NOT_ASSEMBLED', `${array.name} has no good member`);
   if (slot !== null) assertSeat(array, slot);
-  const deviceNumber = metadata.freeDeviceNumber();
+  const deviceNumber = metadata.roles.freeNumber();
   const superblock = joinChecked(array, device, deviceNumber);
   // Written anew, durably, before any other names it (prepareNewMember, or with all others where it is a spare).
   await device.write(superblock.superOffset, superblockBytes(superblock));
@@ -114,7 +114,7 @@ export function assertSeat(array: RaidArray, slot: Slot): void {
 
 /** Throws REFUSED for a device that is too small to become a member. */
 export function assertFits(array: RaidArray, device: BlockDevice): void {
-  joinChecked(array, device, array.metadata.freeDeviceNumber());
+  joinChecked(array, device, array.metadata.roles.freeNumber());
 }
 
 function joinChecked(array: RaidArray, device: BlockDevice, deviceNumber: number) {

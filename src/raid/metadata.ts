@@ -6,7 +6,8 @@
  * Invariants
  * - Superblocks say what memory says: every update writes the whole state to every live member; nothing is
  *   patched. Updates go one after another.
- * - `events` only rises.
+ * - `events` only rises, and only while all members have the same: one that is one event behind, because a cut came
+ *   amid an update, is brought level first. Else a second cut could leave it two behind, and several of them out.
  * - Before the first write of an opening every superblock is durably active (resync_offset 0), with more
  *   events than before and this opening's stamp. After the last one every member is flushed, and only then a
  *   superblock says clean.
@@ -24,7 +25,11 @@ import type { ArrayCore } from './core.js';
 import type { DeviceRole, Superblock } from './md/model.js';
 import { changeSuperblock, superblockBytes } from './md/superblock.js';
 import type { ArrayMember } from './member.js';
+import { Roles } from './roles.js';
 import { JoinedIntent, type WriteIntent } from './write-intent.js';
+
+/** What all superblocks of an update have in common. */
+type SharedState = Pick<Superblock, 'events' | 'resyncOffset' | 'roles'>;
 
 /** What all superblocks are about to say. */
 export interface SuperblockUpdate {
@@ -59,11 +64,11 @@ export interface MetadataOptions {
 
 export class ArrayMetadata {
   readonly intent: WriteIntent;
+  readonly roles: Roles;
   private readonly core: ArrayCore;
   private readonly followers: readonly MetadataFollower[];
   private readonly now: () => number;
   private currentEvents: bigint;
-  private roles: DeviceRole[];
   private stamp: bigint | null = null;
   /** What superblocks say while nothing is written: rows below it are known to be right, and flushed. */
   private resyncOffset: number | null;
@@ -80,7 +85,7 @@ export class ArrayMetadata {
     this.intent = options.intent ?? new JoinedIntent([]);
     this.now = options.now ?? (() => Math.floor(Date.now() / 1000));
     this.currentEvents = options.freshest.events;
-    this.roles = [...options.freshest.roles];
+    this.roles = new Roles(options.core, options.freshest.roles);
     this.resyncOffset = options.freshest.resyncOffset;
   }
 
@@ -163,10 +168,10 @@ export class ArrayMetadata {
 
   /** Takes the members that failed out of all other superblocks. Nothing to do: nothing is written. */
   async recordFaults(): Promise<void> {
-    if (this.faultyMembers().every((member) => this.recordedFaulty.has(member))) return;
+    if (this.roles.faultyMembers().every((member) => this.recordedFaulty.has(member))) return;
     this.core.assertUsable();
     await this.serial(async () => {
-      if (this.faultyMembers().every((member) => this.recordedFaulty.has(member))) return;
+      if (this.roles.faultyMembers().every((member) => this.recordedFaulty.has(member))) return;
       await this.write(2, this.currentResyncOffset());
     });
   }
@@ -174,7 +179,7 @@ export class ArrayMetadata {
   /** A change of who is in the array, made in memory by `change`, is made durable with two events. */
   changeMembers(change: (roles: DeviceRole[]) => void): Promise<void> {
     return this.serial(async () => {
-      change(this.roles);
+      change(this.roles.table);
       await this.write(2, this.currentResyncOffset());
     });
   }
@@ -186,20 +191,9 @@ export class ArrayMetadata {
   async prepareNewMember(member: ArrayMember): Promise<void> {
     for (const follower of this.followers) await follower.onJoin(member);
     member.beginRebuild();
-    await this.serial(() => this.writeOne(member, this.nextSuperblock(member, this.currentResyncOffset())));
-  }
-
-  /**
-   * Numbers of members that are not there stay theirs as long as a role says so (md.c, bind_rdev_to_array). Those
-   * of members that failed and are gone are taken again when the table has no others: it does not grow.
-   */
-  freeDeviceNumber(): number {
-    const present = [...this.core.liveMembers(), ...this.faultyMembers()];
-    const taken = new Set(present.map((member) => member.superblock.deviceNumber));
-    const numbers = this.roles.map((_, number) => number).slice(this.core.geometry.raidDisks);
-    const free = (role: DeviceRole) =>
-      numbers.find((number) => this.roles[number] === role && !taken.has(number));
-    return free('spare') ?? free('faulty') ?? this.roles.length;
+    await this.serial(() =>
+      this.writeOne(member, this.nextSuperblock(member, this.stateNow(this.currentResyncOffset()))),
+    );
   }
 
   /**
@@ -270,91 +264,80 @@ export class ArrayMetadata {
   }
 
   /**
-   * Makes the roles say who is there: those that were read may name a spare in a slot, where a cut came amid the
-   * superblocks of its seating. True if somebody who is away has lost a slot by it.
-   */
-  private settleRoles(): boolean {
-    for (const { superblock } of this.core.spares) {
-      // Numbers behind the table are spare as they are; one of a broken spare may be 2^32 - 1.
-      if (superblock.deviceNumber < this.roles.length) this.roles[superblock.deviceNumber] = 'spare';
-    }
-    for (const { index, member, replacement } of this.core.slots) {
-      for (const each of [member, replacement]) if (each) this.roles[this.deviceNumberOf(each)] = index;
-    }
-    for (const { superblock } of this.faultyMembers()) this.roles[superblock.deviceNumber] = 'faulty';
-    const present = new Set(this.core.liveMembers().map((member) => this.deviceNumberOf(member)));
-    let hasLost = false;
-    for (const [number, role] of this.roles.entries()) {
-      if (typeof role !== 'number' || present.has(number)) continue;
-      this.roles[number] = 'spare';
-      hasLost = true;
-    }
-    return hasLost;
-  }
-
-  /**
-   * A member keeps the number that it joined with; but in 0.90 the number of one that is in-sync is its slot (md.c,
-   * super_90_sync), and the kernel starts nothing else.
-   */
-  private deviceNumberOf(member: ArrayMember): number {
-    const { version, deviceNumber } = member.superblock;
-    if (version !== '0.90' || !member.isInSync) return deviceNumber;
-    return this.core.slots.find((slot) => slot.member === member)?.index ?? deviceNumber;
-  }
-
-  private faultyMembers(): ArrayMember[] {
-    const all = this.core.slots.flatMap((slot) => [slot.member, slot.replacement, slot.leaving]);
-    return all.filter((member): member is ArrayMember => member?.isFaulty === true);
-  }
-
-  /**
    * Writes the whole state `updates` times, one event each. Two of them put whoever is out two events behind,
    * and so out for good; in one step they would do the same to every member that a cut keeps from its
    * write. A member that fails meanwhile takes two more.
    */
   private async write(updates: 1 | 2, resyncOffset: number | null): Promise<void> {
-    const excluded = this.settleRoles();
+    await this.level();
+    const excluded = this.roles.settle();
     for (let left: number = excluded ? 2 : updates; left > 0; left--) {
       if (await this.writeRound(resyncOffset)) left = 3;
     }
+  }
+
+  /** Ends an update that a cut or a full disk kept from some members: they say what the others say. */
+  private async level(): Promise<void> {
+    this.core.assertUsable();
+    const members = this.updatedMembers();
+    const freshest = members.reduce((a, b) => (b.superblock.events > a.superblock.events ? b : a));
+    const { events, resyncOffset, roles } = freshest.superblock;
+    // Of one that nobody could take nothing is known to be on disk.
+    this.currentEvents = events;
+    const behind = members.filter((member) => member.superblock.events < events);
+    if (behind.length === 0) return;
+    const next = new Map(
+      behind.map((member) => [member, this.nextSuperblock(member, { events, resyncOffset, roles })]),
+    );
+    await this.writeSuperblocks({ events, resyncOffset, next });
   }
 
   /** True if a member failed that the superblocks written so far do not know of. */
   private async writeRound(resyncOffset: number | null): Promise<boolean> {
     this.core.assertUsable();
     this.currentEvents += 1n;
-    const faulty = this.faultyMembers();
-    for (const member of faulty) this.roles[member.superblock.deviceNumber] = 'faulty';
-    // Who leaves keeps what it has: it is behind by that.
-    const isLeaving = (member: ArrayMember) => this.core.slots.some(({ leaving }) => leaving === member);
-    const members = this.core.liveMembers().filter((member) => !isLeaving(member));
-    const next = new Map(members.map((member) => [member, this.nextSuperblock(member, resyncOffset)]));
-    const update = { events: this.currentEvents, resyncOffset, next };
-    for (const follower of this.followers) await follower.beforeSuperblocks(update);
-    const outcomes = await Promise.allSettled(
-      members.map((member) => this.writeOne(member, next.get(member)!)),
-    );
-    outcomes.forEach((outcome, index) => {
-      if (outcome.status === 'rejected') this.core.failUnlessFull(members[index]!, outcome.reason);
-    });
+    const events = this.currentEvents;
+    const faulty = this.roles.faultyMembers();
+    this.roles.expel(faulty);
+    const state = this.stateNow(resyncOffset);
+    const next = new Map(this.updatedMembers().map((member) => [member, this.nextSuperblock(member, state)]));
+    await this.writeSuperblocks({ events, resyncOffset, next });
     // Who fails from here on is not in these: it has to be recorded anew.
     this.recordedFaulty = new Set(faulty);
-    return this.faultyMembers().length > faulty.length;
+    return this.roles.faultyMembers().length > faulty.length;
   }
 
-  private nextSuperblock(member: ArrayMember, resyncOffset: number | null): Superblock {
+  /** Who takes updates. Who leaves keeps the superblock that it has: it is behind by that. */
+  private updatedMembers(): ArrayMember[] {
+    const leaving = new Set(this.core.slots.map((slot) => slot.leaving));
+    return this.core.liveMembers().filter((member) => !leaving.has(member));
+  }
+
+  private async writeSuperblocks(update: SuperblockUpdate): Promise<void> {
+    for (const follower of this.followers) await follower.beforeSuperblocks(update);
+    const written = [...update.next];
+    const outcomes = await Promise.allSettled(written.map(([member, next]) => this.writeOne(member, next)));
+    outcomes.forEach((outcome, index) => {
+      if (outcome.status === 'rejected') this.core.failUnlessFull(written[index]![0], outcome.reason);
+    });
+  }
+
+  private nextSuperblock(member: ArrayMember, state: SharedState): Superblock {
     const { recoveryOffset, superblock } = member;
     return changeSuperblock(superblock, {
-      events: this.currentEvents,
+      ...state,
       utime: this.now(),
-      resyncOffset,
       recoveryOffset,
-      deviceNumber: this.deviceNumberOf(member),
-      roles: this.roles,
+      deviceNumber: this.roles.numberOf(member),
       badBlocks: member.hasLoggedBadBlocks,
       replacement: this.core.slots.some((slot) => slot.replacement === member),
       ...(recoveryOffset === null && this.stamp !== null ? { stamp: this.stamp } : {}),
     });
+  }
+
+  /** What superblocks say now, but for `resyncOffset`. */
+  private stateNow(resyncOffset: number | null): SharedState {
+    return { events: this.currentEvents, resyncOffset, roles: this.roles.table };
   }
 
   private async writeOne(member: ArrayMember, next: Superblock): Promise<void> {

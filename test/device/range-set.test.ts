@@ -40,6 +40,10 @@ it('is what a row of flags is, and stays sorted and joined', () =>
         const [from, to] = range(random);
         const asked = flags.slice(from, to);
         expect(set.within(from, to)).toEqual(rangesOf(flags, from, to));
+        const rest = asked.map((flag) => !flag);
+        expect(set.without(from, to)).toEqual(
+          rangesOf(rest, 0, rest.length).map(({ start, end }) => ({ start: start + from, end: end + from })),
+        );
         expect(set.covers(from, to)).toBe(asked.every(Boolean));
         expect(set.overlaps(from, to)).toBe(asked.some(Boolean));
       }

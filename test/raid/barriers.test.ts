@@ -56,7 +56,6 @@ function late<A extends unknown[]>(call: (...args: A) => Promise<void>): (...arg
 /** Parts of ArrayMetadata that are nobody else's business. */
 interface Inside {
   followers: readonly MetadataFollower[];
-  settleRoles(): boolean;
 }
 
 const inside = (metadata: ArrayMetadata) => metadata as unknown as Inside;
@@ -147,7 +146,7 @@ const BARRIERS: readonly Barrier[] = [
     scenario: memberAway,
     moment: 'any',
     without: ({ metadata }) => {
-      inside(metadata).settleRoles = () => false;
+      metadata.roles.settle = () => false;
     },
   },
   {

@@ -1,7 +1,8 @@
 /** What superblocks and bad-block logs say, and when: no update may be ahead of what is durable. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { MemoryDevice } from '../../src/device/memory.js';
+import { changeSuperblock, superblockBytes } from '../../src/raid/md/superblock.js';
 import { failMember, joinMember } from '../../src/raid/membership.js';
 import { judgeDevices, makeMembers, openDevices, readAll, SMALL, type TestShape } from '../support/arrays.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
@@ -42,6 +43,55 @@ describe('a member that is away', () => {
     const { roles } = (await judgeDevices([...devices.slice(1), member.device])).freshest!;
     expect(roles.filter((role) => typeof role === 'number').sort()).toEqual([0, 1, 2, 3]);
     expect(roles[member.superblock.deviceNumber]).toBe(0);
+  });
+});
+
+/** Looks at the disk after each write of a superblock, as a cut there would leave it. */
+function afterSuperblocks(devices: readonly BlockDevice[], look: () => Promise<void>): void {
+  for (const device of devices) {
+    const write = device.write.bind(device);
+    vi.spyOn(device, 'write').mockImplementation(async (offset, bytes, options) => {
+      await write(offset, bytes, options);
+      if (options?.fua === true && offset < 8192) await look();
+    });
+  }
+}
+
+describe('after a cut amid superblocks', () => {
+  it.each([1, 2, 3])('that %d members got, a second one leaves no member out', async (ahead) => {
+    const devices = await makeMembers(SHAPE);
+    for (const { superblock, device } of (await judgeDevices(devices)).slots.slice(0, ahead)) {
+      const raised = changeSuperblock(superblock!, { events: superblock!.events + 1n, resyncOffset: 0 });
+      await device!.write(raised.superOffset, superblockBytes(raised));
+    }
+    const { array } = await openDevices(devices);
+    const found: string[] = [];
+    afterSuperblocks(devices, async () => {
+      const { slots } = await judgeDevices(devices);
+      found.push(slots.map(({ state }) => state).join(' '));
+    });
+    await array.write(0, new Uint8Array(512));
+    await array.close();
+    // One level, one active, one clean.
+    expect(found).toHaveLength(4 - ahead + 4 + 4);
+    expect(new Set(found)).toEqual(new Set(['in-sync in-sync in-sync in-sync']));
+  });
+
+  it('nothing is raised that a full disk kept from all', async () => {
+    const bases = await makeMembers(SHAPE);
+    const devices = bases.map((base) => new FaultyDevice(base));
+    const { array } = await openDevices(devices);
+    const before = (await judgeDevices(bases)).freshest!.events;
+    const { superOffset } = array.core.slots[0]!.member!.superblock;
+    const range = { offset: superOffset, length: 4096 };
+    for (const device of devices) {
+      for (const nth of [1, 2, 3]) device.addRule({ operations: ['write'], range, code: 'NO_SPACE', nth });
+    }
+    for (let attempt = 0; attempt < 3; attempt++) {
+      await expect(array.write(0, new Uint8Array(512))).rejects.toMatchObject({ code: 'NO_SPACE' });
+    }
+    await array.write(0, new Uint8Array(512));
+    expect((await judgeDevices(bases)).freshest!.events).toBe(before + 1n);
   });
 });
 

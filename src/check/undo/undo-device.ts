@@ -133,9 +133,8 @@ export class UndoDevice implements BlockDevice {
   }
 
   private async keepContent(number: number, range: Range): Promise<void> {
-    const missing = new RangeSet([range]);
-    for (const { start, end } of this.state.kept.within(range.start, range.end)) missing.remove(start, end);
-    const pieces = [...piecesOf(missing.list())];
+    const missing = this.state.kept.without(range.start, range.end);
+    const pieces = [...piecesOf(missing)];
     for (let first = 0; first < pieces.length; first += PIECES_AT_ONCE) {
       await Promise.all(
         pieces.slice(first, first + PIECES_AT_ONCE).map(async ({ start, end }) => {

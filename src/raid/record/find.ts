@@ -7,6 +7,8 @@
  *   the newest was lost, and an older one would omit dirty stripes: none counts.
  * - It counts for the superblocks that it knows alone. Whoever wrote one of them since (the kernel, mdadm, a member
  *   put back from a copy) may have written data too, and cleared or made parity: then the record is void.
+ * - Superblocks that say clean are written when all that was written is flushed, and say active before anything is
+ *   written: of a record that lists stripes beside them no write had begun. What it has in doubt stays in doubt.
  * - Two good records of one generation were written by two openings, of which the first was cut: both are believed.
  */
 import { createHash } from 'node:crypto';
@@ -122,7 +124,8 @@ export function chooseRecord(found: readonly FoundRecord[], serving: readonly Se
   const same = good.filter(
     (record) => record.generation === newest.generation && serving.every((m) => knows(record, m)),
   );
-  return { record: same.reduce(both), verdict: 'valid', reason: '', highest };
+  const record = { ...same.reduce(both), ...(saysClean(serving) ? { dirty: [] } : {}) };
+  return { record, verdict: 'valid', reason: '', highest };
 }
 
 function knows(record: RecordContent, { slot, superblock }: Serving): boolean {
@@ -137,6 +140,13 @@ export function knowsSuperblock(
 ): boolean {
   const hash = superblockHash(superblock.raw);
   return superblocks.some((each) => each.slot === slot && each.hash === hash);
+}
+
+/** What the freshest of them says: an update that a cut came amid had begun. */
+function saysClean(serving: readonly Serving[]): boolean {
+  const superblocks = serving.map(({ superblock }) => superblock);
+  const events = superblocks.reduce((max, each) => (each.events > max ? each.events : max), 0n);
+  return superblocks.every((each) => each.events < events || each.resyncOffset === null);
 }
 
 function both(a: RecordContent, b: RecordContent): RecordContent {

@@ -5,7 +5,7 @@ import { changeSuperblock, superblockBytes } from '../../../src/raid/md/superblo
 import type { RecordContent } from '../../../src/raid/record/codec.js';
 import { RECORD_HEADER } from '../../../src/raid/record/fields.js';
 import { readPlace } from '../../../src/raid/record/find.js';
-import { judgeDevices, mismatches, SMALL } from '../../support/arrays.js';
+import { judgeDevices, makeMembers, mismatches, openDevices, SMALL } from '../../support/arrays.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
 import { type SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
 import { type CrashedArray, crashedArray, eraseRecords, putRecord, rowsOf } from './support/crashed-array.js';
@@ -179,6 +179,20 @@ describe('a record is void', () => {
       }
       expect(await found(bases)).toMatchObject({ verdict: 'void', suspect: [] });
     });
+  });
+});
+
+it('what it lists beside clean superblocks had not begun; what it has in doubt is in doubt', async () => {
+  await withSeed(async (random) => {
+    const bases = await makeMembers(SMALL);
+    const { array } = await openDevices(bases);
+    await array.write(0, random.bytes(512));
+    await array.close();
+    const record = await newestOn(bases);
+    const inDoubt = [{ start: 4096, end: 4608 }];
+    const generation = record.generation + 1n;
+    await putRecord(bases, [0, 0], { ...record, generation, isClean: false, dirty: [stripe(3)], inDoubt });
+    expect(await found(bases)).toMatchObject({ verdict: 'valid', suspect: inDoubt });
   });
 });
 

@@ -93,13 +93,6 @@ interface Opened {
   readonly judgement: Judgement;
 }
 
-export interface ReaderOptions {
-  /** The slot whose member is not there. */
-  readonly away?: number | undefined;
-  /** Takes something out of arrays before they are recovered. */
-  readonly mutate?: ((array: RaidArray) => void) | undefined;
-}
-
 /** Takes readings of arrays with one history. What recovery leaves is often the same: it is read once. */
 export class RaidReader {
   private readonly afters = new Map<string, AfterRecovery>();
@@ -109,11 +102,12 @@ export class RaidReader {
 
   constructor(
     private readonly history: RaidHistory,
-    private readonly options: ReaderOptions = {},
+    /** Takes something out of arrays before they are recovered. */
+    private readonly mutate?: ((array: RaidArray) => void) | undefined,
   ) {}
 
   async evaluate(state: ExploredState): Promise<{ reading: RaidReading; recovery: Trace | null }> {
-    const devices = state.devices().map((device, slot) => (slot === this.options.away ? null : device));
+    const devices = state.devices();
     const isMissing = state.missing !== null;
     try {
       const judgement = await examiner.judge(present(devices));
@@ -138,7 +132,7 @@ export class RaidReader {
     await opened.array.close();
     const lookWrites = writesTo(devices);
     const { left, trace } = await recover(devices, async ({ array, judgement }) => {
-      this.options.mutate?.(array);
+      this.mutate?.(array);
       await recoverArray(array, judgement, { warn: () => undefined });
     });
     const key = hashOf(left);
@@ -220,7 +214,7 @@ export class RaidReader {
     let wantsForce = false;
     let started: Int16Array = new Int16Array(0);
     const { left, trace } = await recover(devices, async (opened) => {
-      this.options.mutate?.(opened.array);
+      this.mutate?.(opened.array);
       wantsForce = await startDegraded(opened);
       started = await this.content(opened.array);
     });

@@ -39,7 +39,7 @@ export interface Workload {
   readonly shape: TestShape;
   /** Every member is there and well all the time: what is left is looked at without each of them too. */
   readonly isHealthy: boolean;
-  /** The slot whose member is not there, before the cut or after it. */
+  /** The slot whose member is not there while it runs. After the cut it is back. */
   readonly away?: number;
   /** What the members are given before the recording begins: a bitmap, or content. */
   readonly prepare?: (members: readonly BlockDevice[]) => Promise<void>;
@@ -130,7 +130,7 @@ export async function recordWorkload(
   });
   const { trace } = recorder;
   const owed = trace.events.map((event) => (event.kind === 'mark' ? (event.mark.detail as Owed) : null));
-  const reader = new RaidReader(history, { away: workload.away, mutate: mutateRecovery });
+  const reader = new RaidReader(history, mutateRecovery);
   return {
     trace,
     initial,
