@@ -14,6 +14,7 @@ import {
   withBitmap,
   withPpl,
 } from '../support/power-cut.js';
+import { healing, rebuildingBad } from '../support/power-cut-bad-blocks.js';
 import type { Outcome } from '../support/power-cut-checks.js';
 
 /** Each with the states that its cuts must have come upon, or it has not tested what it should. */
@@ -41,6 +42,12 @@ const SCENARIOS: [string, Scenario, readonly Outcome[]][] = [
     ['degraded', 'rebuilding', 'clean'],
   ],
   ['amid a replacement loses nothing', replacing, ['dirty', 'clean']],
+  ['while bad blocks are written anew lets none be read that is bad still', healing, ['dirty', 'clean']],
+  [
+    'of a rebuild beside bad blocks leaves what it could not make as bad',
+    rebuildingBad,
+    ['degraded', 'rebuilding', 'clean'],
+  ],
 ];
 
 const ROUNDS = 40;

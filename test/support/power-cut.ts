@@ -27,8 +27,8 @@ import { checkComplete, must, type Outcome, readBut } from './power-cut-checks.j
 import { SectorHistory } from './sector-history.js';
 
 export const SHAPE: TestShape = { members: 4, chunkBytes: 8192, layout: 2, stripes: 8 };
-const ARRAY_BYTES = SHAPE.stripes * SHAPE.chunkBytes * (SHAPE.members - 1);
-const SECTOR_BYTES = 512;
+export const ARRAY_BYTES = SHAPE.stripes * SHAPE.chunkBytes * (SHAPE.members - 1);
+export const SECTOR_BYTES = 512;
 const BITMAP_CHUNK_BYTES = 4096;
 const STEPS = 20;
 
@@ -54,7 +54,7 @@ interface Powered {
 }
 
 /** New members on one supply, durable as they are. */
-async function poweredMembers(
+export async function poweredMembers(
   options: CutOptions,
   prepare: (devices: readonly BlockDevice[]) => Promise<void> = async () => {},
 ): Promise<Powered> {
@@ -67,7 +67,7 @@ async function poweredMembers(
   return { power, devices };
 }
 
-function volatileDevice(
+export function volatileDevice(
   size: number,
   name: string,
   power: PowerSupply,
@@ -98,7 +98,7 @@ async function poweredAgain(left: readonly MemoryDevice[], options: CutOptions):
 }
 
 /** Runs `body` until the power goes, at the chosen moment or when it has ended. */
-async function untilCut(
+export async function untilCut(
   power: PowerSupply,
   { random, moment }: CutOptions,
   body: () => Promise<void>,
@@ -112,7 +112,11 @@ async function untilCut(
 }
 
 /** Writes, some at the same time, and flushes. */
-async function workload(array: RaidArray, history: SectorHistory, random: SeededRandom): Promise<void> {
+export async function workload(
+  array: RaidArray,
+  history: SectorHistory,
+  random: SeededRandom,
+): Promise<void> {
   for (let step = 0; step < STEPS; step++) {
     const fua = random.chance(0.1);
     await all(
@@ -137,7 +141,7 @@ async function all(work: readonly Promise<unknown>[]): Promise<void> {
 }
 
 /** One to three ranges that do not overlap. */
-function apart(random: SeededRandom): { offset: number; length: number }[] {
+export function apart(random: SeededRandom): { offset: number; length: number }[] {
   const count = random.between(1, 3);
   const part = Math.floor(ARRAY_BYTES / count / SECTOR_BYTES);
   return Array.from({ length: count }, (_, index) => {
@@ -147,7 +151,7 @@ function apart(random: SeededRandom): { offset: number; length: number }[] {
   });
 }
 
-function cutAll(devices: readonly VolatileDevice[], { random }: CutOptions): MemoryDevice[] {
+export function cutAll(devices: readonly VolatileDevice[], { random }: CutOptions): MemoryDevice[] {
   return devices.map((device) => device.cutPower(random.below(1_000_000)));
 }
 
@@ -171,7 +175,10 @@ function completeScenario(
   };
 }
 
-async function fill(devices: readonly BlockDevice[], random: SeededRandom): Promise<Uint8Array<ArrayBuffer>> {
+export async function fill(
+  devices: readonly BlockDevice[],
+  random: SeededRandom,
+): Promise<Uint8Array<ArrayBuffer>> {
   const { array } = await openDevices(devices);
   const content = new Uint8Array(random.bytes(ARRAY_BYTES));
   await array.write(0, content);
