@@ -15,11 +15,11 @@ import { UserError } from '../errors.js';
 import type { Judgement } from '../raid/md/model.js';
 import { superblockBytes } from '../raid/md/superblock.js';
 import type { SweepOptions } from '../raid/sweep.js';
+import { thenClose } from './closing.js';
 import { type Looked, lookAt } from './fsck-look.js';
 import { judgeImages, openImages, pathsInUse } from './images.js';
 import { type Located, locateVolume } from './locate.js';
 import { arrayOf, finishRebuilds } from './members.js';
-import type { Volume } from './model.js';
 import { openVolume } from './volume.js';
 
 type Sweep = Omit<SweepOptions, 'checkpoint'>;
@@ -237,23 +237,4 @@ async function judgeUnlocked(located: Located): Promise<Judgement> {
   } finally {
     await opened.close();
   }
-}
-
-/** What `use` throws comes before what closing throws, which is then told as a warning. */
-async function thenClose(
-  volume: Volume,
-  warn: (message: string) => void,
-  use: () => Promise<void>,
-): Promise<void> {
-  try {
-    await use();
-  } catch (error) {
-    await volume.close().catch((closing: unknown) => {
-      warn(
-        `${volume.label} could not be closed well: ${closing instanceof Error ? closing.message : String(closing)}`,
-      );
-    });
-    throw error;
-  }
-  await volume.close();
 }
