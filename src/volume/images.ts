@@ -69,6 +69,18 @@ export function judgeImages(located: Located, images: readonly ExaminedImage[]):
   return judge(images, uuid === undefined ? {} : { setUuid: uuid });
 }
 
+/** What a look without locks finds; the images are closed again. */
+export async function lookAndJudge(
+  located: Located,
+): Promise<Omit<OpenedImages, 'close'> & { readonly judgement: Judgement }> {
+  const { images, absent, close } = await openImages(located.images, located.expected, 'look');
+  try {
+    return { images, absent, judgement: judgeImages(located, images) };
+  } finally {
+    await close();
+  }
+}
+
 /** Those of the images that the array needs, or that claim to be of it: what is to be locked. */
 export function pathsInUse(judgement: Judgement): string[] {
   return judgement.members.flatMap((member) =>
