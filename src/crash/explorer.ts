@@ -228,6 +228,7 @@ class Explorer<Reading, Obligations> {
       return;
     }
   }
+
   private async evaluate(
     { journey, walk }: Place<Obligations>,
     state: KeptWrites,

@@ -4,8 +4,7 @@
  * changed everything.
  */
 
-import type { BlockDevice } from '../device/contract.js';
-import { DeviceError } from '../device/contract.js';
+import { type BlockDevice, DeviceError } from '../device/contract.js';
 import { systemCode } from '../device/device-errors.js';
 import { openImage } from '../device/open-image.js';
 import { examineImage } from '../raid/md/examine.js';

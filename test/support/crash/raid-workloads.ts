@@ -5,8 +5,7 @@
 
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
 import type { RaidArray } from '../../../src/raid/array.js';
-import type { TestShape } from '../arrays.js';
-import { sizeOf } from '../arrays.js';
+import { sizeOf, type TestShape } from '../arrays.js';
 import { addBitmap } from '../md-features.js';
 import { SECTOR_BYTES, type WitnessedDevice } from './raid-history.js';
 import type { Bench, Workload } from './raid-recording.js';
