@@ -58,7 +58,7 @@ function* checkDoubt({ array }: CheckContext): Generator<Finding> {
 /** Rows that are known to be suspect are left out: they are what makes the array dirty. */
 export async function* checkParity(context: CheckContext): AsyncGenerator<Finding> {
   const { array, scrub } = context;
-  if (array === null || scrub === null || array.core.degradedSlots.length > 0) return;
+  if (array === null || scrub === null || array.core.isDegraded) return;
   const { geometry, suspect } = array.core;
   const { mismatchedRows } = await array.scrub({ ...scrub, repair: false });
   yield* unreadableSectors(array);

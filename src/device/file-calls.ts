@@ -6,6 +6,8 @@
  */
 import fs from 'node:fs';
 import { promisify } from 'node:util';
+import { bindC } from './c-library.js';
+import { CachedReads } from './cached-reads.js';
 
 /** lseek(2): the offset reached, or the name of the error. */
 export type Seek = (fd: number, offset: number, whence: number) => number | string;
@@ -28,8 +30,12 @@ function settle(resolve: (bytes: number) => void, reject: (error: Error) => void
     error === null ? resolve(bytes) : reject(error);
 }
 
+const cachedReads = new CachedReads();
+
 export const systemCalls: FileCalls = {
   read(fd, buffers, position) {
+    const cached = cachedReads.read(fd, buffers, position);
+    if (cached !== null) return Promise.resolve(cached);
     return new Promise((resolve, reject) => {
       const done = settle(resolve, reject);
       const only = buffers[0];
@@ -55,24 +61,15 @@ export const systemCalls: FileCalls = {
 
 let seek: Promise<Seek | null> | null = null;
 
-/** koffi is optional, and off_t is 64 bits wide without ado on 64-bit machines alone. */
+/** Without it a file is taken to be all data. */
 function loadSeek(): Promise<Seek | null> {
-  seek ??= bindSeek();
-  return seek;
-}
-
-async function bindSeek(): Promise<Seek | null> {
-  if (!['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x'].includes(process.arch)) return null;
-  try {
-    const { default: koffi } = await import('koffi');
+  seek ??= bindC((koffi) => {
     const lseek = koffi.load(null).func('int64_t lseek(int fd, int64_t offset, int whence)');
     const names = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));
     return (fd, offset, whence) => {
       const reached = Number(lseek(fd, offset, whence));
       return reached >= 0 ? reached : (names.get(koffi.errno()) ?? 'EIO');
     };
-  } catch {
-    // Not installed, or its binary does not load here: the file is then taken to be all data.
-    return null;
-  }
+  });
+  return seek;
 }

@@ -100,13 +100,13 @@ export class BitmapIntent implements WriteIntent, MetadataFollower {
   }
 
   async beforeSuperblocks({ events }: SuperblockUpdate): Promise<void> {
-    const complete = this.core.degradedSlots.length === 0;
+    const complete = !this.core.isDegraded;
     this.bitmap.setEvents(events, complete && this.bitmap.isClear ? events : this.bitmap.eventsCleared);
     await this.persist();
   }
 
   onClean(): Promise<void> {
-    if (this.core.degradedSlots.length === 0) this.bitmap.clearAll();
+    if (!this.core.isDegraded) this.bitmap.clearAll();
     return Promise.resolve();
   }
 

@@ -121,10 +121,12 @@ export class ArrayCore {
    * member must not hang on a bad sector that another has elsewhere.
    */
   spans(start: number, end: number): Range[] {
+    const members = this.slotMembers();
+    // So it is nearly always.
+    if (this.suspect.isEmpty && members.every((member) => member.isReadableEverywhere))
+      return [{ start, end }];
     const cuts = new Set([start, end]);
-    for (const member of this.slotMembers()) {
-      for (const at of member.boundaries(start, end)) cuts.add(at);
-    }
+    for (const member of members) for (const at of member.boundaries(start, end)) cuts.add(at);
     for (const range of this.suspect.within(start, end)) cuts.add(range.start).add(range.end);
     const sorted = [...cuts].sort((a, b) => a - b);
     return sorted.slice(1).map((cut, index) => ({ start: sorted[index]!, end: cut }));
@@ -137,7 +139,13 @@ export class ArrayCore {
 
   /** Members that hold data of the array, but no faulty ones. */
   slotMembers(): ArrayMember[] {
-    return this.slots.flatMap((slot) => slot.writers());
+    const members: ArrayMember[] = [];
+    for (const slot of this.slots) slot.addWriters(members);
+    return members;
+  }
+
+  get isDegraded(): boolean {
+    return this.slots.some((slot) => !slot.isInSync);
   }
 
   get degradedSlots(): number[] {
@@ -145,6 +153,7 @@ export class ArrayCore {
   }
 
   assertUsable(): void {
+    if (!this.isDegraded) return;
     const lost = this.degradedSlots;
     if (lost.length < 2) return;
     const causes = lost.flatMap((slot) => {

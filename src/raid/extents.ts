@@ -67,7 +67,7 @@ function busyStripes(core: ArrayCore, occupied: Occupied): RangeSet {
       busy.add(Math.floor(start / chunkBytes), Math.ceil(end / chunkBytes));
   }
   // What a member that is gone held of them is not known to be nothing.
-  if (core.degradedSlots.length > 0) {
+  if (core.isDegraded) {
     for (const { start, end } of core.suspect.list())
       busy.add(Math.floor(start / chunkBytes), Math.ceil(end / chunkBytes));
   }

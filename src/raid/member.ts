@@ -61,7 +61,12 @@ export class ArrayMember {
     return first === undefined || first.start > 0 ? 0 : first.end;
   }
 
+  get isReadableEverywhere(): boolean {
+    return this.isInSync && this.badBlocks.isEmpty && this.unreadable.isEmpty;
+  }
+
   readable(start: number, end: number): boolean {
+    if (this.isReadableEverywhere) return true;
     if (this.failure !== null) return false;
     if (this.rebuilt !== null && !this.rebuilt.covers(start, end)) return false;
     return !this.badBlocks.overlaps(start, end) && !this.unreadable.overlaps(start, end);
@@ -162,9 +167,14 @@ export class Slot {
 
   /** Everyone who has to be written. */
   writers(): ArrayMember[] {
-    return [this.member, this.replacement, this.leaving].filter(
-      (member) => member !== null && !member.isFaulty,
-    ) as ArrayMember[];
+    return this.addWriters([]);
+  }
+
+  addWriters(to: ArrayMember[]): ArrayMember[] {
+    if (this.member?.isFaulty === false) to.push(this.member);
+    if (this.replacement?.isFaulty === false) to.push(this.replacement);
+    if (this.leaving?.isFaulty === false) to.push(this.leaving);
+    return to;
   }
 
   /** Whether its content is all there without the help of others (but for bad blocks). */

@@ -218,7 +218,7 @@ export class ArrayMetadata {
    */
   private async settle(from: number | null): Promise<number | null> {
     const isKept = this.core.isRecovered && this.followers.some((follower) => follower.keepsDoubt === true);
-    const left = isKept && this.core.degradedSlots.length > 0 ? null : from;
+    const left = isKept && this.core.isDegraded ? null : from;
     if (left === null) for (const follower of this.followers) await follower.onClean();
     this.resyncOffset = left;
     return left;
@@ -253,7 +253,7 @@ export class ArrayMetadata {
   private currentResyncOffset(): number | null {
     if (this.activation !== null) return 0;
     // With all members there, what is suspect is to be made right, and is not clean until then.
-    const isComplete = this.core.degradedSlots.length === 0;
+    const isComplete = !this.core.isDegraded;
     return this.resyncOffset ?? (isComplete ? this.core.suspect.first : null);
   }
 
@@ -274,6 +274,12 @@ export class ArrayMetadata {
     for (let left: number = excluded ? 2 : updates; left > 0; left--) {
       if (await this.writeRound(resyncOffset)) left = 3;
     }
+  }
+
+  /** Whether no update is left that came to some members only. */
+  get isLevel(): boolean {
+    const [first, ...others] = this.updatedMembers();
+    return others.every(({ superblock }) => superblock.events === first?.superblock.events);
   }
 
   /** Ends an update that a cut or a full disk kept from some members: they say what the others say. */

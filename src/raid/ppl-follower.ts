@@ -27,7 +27,7 @@ export class PplFollower implements MetadataFollower, WriteIntent {
   }
 
   assertAllowed(): void {
-    if (this.core.degradedSlots.length > 0) throw refuseDegraded(this.core);
+    if (this.core.isDegraded) throw refuseDegraded(this.core);
   }
 
   end(): void {}

@@ -59,7 +59,7 @@ export async function replayPpl(array: RaidArray, judgement: Judgement): Promise
   await array.metadata.flushMembers();
   if (plan.clean) {
     for (const { start, end } of [...array.core.suspect.list()]) array.core.suspect.remove(start, end);
-    if (array.core.degradedSlots.length === 0) await array.metadata.checkpoint();
+    if (!array.core.isDegraded) await array.metadata.checkpoint();
   }
   return plan.recoveredEntries;
 }

@@ -130,7 +130,7 @@ export class Rebuild {
   /** What was in doubt is said to be bad on the new member by now: with all members there, nothing else is suspect. */
   private async settleSuspect(): Promise<void> {
     const { core, metadata, faults } = this;
-    if (core.degradedSlots.length > 0 || core.suspect.isEmpty) return;
+    if (core.isDegraded || core.suspect.isEmpty) return;
     await new Resync(core, metadata, faults).run();
   }
 

@@ -69,7 +69,12 @@ export class Roles {
   }
 
   faultyMembers(): ArrayMember[] {
-    const all = this.core.slots.flatMap((slot) => [slot.member, slot.replacement, slot.leaving]);
-    return all.filter((member): member is ArrayMember => member?.isFaulty === true);
+    const faulty: ArrayMember[] = [];
+    for (const { member, replacement, leaving } of this.core.slots) {
+      if (member?.isFaulty === true) faulty.push(member);
+      if (replacement?.isFaulty === true) faulty.push(replacement);
+      if (leaving?.isFaulty === true) faulty.push(leaving);
+    }
+    return faulty;
   }
 }

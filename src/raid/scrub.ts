@@ -44,7 +44,7 @@ export class Scrub {
   /** Every member must be in-sync: with one missing, there is nothing that could disagree. */
   async run(options: Omit<SweepOptions, 'checkpoint'> = {}): Promise<ScrubResult> {
     const { geometry } = this.core;
-    if (this.core.degradedSlots.length > 0) throw nothingToCheck(this.core);
+    if (this.core.isDegraded) throw nothingToCheck(this.core);
     const all = [{ start: 0, end: geometry.memberSizeBytes }];
     const flush = this.repair ? { checkpoint: () => this.metadata.flushMembers() } : {};
     await sweep(this.core, all, (rows) => visitSpans(this.core, rows, (span) => this.scrubSpan(span)), {
@@ -64,7 +64,7 @@ export class Scrub {
   }
 
   private async scrubSpan(rows: Range): Promise<unknown> {
-    if (this.core.degradedSlots.length > 0) throw nothingToCheck(this.core);
+    if (this.core.isDegraded) throw nothingToCheck(this.core);
     const readers = this.core.slots.map((slot) => slot.reader(rows.start, rows.end));
     if (readers.some((reader) => reader === null)) {
       this.skippedRows += Math.ceil((rows.end - rows.start) / ROW_BYTES);

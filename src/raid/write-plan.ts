@@ -100,12 +100,13 @@ function planBand(context: PlanContext, write: WindowWrite, start: number, end: 
   const band = { start, end, paritySlot, fresh };
   if (paritySlot.writers().length === 0) return { ...band, method: 'none', reads: [] };
 
-  const isCovered = new Set(covered.map((segment) => segment.dataIndex));
-  const reader = (dataIndex: number) =>
-    slots[geometry.dataMember(write.stripe, dataIndex)]!.reader(start, end);
-  const indices = Array.from({ length: geometry.dataDisks }, (_, dataIndex) => dataIndex);
-  const written = indices.filter((dataIndex) => isCovered.has(dataIndex)).map(reader);
-  const others = indices.filter((dataIndex) => !isCovered.has(dataIndex)).map(reader);
+  const written: (ArrayMember | null)[] = [];
+  const others: (ArrayMember | null)[] = [];
+  for (let dataIndex = 0; dataIndex < geometry.dataDisks; dataIndex++) {
+    const isWritten = covered.some((segment) => segment.dataIndex === dataIndex);
+    const reader = slots[geometry.dataMember(write.stripe, dataIndex)]!.reader(start, end);
+    (isWritten ? written : others).push(reader);
+  }
   const parity = context.parityTrusted(start, end) ? paritySlot.reader(start, end) : null;
 
   const canModify = parity !== null && written.every((member) => member !== null);

@@ -25,7 +25,7 @@ export async function recoverArray(
   const { core } = array;
   const replayedEntries = await replayPpl(array, judgement);
   if (core.suspect.isEmpty) core.isRecovered = true;
-  if (core.degradedSlots.length === 0 && !core.suspect.isEmpty) {
+  if (!core.isDegraded && !core.suspect.isEmpty) {
     options.warn(`${array.name} was not closed: making parity anew where it may be wrong`);
     return { ...(await array.resync(options.sweep)), replayedEntries };
   }
@@ -34,9 +34,13 @@ export async function recoverArray(
   return replayedEntries === 0 ? null : { ...NOTHING, replayedEntries };
 }
 
-/** The record says that all is flushed, and the power went before the superblocks said so too. */
+/**
+ * The record says that all is flushed, and the power went before all superblocks said so too. Those that do not may be
+ * all that is left one day, beside a record that lists what was about to be written.
+ */
 async function makeClean({ metadata, record }: RaidArray, judgement: Judgement): Promise<void> {
-  if (record.chosen.record !== null && judgement.set?.resyncOffset !== null) await metadata.checkpoint();
+  if (record.chosen.record === null) return;
+  if (judgement.set?.resyncOffset !== null || !metadata.isLevel) await metadata.checkpoint();
 }
 
 /** Dirty, and a member is gone: the write hole. It is started when the user says so, and then it is remembered. */

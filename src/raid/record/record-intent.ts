@@ -118,7 +118,7 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
 
   /** With a member missing each stripe on the list costs what that member held of it, should the power go now. */
   async shorten(): Promise<void> {
-    if (this.core.degradedSlots.length === 0) return;
+    if (!this.core.isDegraded) return;
     if (this.writer.listsOnly(this.listed())) return;
     await this.writer.write();
   }
@@ -173,7 +173,7 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
     const superblocks = this.superblockHashes();
     const room = maxEntries(superblocks.length);
     const dirty = this.listed();
-    const isDegraded = this.core.degradedSlots.length > 0;
+    const isDegraded = this.core.isDegraded;
     const suspect = this.core.suspect.list();
     const isDoubt = this.hasAcceptedDoubt();
     const isClean = this.isStopping && dirty.isEmpty;
@@ -193,7 +193,7 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
 
   /** What is suspect is in doubt for good: no resync could make it right. */
   private hasAcceptedDoubt(): boolean {
-    return this.core.isRecovered && this.core.degradedSlots.length > 0;
+    return this.core.isRecovered && this.core.isDegraded;
   }
 
   /**
