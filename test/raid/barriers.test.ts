@@ -6,7 +6,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { RaidArray } from '../../src/raid/array.js';
-import type { ArrayMetadata, MetadataFollower } from '../../src/raid/metadata.js';
+import type { ArrayMetadata } from '../../src/raid/metadata.js';
+import type { MetadataFollower } from '../../src/raid/metadata-follower.js';
 import { SeededRandom, withSeed } from '../support/devices/seeded-random.js';
 import { nothing, unflushedDuring } from '../support/planted-faults.js';
 import {

@@ -14,7 +14,7 @@ import type { ArrayCore } from '../core.js';
 import type { Superblock } from '../md/model.js';
 import { setUuidBytes } from '../md/uuid.js';
 import type { ArrayMember } from '../member.js';
-import type { MetadataFollower, SuperblockUpdate } from '../metadata.js';
+import type { MetadataFollower, SuperblockUpdate } from '../metadata-follower.js';
 import type { IntentTicket, WriteIntent } from '../write-intent.js';
 import type { SuperblockHash } from './codec.js';
 import { type ChosenRecord, type FoundRecord, goodRecords, superblockHash } from './find.js';

@@ -118,7 +118,9 @@ describe('it is found when', () => {
     await ours.array.close();
     // Somebody who knows nothing of the record writes, and is cut between data and parity.
     const { array: theirs } = await openDevices(devices);
-    Object.assign(theirs.metadata, { followers: [], intent: new JoinedIntent([]) });
+    const { followers } = theirs.metadata as unknown as { followers: unknown[] };
+    followers.splice(0);
+    Object.assign(theirs.metadata, { intent: new JoinedIntent([]) });
     await theirs.metadata.activate();
     const piece = [...theirs.core.geometry.pieces(5 * SHAPE.chunkBytes, 512)][0]!;
     await theirs.core.slots[piece.slot]!.member!.write(piece.offsetInData, new Uint8Array(512).fill(2));
