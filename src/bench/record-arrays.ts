@@ -5,7 +5,7 @@
  */
 import type { RaidArray } from '../raid/array.js';
 import { setUuidBytes } from '../raid/md/uuid.js';
-import { isDamagedRecord, readPlace } from '../raid/record/index.js';
+import { goodRecords, readPlace } from '../raid/record/index.js';
 import type { Sample } from './bench.js';
 import { type BenchArray, MEMBERS } from './bench-array.js';
 import { measured } from './counting-device.js';
@@ -69,8 +69,6 @@ export async function measuredRecords(
 async function newestGeneration({ core, record }: RaidArray): Promise<number> {
   const uuid = setUuidBytes(core.slotMembers()[0]!.superblock);
   const found = await Promise.all(record.places.map((place) => readPlace(place, uuid)));
-  const generations = found
-    .flat()
-    .map(({ record: each }) => (each === null || isDamagedRecord(each) ? 0 : Number(each.generation)));
+  const generations = goodRecords(found.flat()).map(({ record: { generation } }) => Number(generation));
   return Math.max(0, ...generations);
 }

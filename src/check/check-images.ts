@@ -1,7 +1,6 @@
 /** Checks images by themselves: that they are there, have all their bytes, can be read, and are what they should be. */
 import type { RaidArray } from '../raid/array.js';
-import type { CheckContext, CheckedImage } from './context.js';
-import { isFinding, readOr } from './context.js';
+import { type CheckContext, type CheckedImage, isFinding, readOr } from './context.js';
 import { type Finding, finding } from './findings.js';
 
 const STEP_BYTES = 1024 * 1024;

@@ -3,7 +3,7 @@
  * is the array's business (check-array.ts).
  */
 import type { RaidArray } from '../raid/array.js';
-import { type FoundRecord, isDamagedRecord, type RecordContent } from '../raid/record/index.js';
+import { type FoundRecord, goodRecords, isDamagedRecord, type RecordContent } from '../raid/record/index.js';
 import { type CheckContext, isDirty, isWhole } from './context.js';
 import { type Finding, finding } from './findings.js';
 
@@ -53,9 +53,7 @@ function* checkSlots(found: readonly FoundRecord[]): Generator<Finding> {
 
 /** Of the newest generation, which two members have. */
 function* checkCopies(context: CheckContext, found: readonly FoundRecord[]): Generator<Finding> {
-  const good = found.flatMap(({ place, slot, record }) =>
-    record === null || isDamagedRecord(record) ? [] : [{ place, slot, record }],
-  );
+  const good = goodRecords(found);
   const newest = good.reduce((max, { record }) => (record.generation > max ? record.generation : max), 0n);
   const [first, ...copies] = good.filter(({ record }) => record.generation === newest);
   for (const { place, slot, record } of copies) {

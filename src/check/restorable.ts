@@ -2,8 +2,7 @@
  * Damaged superblocks of which it can be proven what they were, and that with them the images are members of the set
  * and nothing else about the set gets worse.
  */
-import type { BlockDevice } from '../device/contract.js';
-import { DeviceError } from '../device/contract.js';
+import { type BlockDevice, DeviceError } from '../device/contract.js';
 import { judge } from '../raid/md/judge.js';
 import type { ExaminedImage, Judgement, Superblock } from '../raid/md/model.js';
 import { SUPERBLOCK_READ_BYTES, superblockPlaces } from '../raid/md/places.js';

@@ -3,7 +3,6 @@
  * it is closed, so that it is clean again. What opens volumes is loaded when one is opened.
  */
 import type { Command } from '@oclif/core/command';
-import { UserError } from '../errors.js';
 import type { OpenVolumeOptions, Volume } from '../volume/index.js';
 import { HoldfastCommand } from './base-command.js';
 import { COMMON_EXIT_CODES } from './exit-codes.js';
@@ -26,19 +25,12 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
     use: (volume: Volume) => Promise<R>,
   ): Promise<R> {
     const volume = await this.#open(names, options);
-    let result: R;
-    try {
+    const { thenClose } = await import('../volume/index.js');
+    const work = () => {
       this.#warnDegraded(volume);
-      result = await use(volume);
-    } catch (error) {
-      await volume.close().catch((closing: unknown) => {
-        const why = closing instanceof UserError ? closing.message : String(closing);
-        this.warn(`${volume.label} could not be closed well: ${why}`);
-      });
-      throw error;
-    }
-    await volume.close();
-    return result;
+      return use(volume);
+    };
+    return thenClose(volume, (message) => this.warn(message), work);
   }
 
   /** Runs long work with progress and Ctrl-C: `options` is for whatever sweeps over members. */

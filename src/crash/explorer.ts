@@ -11,7 +11,8 @@
  */
 import { choices, EVERY_SUBSET } from './choices.js';
 import { type Breach, describeFailure, type Failure, minimise, pointOf } from './explorer-failure.js';
-import { cutsOf, type Journey, placesKey, writesKey } from './explorer-journey.js';
+import { cutsOf, type Journey } from './explorer-journey.js';
+import { Recoveries, type Recovery } from './explorer-recoveries.js';
 import { PowerSum, type Report, type StoppedBy } from './explorer-report.js';
 import { type CrashProfile, DEFAULT_PROFILE, PROFILES, type ProfileName } from './profiles.js';
 import { SeededRandom } from './seeded-random.js';
@@ -79,14 +80,6 @@ export function explore<Reading, Obligations>(
   return new Explorer(subject, options).run();
 }
 
-/** The recovery of one state, to be cut. */
-interface Recovery<Obligations> extends Journey<Obligations> {
-  /** What all cuts that led to the state were owed. */
-  readonly owed: Set<Obligations>;
-  /** Numbers of the states that cuts amid it leave, once it was cut. */
-  readonly left: Set<number>;
-}
-
 /** Where the run is. */
 interface Place<Obligations> {
   readonly journey: Journey<Obligations>;
@@ -98,14 +91,7 @@ class Explorer<Reading, Obligations> {
   private readonly profile: CrashProfile;
   private readonly seen = new SeenStates<Reading>();
   private readonly started = performance.now();
-  /** By the number of the state that is recovered. */
-  private readonly recoveries = new Map<number, Recovery<Obligations>>();
-  /** To be cut: those first that write to places to which none before did. */
-  private readonly waiting = {
-    elsewhere: [] as Recovery<Obligations>[],
-    others: [] as Recovery<Obligations>[],
-  };
-  private readonly knownRecoveries = new Set<string>();
+  private readonly recoveries = new Recoveries<Obligations>();
   private readonly failures: Failure[] = [];
   private readonly reachable = new PowerSum();
   private readonly reachableTorn = new PowerSum();
@@ -118,7 +104,6 @@ class Explorer<Reading, Obligations> {
   private checks = 0;
   private cuts = 0;
   private exhaustiveCuts = 0;
-  private cutRecoveries = 0;
 
   constructor(
     private readonly subject: Subject<Reading, Obligations>,
@@ -146,10 +131,8 @@ class Explorer<Reading, Obligations> {
   }
 
   private async cutNextRecovery(): Promise<boolean> {
-    const { elsewhere, others } = this.waiting;
-    if (elsewhere.length + others.length === 0 || this.isOver()) return false;
-    const recovery = elsewhere.shift() ?? others.shift()!;
-    this.cutRecoveries += 1;
+    if (this.recoveries.waitingCount === 0 || this.isOver()) return false;
+    const recovery = this.recoveries.take()!;
     const before = this.states;
     for await (const _ of this.explore(recovery));
     this.secondStates += this.states - before;
@@ -205,7 +188,7 @@ class Explorer<Reading, Obligations> {
     number: number,
     reading: Reading,
   ): Promise<Breach | null> {
-    const recovery = this.recoveries.get(number);
+    const recovery = this.recoveries.of(number);
     for (const each of obligations) {
       this.checks += 1;
       const breach = this.subject.check(reading, each);
@@ -228,6 +211,7 @@ class Explorer<Reading, Obligations> {
       return;
     }
   }
+
   private async evaluate(
     { journey, walk }: Place<Obligations>,
     state: KeptWrites,
@@ -245,22 +229,8 @@ class Explorer<Reading, Obligations> {
     this.evaluations += 1;
     this.lookAtClock();
     if (recovery === null || recovery.events.length === 0 || isSecondCut) return reading;
-    if (!this.isNew(`${missing} ${writesKey(recovery)}`)) return reading;
-    const owed = new Set<Obligations>();
-    const left = new Set<number>();
-    const waiting: Recovery<Obligations> = {
-      trace: recovery,
-      initial: contents,
-      missing: missing === null ? journey.missing : [missing],
-      isPromise: () => false,
-      obligations: () => [...owed],
-      recovered: { point: pointOf(state, walk.cut), trace: recovery, left },
-      owed,
-      left,
-    };
-    this.recoveries.set(number, waiting);
-    const isElsewhere = this.isNew(`${missing} ${placesKey(recovery)}`);
-    this.waiting[isElsewhere ? 'elsewhere' : 'others'].push(waiting);
+    const point = () => pointOf(state, walk.cut);
+    this.recoveries.add({ number, contents, point, missing, mayMiss: journey.missing }, recovery);
     return reading;
   }
 
@@ -268,12 +238,6 @@ class Explorer<Reading, Obligations> {
     return this.subject.trace.devices.map(({ name, size }, device) =>
       device === missing ? null : new StateDevice(contents[device]!.fork(), { name, size }),
     );
-  }
-
-  private isNew(key: string): boolean {
-    const isNew = !this.knownRecoveries.has(key);
-    this.knownRecoveries.add(key);
-    return isNew;
   }
 
   /** Makes it small, and stops the run if it has found enough. Of one invariant the first breach tells enough. */
@@ -341,8 +305,8 @@ class Explorer<Reading, Obligations> {
       reachableBits: this.reachable.bits ?? 0,
       reachableTornBits: this.reachableTorn.bits ?? 0,
       leftBits: this.unseen.bits,
-      recoveries: this.recoveries.size,
-      cutRecoveries: this.cutRecoveries,
+      recoveries: this.recoveries.count,
+      cutRecoveries: this.recoveries.count - this.recoveries.waitingCount,
       seconds: (performance.now() - this.started) / 1000,
       failures: this.failures,
     };

@@ -16,7 +16,7 @@ import { type BitmapPage, pageOffset, WriteIntentBitmap } from './md/bitmap.js';
 import { type BitmapCopy, readBitmapCopy } from './md/bitmap-copy.js';
 import type { Superblock } from './md/model.js';
 import type { ArrayMember } from './member.js';
-import type { MetadataFollower, SuperblockUpdate } from './metadata.js';
+import type { MetadataFollower, SuperblockUpdate } from './metadata-follower.js';
 import type { IntentTicket, WriteIntent } from './write-intent.js';
 
 export class BitmapIntent implements WriteIntent, MetadataFollower {

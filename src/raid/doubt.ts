@@ -22,6 +22,11 @@ export function bytesInDoubt(core: ArrayCore): readonly Range[] {
   return found.list();
 }
 
+/** The same, as status and errors tell of it. */
+export function reportedDoubt(core: ArrayCore): { offsetBytes: number; lengthBytes: number }[] {
+  return bytesInDoubt(core).map(({ start, end }) => ({ offsetBytes: start, lengthBytes: end - start }));
+}
+
 /** What bad blocks of two members of a row leave nobody to tell: so a rebuild notes what was in doubt. */
 function* lostBytes(core: ArrayCore): Generator<Range> {
   for (const { index, member } of core.slots) {

@@ -11,7 +11,7 @@ import { UserError } from '../errors.js';
 import type { ArrayCore } from './core.js';
 import { emptyPpl } from './md/ppl.js';
 import type { ArrayMember } from './member.js';
-import type { MetadataFollower } from './metadata.js';
+import type { MetadataFollower } from './metadata-follower.js';
 import type { IntentTicket, WriteIntent } from './write-intent.js';
 
 export class PplFollower implements MetadataFollower, WriteIntent {

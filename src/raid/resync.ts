@@ -11,7 +11,7 @@ import type { ArrayMember } from './member.js';
 import type { ArrayMetadata } from './metadata.js';
 import { firstMismatch, xorInto, xorOf } from './parity/index.js';
 import { type SweepOptions, sweep, visitSpans, withRows } from './sweep.js';
-import { writeTransfers } from './transfers.js';
+import { toSlot, writeTransfers } from './transfers.js';
 
 export interface ResyncResult {
   /** Stripes with suspect rows. */
@@ -85,7 +85,7 @@ export class Resync {
         bytes,
         buffers.filter((_, slot) => slot !== parity),
       );
-      const transfers = slots[parity]!.writers().map((member) => ({ member, start: rows.start, bytes }));
+      const transfers = toSlot(slots[parity]!, rows.start, bytes);
       await this.faults.settleWrites(await writeTransfers(transfers, {}));
     });
   }
@@ -99,7 +99,7 @@ export class Resync {
       this.corrected.add(stripe);
       const bytes = buffers[0]!;
       xorInto(bytes, buffers.slice(1));
-      const transfers = slots[parity]!.writers().map((member) => ({ member, start: rows.start, bytes }));
+      const transfers = toSlot(slots[parity]!, rows.start, bytes);
       const failures = await writeTransfers(transfers, {});
       await this.faults.settleWrites(failures);
       for (const { member } of transfers) this.metadata.heal(member, rows.start, rows.end);

@@ -14,7 +14,7 @@ import type { ArrayMember } from './member.js';
 import type { ArrayMetadata } from './metadata.js';
 import { firstMismatch, xorOf } from './parity/index.js';
 import { type SweepOptions, sweep, visitSpans, withRows } from './sweep.js';
-import { type Transfer, writeTransfers } from './transfers.js';
+import { type Transfer, toSlot, writeTransfers } from './transfers.js';
 
 export interface ScrubResult {
   readonly checkedStripes: number;
@@ -109,7 +109,7 @@ export class Scrub {
       row.filter((_, index) => index !== slot),
     );
     this.repaired.add(stripe);
-    return this.core.slots[slot]!.writers().map((member) => ({ member, start, bytes }));
+    return toSlot(this.core.slots[slot]!, start, bytes);
   }
 
   private stripeOf(offsetInData: number): number {

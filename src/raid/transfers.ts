@@ -4,7 +4,7 @@
  * array: the caller decides.
  */
 import type { WriteOptions } from '../device/contract.js';
-import type { ArrayMember } from './member.js';
+import type { ArrayMember, Slot } from './member.js';
 
 export interface Transfer {
   readonly member: ArrayMember;
@@ -30,6 +30,11 @@ interface Run {
 /** Linux takes 1024 buffers a call; a run is cut well below, so that one call does not hold up the others. */
 const MAX_RUN_BUFFERS = 512;
 const MAX_RUN_BYTES = 8 * 1024 * 1024;
+
+/** The same bytes to everyone in the slot who has to be written. */
+export function toSlot(slot: Slot, start: number, bytes: Uint8Array): Transfer[] {
+  return slot.writers().map((member) => ({ member, start, bytes }));
+}
 
 export function readTransfers(transfers: readonly Transfer[]): Promise<TransferFailure[]> {
   return settle(transfers, (run) => run.member.read(run.start, run.buffers));

@@ -38,7 +38,7 @@ export async function describeRecords(device: BlockDevice, superblock: Superbloc
         clean: record.isClean,
         dirtyStripes: total(record.dirty),
         inDoubtBytes: total(record.inDoubt),
-        matchesSuperblock: typeof role === 'number' && knowsSuperblock(record, role, superblock),
+        matchesSuperblock: typeof role === 'number' && knowsSuperblock(record, { slot: role, superblock }),
         problem: null,
       },
     ];

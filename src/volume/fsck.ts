@@ -12,14 +12,13 @@ import { UndoImages } from '../check/undo/undo-device.js';
 import { UndoFile, undoFileExists } from '../check/undo/undo-file.js';
 import { interpose } from '../device/open-image.js';
 import { UserError } from '../errors.js';
-import type { Judgement } from '../raid/md/model.js';
 import { superblockBytes } from '../raid/md/superblock.js';
 import type { SweepOptions } from '../raid/sweep.js';
+import { thenClose } from './closing.js';
 import { type Looked, lookAt } from './fsck-look.js';
-import { judgeImages, openImages, pathsInUse } from './images.js';
-import { type Located, locateVolume } from './locate.js';
+import { judgeImages, lookAndJudge, openImages, pathsInUse } from './images.js';
+import { locateVolume } from './locate.js';
 import { arrayOf, finishRebuilds } from './members.js';
-import type { Volume } from './model.js';
 import { openVolume } from './volume.js';
 
 type Sweep = Omit<SweepOptions, 'checkpoint'>;
@@ -164,7 +163,7 @@ class FsckRun {
     );
     if (wanted.size === 0) return;
     const located = await locateVolume(this.args);
-    const judgement = await judgeUnlocked(located);
+    const { judgement } = await lookAndJudge(located);
     const opened = await openImages([...pathsInUse(judgement), ...wanted], located.expected, 'write');
     try {
       const restorable = await findRestorable(opened.images, judgeImages(located, opened.images));
@@ -228,32 +227,4 @@ function groupsOf(name: RepairName, findings: readonly Finding[]): Map<string, F
     groups.set(key, [...(groups.get(key) ?? []), found]);
   }
   return groups;
-}
-
-async function judgeUnlocked(located: Located): Promise<Judgement> {
-  const opened = await openImages(located.images, located.expected, 'look');
-  try {
-    return judgeImages(located, opened.images);
-  } finally {
-    await opened.close();
-  }
-}
-
-/** What `use` throws comes before what closing throws, which is then told as a warning. */
-async function thenClose(
-  volume: Volume,
-  warn: (message: string) => void,
-  use: () => Promise<void>,
-): Promise<void> {
-  try {
-    await use();
-  } catch (error) {
-    await volume.close().catch((closing: unknown) => {
-      warn(
-        `${volume.label} could not be closed well: ${closing instanceof Error ? closing.message : String(closing)}`,
-      );
-    });
-    throw error;
-  }
-  await volume.close();
 }

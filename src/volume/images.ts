@@ -4,8 +4,7 @@
  * changed everything.
  */
 
-import type { BlockDevice } from '../device/contract.js';
-import { DeviceError } from '../device/contract.js';
+import { type BlockDevice, DeviceError } from '../device/contract.js';
 import { systemCode } from '../device/device-errors.js';
 import { openImage } from '../device/open-image.js';
 import { examineImage } from '../raid/md/examine.js';
@@ -67,6 +66,18 @@ async function openOne(
 export function judgeImages(located: Located, images: readonly ExaminedImage[]): Judgement {
   const uuid = located.manifest?.kind === 'raid' ? located.manifest.uuid : undefined;
   return judge(images, uuid === undefined ? {} : { setUuid: uuid });
+}
+
+/** What a look without locks finds; the images are closed again. */
+export async function lookAndJudge(
+  located: Located,
+): Promise<Omit<OpenedImages, 'close'> & { readonly judgement: Judgement }> {
+  const { images, absent, close } = await openImages(located.images, located.expected, 'look');
+  try {
+    return { images, absent, judgement: judgeImages(located, images) };
+  } finally {
+    await close();
+  }
 }
 
 /** Those of the images that the array needs, or that claim to be of it: what is to be locked. */

@@ -1,4 +1,5 @@
 /** What commands do with volumes. */
+export { thenClose } from './closing.js';
 export {
   type CreatedVolume,
   type CreateVolumeOptions,

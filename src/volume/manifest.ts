@@ -10,7 +10,11 @@ import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { fileError, systemCode } from '../device/device-errors.js';
+import { syncDirectory } from '../device/image-open.js';
 import { UserError } from '../errors.js';
+
+/** Who makes a directory for a volume makes its name durable too. */
+export { syncDirectory };
 
 export const MANIFEST_NAME = 'holdfast.json';
 
@@ -82,14 +86,4 @@ async function replaceManifest(path: string, manifest: Manifest): Promise<void> 
   }
   await rename(beside, path);
   await syncDirectory(dirname(path));
-}
-
-/** Makes the entries of a directory durable. */
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

@@ -8,6 +8,7 @@ import type { RaidArray } from '../raid/array.js';
 import type { Judgement } from '../raid/md/model.js';
 import { openArray } from '../raid/open.js';
 import { replayForReading } from '../raid/ppl-replay.js';
+import { closeFailed } from './closing.js';
 import { judgeImages, type OpenedImages, openImages } from './images.js';
 import type { Located } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
@@ -64,9 +65,7 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
     };
   } catch (error) {
     // Why it could not be opened is what the user must hear.
-    await closeInOrder([() => array.close(), ...images]).catch((closing: unknown) => {
-      options.warn(`${label} could not be closed well: ${String(closing)}`);
-    });
+    await closeFailed(label, () => closeInOrder([() => array.close(), ...images]), options.warn);
     throw error;
   }
 }

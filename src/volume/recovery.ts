@@ -4,7 +4,7 @@
  */
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
-import { acceptDoubt, bytesInDoubt } from '../raid/doubt.js';
+import { acceptDoubt, bytesInDoubt, reportedDoubt } from '../raid/doubt.js';
 import type { Judgement } from '../raid/md/model.js';
 import { replayPpl } from '../raid/ppl-replay.js';
 import type { OpenVolumeOptions, Recovery } from './model.js';
@@ -25,17 +25,13 @@ export async function recoverArray(
   const { core } = array;
   const replayedEntries = await replayPpl(array, judgement);
   if (core.suspect.isEmpty) core.isRecovered = true;
-  if (core.isDegraded) {
-    if (!core.isRecovered) await startInDoubt(array, options);
-    else await makeClean(array, judgement);
-    return replayedEntries === 0 ? null : { ...NOTHING, replayedEntries };
+  if (!core.isDegraded && !core.suspect.isEmpty) {
+    options.warn(`${array.name} was not closed: making parity anew where it may be wrong`);
+    return { ...(await array.resync(options.sweep)), replayedEntries };
   }
-  if (core.suspect.isEmpty) {
-    await makeClean(array, judgement);
-    return replayedEntries === 0 ? null : { ...NOTHING, replayedEntries };
-  }
-  options.warn(`${array.name} was not closed: making parity anew where it may be wrong`);
-  return { ...(await array.resync(options.sweep)), replayedEntries };
+  if (core.isRecovered) await makeClean(array, judgement);
+  else await startInDoubt(array, options);
+  return replayedEntries === 0 ? null : { ...NOTHING, replayedEntries };
 }
 
 /**
@@ -57,9 +53,7 @@ async function startInDoubt(array: RaidArray, { force, warn }: Options): Promise
       details: {
         slots: core.degradedSlots,
         suspectBytes: core.suspect.totalBytes,
-        inDoubt: core.isDoubtKnown
-          ? bytesInDoubt(core).map(({ start, end }) => ({ offsetBytes: start, lengthBytes: end - start }))
-          : null,
+        inDoubt: core.isDoubtKnown ? reportedDoubt(core) : null,
       },
     });
   }

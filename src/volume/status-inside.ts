@@ -5,7 +5,7 @@
 
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
-import { bytesInDoubt } from '../raid/doubt.js';
+import { reportedDoubt } from '../raid/doubt.js';
 import { countStripes } from '../raid/geometry.js';
 import { arrayState } from '../raid/md/judge.js';
 import type { Judgement } from '../raid/md/model.js';
@@ -80,9 +80,7 @@ function inside(
   const { chosen } = record;
   const isKnown = chosen.record !== null;
   const isDirty = isKnown ? !core.isRecovered : judgement.set?.resyncOffset !== null;
-  const inDoubt = isKnown
-    ? bytesInDoubt(core).map(({ start, end }) => ({ offsetBytes: start, lengthBytes: end - start }))
-    : [];
+  const inDoubt = isKnown ? reportedDoubt(core) : [];
   const doubtProblem =
     inDoubt.length === 0
       ? []

@@ -8,7 +8,7 @@ import { openImage } from '../device/open-image.js';
 import { UserError } from '../errors.js';
 import type { ExaminedImage, Judgement } from '../raid/md/model.js';
 import { assertAllowed } from '../raid/open.js';
-import { judgeImages, type OpenedImages, openImages, pathsInUse } from './images.js';
+import { lookAndJudge, pathsInUse } from './images.js';
 import { assertHoldsVolume, assertWhole, type Located, locateVolume } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRaid } from './raid-stack.js';
@@ -20,21 +20,12 @@ const RAW_STRIPE_BYTES = 1024 * 1024;
 export async function openVolume(args: readonly string[], options: OpenVolumeOptions): Promise<Volume> {
   const located = await locateVolume(args);
   if (options.asRaw === true) return openRaw(located, located.images, options, true);
-  const found = await openImages(located.images, located.expected, 'look');
-  const judgement = await judgeAndClose(located, found);
-  assertHoldsVolume(located, found.images);
-  if (isSingle(located, found.images)) return openRaw(located, located.images, options, false);
+  const { images, absent, judgement } = await lookAndJudge(located);
+  assertHoldsVolume(located, images);
+  if (isSingle(located, images)) return openRaw(located, located.images, options, false);
   assertAllowed(judgement, located.label, options.access === 'read');
-  for (const why of setAside(located, judgement, found.absent)) options.warn(why);
+  for (const why of setAside(located, judgement, absent)) options.warn(why);
   return openRaid(located, pathsInUse(judgement), options);
-}
-
-async function judgeAndClose(located: Located, found: OpenedImages): Promise<Judgement> {
-  try {
-    return judgeImages(located, found.images);
-  } finally {
-    await found.close();
-  }
 }
 
 /**

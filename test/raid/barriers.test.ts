@@ -6,8 +6,10 @@
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { RaidArray } from '../../src/raid/array.js';
-import type { ArrayMetadata, MetadataFollower } from '../../src/raid/metadata.js';
+import type { ArrayMetadata } from '../../src/raid/metadata.js';
+import type { MetadataFollower } from '../../src/raid/metadata-follower.js';
 import { SeededRandom, withSeed } from '../support/devices/seeded-random.js';
+import { nothing, unflushedDuring } from '../support/planted-faults.js';
 import {
   complete,
   failing,
@@ -22,24 +24,6 @@ import {
 
 const MAX_ROUNDS = 200;
 const LATE_TURNS = 40;
-
-const nothing = (): Promise<void> => Promise.resolve();
-
-/** Within `outer`, `inner` does nothing. */
-function skipDuring(
-  metadata: ArrayMetadata,
-  outer: 'checkpoint' | 'deactivate',
-  inner: 'flushMembers',
-): void {
-  const whole = metadata[outer].bind(metadata);
-  const part = metadata[inner].bind(metadata);
-  metadata[outer] = async () => {
-    metadata[inner] = nothing;
-    await whole().finally(() => {
-      metadata[inner] = part;
-    });
-  };
-}
 
 /** Nobody waits for it, and it comes late. */
 function late<A extends unknown[]>(call: (...args: A) => Promise<void>): (...args: A) => Promise<void> {
@@ -102,7 +86,7 @@ const BARRIERS: readonly Barrier[] = [
     name: 'members are flushed before a superblock says clean',
     scenario: complete,
     moment: 'end',
-    without: ({ metadata }) => skipDuring(metadata, 'deactivate', 'flushMembers'),
+    without: (array) => unflushedDuring(array, 'deactivate'),
   },
   {
     name: "the bitmap's bits are durable before data is written",
@@ -153,7 +137,7 @@ const BARRIERS: readonly Barrier[] = [
     name: 'what was rebuilt is flushed before a superblock says so',
     scenario: rebuilding,
     moment: 'end',
-    without: ({ metadata }) => skipDuring(metadata, 'checkpoint', 'flushMembers'),
+    without: (array) => unflushedDuring(array, 'checkpoint'),
   },
   {
     name: 'a member that joins says that it is not whole before others name it',

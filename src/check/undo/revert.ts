@@ -14,8 +14,7 @@ import { fileError } from '../../device/device-errors.js';
 import { systemCalls } from '../../device/file-calls.js';
 import { readFully } from '../../device/file-transfer.js';
 import { UserError } from '../../errors.js';
-import type { ExaminedImage } from '../../raid/md/model.js';
-import { SECTOR_BYTES } from '../../raid/md/model.js';
+import { type ExaminedImage, SECTOR_BYTES } from '../../raid/md/model.js';
 import type { KeptImage, KeptStretch, UndoContent } from './read-undo.js';
 import { hashOf } from './undo-entries.js';
 

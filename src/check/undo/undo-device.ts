@@ -123,7 +123,7 @@ export class UndoDevice implements BlockDevice {
     this.state.facts ??= factsOf(this.image, this.state.version);
     const facts = await this.state.facts;
     try {
-      const number = await this.file.imageNumber(this.name, () => Promise.resolve(facts));
+      const number = await this.file.imageNumber(facts);
       await this.keepContent(number, range);
       await this.noteState(number, facts, range, next);
     } catch (error) {

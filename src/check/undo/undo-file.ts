@@ -85,16 +85,15 @@ export class UndoFile {
   }
 
   /** The number of an image, of which `facts` says what it was. The first who asks has it written down. */
-  imageNumber(path: string, facts: () => Promise<UndoImageFacts>): Promise<number> {
-    const known = this.images.get(path);
+  imageNumber(facts: UndoImageFacts): Promise<number> {
+    const known = this.images.get(facts.path);
     if (known !== undefined) return known;
     const number = this.images.size;
-    const entered = facts().then(async (found) => {
-      const payload = encodeImage(found);
-      await this.append({ kind: 'image', image: number, offset: 0, length: 0, payload });
-      return number;
-    });
-    this.images.set(path, entered);
+    const payload = encodeImage(facts);
+    const entered = this.append({ kind: 'image', image: number, offset: 0, length: 0, payload }).then(
+      () => number,
+    );
+    this.images.set(facts.path, entered);
     return entered;
   }
 

@@ -37,6 +37,10 @@ export interface FoundRecord {
   readonly record: RecordContent | DamagedRecord | null;
 }
 
+export interface GoodRecord extends FoundRecord {
+  readonly record: RecordContent;
+}
+
 /** A member that serves in a slot, as its superblock is on disk. */
 export interface Serving {
   readonly slot: number;
@@ -89,10 +93,13 @@ async function readSlot(
   return decodeRecord(new UncheckedBytes(whole, offset), setUuid);
 }
 
+export function goodRecords(found: readonly FoundRecord[]): GoodRecord[] {
+  return found.filter((each): each is GoodRecord => each.record !== null && !isDamagedRecord(each.record));
+}
+
 export function chooseRecord(found: readonly FoundRecord[], serving: readonly Serving[]): ChosenRecord {
-  const records = found.flatMap(({ record }) => (record === null ? [] : [record]));
-  const good = records.filter((record): record is RecordContent => !isDamagedRecord(record));
-  const bad = records.filter(isDamagedRecord);
+  const good = goodRecords(found).map(({ record }) => record);
+  const bad = found.flatMap(({ record }) => (record !== null && isDamagedRecord(record) ? [record] : []));
   const highest = [...good, ...bad.flatMap(({ header }) => header ?? [])].reduce(
     (max, { generation }) => (generation > max ? generation : max),
     0n,
@@ -117,26 +124,22 @@ export function chooseRecord(found: readonly FoundRecord[], serving: readonly Se
     );
   }
   if (newest === null) return none('none', bad.length === 0 ? '' : bad[0]!.reason);
-  const stranger = serving.find((member) => !knows(newest, member));
+  const stranger = serving.find((member) => !knowsSuperblock(newest, member));
   if (stranger !== undefined) {
     return none('void', `the superblock of ${stranger.image} was written by somebody else since`);
   }
   const same = good.filter(
-    (record) => record.generation === newest.generation && serving.every((m) => knows(record, m)),
+    (record) =>
+      record.generation === newest.generation && serving.every((member) => knowsSuperblock(record, member)),
   );
   const record = { ...same.reduce(both), ...(saysClean(serving) ? { dirty: [] } : {}) };
   return { record, verdict: 'valid', reason: '', highest };
 }
 
-function knows(record: RecordContent, { slot, superblock }: Serving): boolean {
-  return knowsSuperblock(record, slot, superblock);
-}
-
 /** Whether the record was written for a member of that slot with that superblock. */
 export function knowsSuperblock(
   { superblocks }: RecordContent,
-  slot: number,
-  superblock: Superblock,
+  { slot, superblock }: Pick<Serving, 'slot' | 'superblock'>,
 ): boolean {
   const hash = superblockHash(superblock.raw);
   return superblocks.some((each) => each.slot === slot && each.hash === hash);

@@ -27,33 +27,23 @@ const NOTHING_CHOSEN: ChosenRecord = { record: null, verdict: 'none', reason: ''
 
 /** `file`: the record is kept there, and not on the members. Throws NOT_ASSEMBLED for one of a later version. */
 export async function openRecord(core: ArrayCore, file: BlockDevice | null): Promise<ArrayRecord> {
-  const members = core.slots.flatMap(({ index, member, replacement }) =>
+  const seated = core.slots.flatMap(({ index, member, replacement }) =>
     [member, replacement].flatMap((each) => (each === null ? [] : [{ slot: index, member: each }])),
   );
-  const serving: Serving[] = members.map(({ slot, member }) => ({
+  const members = seated.map(({ member }) => member);
+  const serving: Serving[] = seated.map(({ slot, member: { image, superblock } }) => ({
     slot,
-    image: member.image,
-    superblock: member.superblock,
+    image,
+    superblock,
   }));
   const first = serving[0];
   if (first === undefined) return noRecord('no member is there');
-  const placed =
-    file === null
-      ? await placesOn(
-          members.map(({ member }) => member),
-          core,
-        )
-      : placesIn(file, first);
+  const onMembers = await placesOn(members, core);
+  const placed = file === null ? onMembers : placesIn(file, first);
   if ('absence' in placed) return noRecord(placed.absence);
   const uuid = setUuidBytes(first.superblock);
   // Until a while ago it may have been kept on the members: the newest that counts does, wherever it lies.
-  const before =
-    file === null
-      ? []
-      : await placesBefore(
-          members.map(({ member }) => member),
-          core,
-        );
+  const before = file === null || 'absence' in onMembers ? [] : onMembers.places;
   const all = [...placed.places, ...before];
   const found = (await Promise.all(all.map((place) => readPlace(place, uuid)))).flat();
   const chosen = chooseRecord(found, serving);
@@ -90,11 +80,6 @@ async function placesOn(
     places.push(onMember(core, member, place));
   }
   return { places };
-}
-
-async function placesBefore(members: readonly ArrayMember[], core: ArrayCore): Promise<WriterPlace[]> {
-  const placed = await placesOn(members, core);
-  return 'absence' in placed ? [] : placed.places;
 }
 
 function placesIn(file: BlockDevice, { superblock }: Serving): { places: WriterPlace[] } {

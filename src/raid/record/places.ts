@@ -32,7 +32,7 @@ export function fullSlotBytes({ memberSizeBytes, chunkBytes }: Superblock): numb
   return Math.min(MAX_SLOT_BYTES, recordBytes(MAX_HASHES + 2 * stripes));
 }
 
-/** null, or why a member has none. */
+/** Where a member's records lie, or why it has none. */
 export async function memberPlace(
   device: BlockDevice,
   superblock: Superblock,

@@ -14,10 +14,10 @@ import type { ArrayCore } from '../core.js';
 import type { Superblock } from '../md/model.js';
 import { setUuidBytes } from '../md/uuid.js';
 import type { ArrayMember } from '../member.js';
-import type { MetadataFollower, SuperblockUpdate } from '../metadata.js';
+import type { MetadataFollower, SuperblockUpdate } from '../metadata-follower.js';
 import type { IntentTicket, WriteIntent } from '../write-intent.js';
-import { isDamagedRecord, type SuperblockHash } from './codec.js';
-import { type ChosenRecord, type FoundRecord, superblockHash } from './find.js';
+import type { SuperblockHash } from './codec.js';
+import { type ChosenRecord, type FoundRecord, goodRecords, superblockHash } from './find.js';
 import { memberPlace, type RecordPlace } from './places.js';
 import { COPIES, type NextRecord, RecordWriter, type WriterPlace } from './record-writer.js';
 import { StripeJournal, type Ticket } from './stripe-journal.js';
@@ -38,11 +38,6 @@ export interface RecordIntentOptions {
   readonly places: readonly WriterPlace[];
   readonly found: readonly FoundRecord[];
   readonly chosen: ChosenRecord;
-}
-
-/** A write that has begun: what it names. */
-class RecordTicket implements IntentTicket {
-  constructor(readonly ticket: Ticket) {}
 }
 
 export class RecordIntent implements WriteIntent, MetadataFollower {
@@ -99,11 +94,11 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
     const ticket = this.journal.begin(this.stripesOf(rows));
     // Others may begin in this very moment, and are to share the record.
     if (this.isActive && this.journal.isAlone) queueMicrotask(() => this.listEarly(ticket));
-    return new RecordTicket(ticket);
+    return ticket;
   }
 
   async durable(ticket: IntentTicket): Promise<void> {
-    const { stripes } = (ticket as RecordTicket).ticket;
+    const { stripes } = ticket as Ticket;
     if (!this.writer.isListed(stripes)) return this.writer.list(stripes);
     // A stream is listed, but not all that it will come to: that is written while it goes on.
     if (!this.writer.isListed(this.journal.marks.provenAhead())) this.writeAhead();
@@ -112,7 +107,7 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   assertAllowed(): void {}
 
   end(ticket: IntentTicket, isDurable = false): void {
-    this.journal.end((ticket as RecordTicket).ticket, isDurable);
+    this.journal.end(ticket as Ticket, isDurable);
     const limit = UNFLUSHED_BYTES / this.core.geometry.stripeDataBytes;
     if (this.journal.unflushedStripes > limit) this.relieve();
   }
@@ -267,10 +262,7 @@ function durableGeneration(
   { record, verdict, highest }: ChosenRecord,
 ): bigint {
   if (record === null) return verdict === 'lost' ? highest : 0n;
-  const copies = found.filter(
-    (each) =>
-      each.record !== null && !isDamagedRecord(each.record) && each.record.generation === record.generation,
-  );
+  const copies = goodRecords(found).filter((copy) => copy.record.generation === record.generation);
   return copies.length < COPIES ? record.follows : record.generation;
 }
 

@@ -49,16 +49,7 @@ export class StripeJournal {
   end(ticket: Ticket, isDurable = false): void {
     this.writing.delete(ticket);
     if (isDurable) this.keepRecent(ticket.stripes);
-    else for (const { start, end } of ticket.stripes) this.ended.add(start, end);
-  }
-
-  /** Listed already, before anything was written: found so when the array was opened. */
-  adopt(stripes: readonly Range[]): void {
-    for (const { start, end } of stripes) this.ended.add(start, end);
-  }
-
-  get isWriting(): boolean {
-    return this.writing.size > 0;
+    else this.keepUnflushed(ticket.stripes);
   }
 
   /** One write is under way, and no other. */
@@ -79,7 +70,7 @@ export class StripeJournal {
     return (isDurable) => {
       this.beingFlushed.delete(covered);
       if (isDurable) this.keepRecent(covered.list());
-      else this.adopt(covered.list());
+      else this.keepUnflushed(covered.list());
     };
   }
 
@@ -101,6 +92,10 @@ export class StripeJournal {
   forgetClean(): void {
     this.recent = [];
     this.marks.reset();
+  }
+
+  private keepUnflushed(stripes: readonly Range[]): void {
+    for (const { start, end } of stripes) this.ended.add(start, end);
   }
 
   private keepRecent(stripes: readonly Range[]): void {

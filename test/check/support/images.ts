@@ -10,7 +10,7 @@ import { checksumV1 } from '../../../src/raid/md/superblock-v1.js';
 import { setUuidBytes } from '../../../src/raid/md/uuid.js';
 import {
   type FoundRecord,
-  isDamagedRecord,
+  goodRecords,
   memberPlace,
   type RecordContent,
   readPlace,
@@ -117,12 +117,13 @@ export function recordsIn(path: string): Promise<GoodRecord[]> {
     if ('reason' in place) throw new Error(place.reason);
     const setUuid = setUuidBytes(superblock);
     const found = await readPlace(place, setUuid);
-    return found
-      .flatMap((each) => {
-        const { record, slot } = each;
-        if (record === null || isDamagedRecord(record)) return [];
-        return [{ ...each, record, image: path, offset: place.offset + slot * place.slotBytes, setUuid }];
-      })
+    return goodRecords(found)
+      .map((each) => ({
+        ...each,
+        image: path,
+        offset: place.offset + each.slot * place.slotBytes,
+        setUuid,
+      }))
       .sort((a, b) => Number(b.record.generation - a.record.generation));
   });
 }

@@ -3,36 +3,10 @@
  * nothing otherwise (first-half.test.ts, second-half.test.ts).
  */
 import { describe, expect, it } from 'vitest';
-import type { RaidArray } from '../../../src/raid/array.js';
-import type { WriterPlace } from '../../../src/raid/record/record-writer.js';
-import type { Ticket } from '../../../src/raid/record/stripe-journal.js';
 import type { Workload } from '../../support/crash/raid-recording.js';
 import { exploreWorkload, type RaidRunOptions } from '../../support/crash/raid-run.js';
 import { FIRST_HALF, SECOND_HALF } from '../../support/crash/raid-workloads.js';
-
-/** What is nobody's business but the record's own. */
-interface Inside {
-  readonly journal: { readonly writing: Set<Ticket>; end(ticket: Ticket): void };
-  readonly writer: { writeCopies(places: readonly WriterPlace[], bytes: Uint8Array): Promise<void> };
-}
-
-function inside({ metadata }: RaidArray): Inside {
-  const [record] = (metadata.intent as unknown as { intents: readonly Inside[] }).intents;
-  return record!;
-}
-
-const nothing = (): Promise<void> => Promise.resolve();
-
-function neverStopsFlushed({ metadata }: RaidArray): void {
-  const stop = metadata.deactivate.bind(metadata);
-  metadata.deactivate = async (mayStop) => {
-    const flush = metadata.flushMembers.bind(metadata);
-    metadata.flushMembers = nothing;
-    await stop(mayStop).finally(() => {
-      metadata.flushMembers = flush;
-    });
-  };
-}
+import { forgetAtOnce, nothing, unflushedDuring, writeOneCopy } from '../../support/planted-faults.js';
 
 function workload(name: string): Workload {
   return [...FIRST_HALF, ...SECOND_HALF].find((each) => each.name === name)!;
@@ -72,34 +46,19 @@ const FAULTS: readonly Fault[] = [
   {
     name: "an entry leaves at its write's completion, not after a flush",
     workload: 'one stripe after another, in no order',
-    plant: {
-      mutate: (array) => {
-        const { journal } = inside(array);
-        journal.end = (ticket) => void journal.writing.delete(ticket);
-      },
-    },
+    plant: { mutate: forgetAtOnce },
     breaks: /^[23]:/,
   },
   {
     name: 'a generation has one copy',
     workload: 'several writers on the same stripes',
-    plant: {
-      mutate: (array) => {
-        const { writer } = inside(array);
-        const whole = writer.writeCopies.bind(writer);
-        let turn = 0;
-        writer.writeCopies = (places, bytes) => {
-          turn = (turn + 1) % places.length;
-          return whole([places[turn]!], bytes);
-        };
-      },
-    },
+    plant: { mutate: writeOneCopy },
     breaks: /^3:/,
   },
   {
     name: 'superblocks say clean before the flush',
     workload: 'rests when nobody writes, and is written again',
-    plant: { mutate: neverStopsFlushed },
+    plant: { mutate: (array) => unflushedDuring(array, 'deactivate') },
     breaks: /^[123]:/,
   },
   {

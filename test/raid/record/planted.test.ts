@@ -4,15 +4,12 @@
  * planted where states are explored, test/crash.)
  */
 import { describe, expect, it } from 'vitest';
-import type { RaidArray } from '../../../src/raid/array.js';
-import { isDamagedRecord } from '../../../src/raid/record/codec.js';
-import { chooseRecord } from '../../../src/raid/record/find.js';
+import { chooseRecord, goodRecords } from '../../../src/raid/record/find.js';
 import { namedRows } from '../../../src/raid/record/open-record.js';
-import type { WriterPlace } from '../../../src/raid/record/record-writer.js';
-import type { Ticket } from '../../../src/raid/record/stripe-journal.js';
 import { JoinedIntent } from '../../../src/raid/write-intent.js';
 import { abandonArrays, makeMembers, mismatches, openDevices } from '../../support/arrays.js';
 import { SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
+import { forgetAtOnce, recordInside, unflushedDuring, writeOneCopy } from '../../support/planted-faults.js';
 import {
   complete,
   losing,
@@ -24,28 +21,6 @@ import {
 } from '../../support/power-cut.js';
 
 const MAX_ROUNDS = 400;
-
-/** What is nobody's business but the record's own. */
-interface Inside {
-  readonly journal: { readonly writing: Set<Ticket>; end(ticket: Ticket): void };
-  readonly writer: {
-    readonly newestSlot: Map<WriterPlace, number>;
-    readonly places: WriterPlace[];
-    writeCopies(places: readonly WriterPlace[], bytes: Uint8Array): Promise<void>;
-  };
-}
-
-function inside({ metadata }: RaidArray): Inside {
-  const [record] = (metadata.intent as unknown as { intents: readonly Inside[] }).intents;
-  return record!;
-}
-
-function forgetAtOnce(array: RaidArray): void {
-  const { journal } = inside(array);
-  journal.end = (ticket) => void journal.writing.delete(ticket);
-}
-
-const nothing = (): Promise<void> => Promise.resolve();
 
 interface Fault {
   readonly name: string;
@@ -63,30 +38,13 @@ const FAULTS: readonly Fault[] = [
   {
     name: 'a generation has one copy',
     scenario: complete,
-    plant: (array) => {
-      const { writer } = inside(array);
-      const whole = writer.writeCopies.bind(writer);
-      let turn = 0;
-      writer.writeCopies = (places, bytes) => {
-        turn = (turn + 1) % places.length;
-        return whole([places[turn]!], bytes);
-      };
-    },
+    plant: writeOneCopy,
   },
   {
     name: 'superblocks are marked clean before the flush',
     scenario: complete,
     moment: 'end',
-    plant: ({ metadata }) => {
-      const stop = metadata.deactivate.bind(metadata);
-      metadata.deactivate = async (mayStop) => {
-        const flush = metadata.flushMembers.bind(metadata);
-        metadata.flushMembers = nothing;
-        await stop(mayStop).finally(() => {
-          metadata.flushMembers = flush;
-        });
-      };
-    },
+    plant: (array) => unflushedDuring(array, 'deactivate'),
   },
   {
     name: 'a failed flush is tried again',
@@ -103,15 +61,7 @@ const FAULTS: readonly Fault[] = [
     scenario: recovering,
     plant: (array) => {
       forgetAtOnce(array);
-      const { metadata } = array;
-      const checkpoint = metadata.checkpoint.bind(metadata);
-      metadata.checkpoint = async () => {
-        const flush = metadata.flushMembers.bind(metadata);
-        metadata.flushMembers = nothing;
-        await checkpoint().finally(() => {
-          metadata.flushMembers = flush;
-        });
-      };
+      unflushedDuring(array, 'checkpoint');
     },
   },
 ];
@@ -141,7 +91,7 @@ describe('it is found when', () => {
   ])('a member has %s, and the power goes amid its next record', async (slots, verdict) => {
     const devices = await makeMembers(SHAPE);
     const { array } = await openDevices(devices);
-    const { newestSlot, places } = inside(array).writer;
+    const { newestSlot, places } = recordInside(array).writer;
     // Of four members two have the newest record and two the next; with two of them each has both.
     places.length = 2;
     const set = newestSlot.set.bind(newestSlot);
@@ -150,14 +100,10 @@ describe('it is found when', () => {
       await array.write(stripe * SHAPE.chunkBytes * (SHAPE.members - 1), new Uint8Array(512).fill(1));
     }
     abandonArrays();
-    const generations = (found: typeof array.record.found) =>
-      found.flatMap((each) =>
-        each.record === null || isDamagedRecord(each.record) ? [] : [{ ...each, of: each.record.generation }],
-      );
-    const { found } = (await openDevices(devices, true)).array.record;
-    const newest = generations(found).reduce((max, { of }) => (of > max ? of : max), 0n);
-    for (const { place, slot, of } of generations(found)) {
-      if (of !== newest) continue;
+    const found = goodRecords((await openDevices(devices, true)).array.record.found);
+    const newest = found.reduce((max, { record }) => (record.generation > max ? record.generation : max), 0n);
+    for (const { place, slot, record } of found) {
+      if (record.generation !== newest) continue;
       // Its header has landed, and none of its lists: the header is all of it that is new.
       await place.device.write(place.offset + slot * place.slotBytes + 512, new Uint8Array(3584));
     }
@@ -172,7 +118,9 @@ describe('it is found when', () => {
     await ours.array.close();
     // Somebody who knows nothing of the record writes, and is cut between data and parity.
     const { array: theirs } = await openDevices(devices);
-    Object.assign(theirs.metadata, { followers: [], intent: new JoinedIntent([]) });
+    const { followers } = theirs.metadata as unknown as { followers: unknown[] };
+    followers.splice(0);
+    Object.assign(theirs.metadata, { intent: new JoinedIntent([]) });
     await theirs.metadata.activate();
     const piece = [...theirs.core.geometry.pieces(5 * SHAPE.chunkBytes, 512)][0]!;
     await theirs.core.slots[piece.slot]!.member!.write(piece.offsetInData, new Uint8Array(512).fill(2));

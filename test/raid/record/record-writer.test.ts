@@ -4,8 +4,8 @@ import type { BlockDevice } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { type Range, RangeSet } from '../../../src/device/range-set.js';
 import { UserError } from '../../../src/errors.js';
-import { isDamagedRecord, type RecordContent } from '../../../src/raid/record/codec.js';
-import { type FoundRecord, readPlace } from '../../../src/raid/record/find.js';
+import type { RecordContent } from '../../../src/raid/record/codec.js';
+import { type FoundRecord, goodRecords, readPlace } from '../../../src/raid/record/find.js';
 import { COPIES, RecordWriter, type WriterPlace } from '../../../src/raid/record/record-writer.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
 import { HeldDevice } from '../../support/devices/held-device.js';
@@ -91,9 +91,7 @@ async function copiesOn(bases: readonly BlockDevice[]): Promise<Copy[]> {
   const all = await Promise.all(
     bases.map(async (device, place) => {
       const found = await readPlace({ device, offset: 4096, slotBytes: SLOT_BYTES }, UUID);
-      return found.flatMap(({ slot, record }) =>
-        record === null || isDamagedRecord(record) ? [] : [{ place, slot, record }],
-      );
+      return goodRecords(found).map(({ slot, record }) => ({ place, slot, record }));
     }),
   );
   return all.flat();

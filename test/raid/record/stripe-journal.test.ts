@@ -28,10 +28,10 @@ describe('a stripe is dirty', () => {
   it('from the beginning of its write until a flush after its end', () => {
     const journal = journalOf();
     const ticket = journal.begin([one(3)]);
-    expect(journal.isWriting).toBe(true);
+    expect(journal.isAlone).toBe(true);
     expect(dirtyOf(journal)).toEqual([one(3)]);
     journal.end(ticket);
-    expect(journal.isWriting).toBe(false);
+    expect(journal.isAlone).toBe(false);
     const flushed = journal.flushing();
     expect(dirtyOf(journal)).toEqual([one(3)]);
     flushed(true);
@@ -79,13 +79,6 @@ describe('a stripe is dirty', () => {
     journal.end(third!, true);
     expect(dirtyOf(journal)).toEqual([one(3)]);
     expect(journal.useful()).toEqual([one(3), one(5)]);
-  });
-
-  it('when it was found listed, without a write', () => {
-    const journal = journalOf();
-    journal.adopt([one(7)]);
-    expect(dirtyOf(journal)).toEqual([one(7)]);
-    expect(journal.isWriting).toBe(false);
   });
 
   it('exactly then, whatever is written and flushed in whatever order', async () => {

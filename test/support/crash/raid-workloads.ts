@@ -4,9 +4,7 @@
  */
 
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
-import type { RaidArray } from '../../../src/raid/array.js';
-import type { TestShape } from '../arrays.js';
-import { sizeOf } from '../arrays.js';
+import { sizeOf, type TestShape } from '../arrays.js';
 import { addBitmap } from '../md-features.js';
 import { SECTOR_BYTES, type WitnessedDevice } from './raid-history.js';
 import type { Bench, Workload } from './raid-recording.js';
@@ -40,10 +38,6 @@ async function writeAll(device: WitnessedDevice, writes: readonly Written[], fua
   await all(writes.map(({ offset, bytes }) => device.write(offset, bytes, fua)));
 }
 
-async function close(array: RaidArray): Promise<void> {
-  await array.close();
-}
-
 /** Writes and flushes, some at once. */
 async function mixture(
   bench: Bench,
@@ -58,6 +52,19 @@ async function mixture(
   }
 }
 
+/** Two rounds of so many writers each, and a flush between them. */
+async function flushedBetween(
+  bench: Bench,
+  shape: TestShape,
+  [first, second]: readonly [number, number],
+): Promise<void> {
+  const { array, witnessed } = await bench.open();
+  await writeAll(witnessed, apart(bench.random, shape, first));
+  await witnessed.flush();
+  await writeAll(witnessed, apart(bench.random, shape, second));
+  await array.close();
+}
+
 const several: Workload = {
   name: 'several writers on the same stripes',
   shape: FOUR,
@@ -68,7 +75,7 @@ const several: Workload = {
       await writeAll(witnessed, apart(bench.random, FOUR, 4));
       if (round !== 1) await witnessed.flush();
     }
-    await close(array);
+    await array.close();
   },
 };
 
@@ -86,7 +93,7 @@ const scattered: Workload = {
       await writeAll(witnessed, [{ offset, bytes: random.bytes(2 * SECTOR_BYTES) }]);
       if (stripe === 5) await witnessed.flush();
     }
-    await close(array);
+    await array.close();
   },
 };
 
@@ -97,7 +104,7 @@ const mixed: Workload = {
   async run(bench) {
     const { array, witnessed } = await bench.open();
     await mixture(bench, FOUR, witnessed, 6);
-    await close(array);
+    await array.close();
   },
 };
 
@@ -112,7 +119,7 @@ const flushing: Workload = {
     await all([witnessed.flush(), writeAll(witnessed, others)]);
     await writeAll(witnessed, [{ ...first!, bytes: bench.random.bytes(first!.bytes.length) }]);
     await witnessed.flush();
-    await close(array);
+    await array.close();
   },
 };
 
@@ -129,7 +136,7 @@ const resting: Workload = {
     // One comes while it goes to rest.
     await writeAll(witnessed, apart(bench.random, FOUR, 1));
     await all([array.activity.rest(), writeAll(witnessed, apart(bench.random, FOUR, 2))]);
-    await close(array);
+    await array.close();
   },
 };
 
@@ -141,7 +148,7 @@ const reopened: Workload = {
     for (let round = 0; round < 3; round++) {
       const { array, witnessed } = await bench.open();
       await writeAll(witnessed, apart(bench.random, FOUR, 2));
-      await close(array);
+      await array.close();
     }
   },
 };
@@ -163,7 +170,7 @@ const batches: Workload = {
       await witnessed.batch(writes, () => array.writeBatch(writes));
       await witnessed.flush();
     }
-    await close(array);
+    await array.close();
   },
 };
 
@@ -180,7 +187,7 @@ const zeroes: Workload = {
     await witnessed.writeZeroes(CHUNK_BYTES, 3 * stripeBytes);
     await writeAll(witnessed, [{ offset: 2 * stripeBytes + 1024, bytes: random.bytes(2048) }]);
     await witnessed.flush();
-    await close(array);
+    await array.close();
   },
 };
 
@@ -188,13 +195,7 @@ const large: Workload = {
   name: 'three members with chunks of 64 KiB',
   shape: THREE,
   isHealthy: true,
-  async run(bench) {
-    const { array, witnessed } = await bench.open();
-    await writeAll(witnessed, apart(bench.random, THREE, 4));
-    await witnessed.flush();
-    await writeAll(witnessed, apart(bench.random, THREE, 2));
-    await close(array);
-  },
+  run: (bench) => flushedBetween(bench, THREE, [4, 2]),
 };
 
 const withBitmap: Workload = {
@@ -202,13 +203,7 @@ const withBitmap: Workload = {
   shape: FOUR,
   isHealthy: true,
   prepare: (members) => addBitmap(members, CHUNK_BYTES),
-  async run(bench) {
-    const { array, witnessed } = await bench.open();
-    await writeAll(witnessed, apart(bench.random, FOUR, 2));
-    await witnessed.flush();
-    await writeAll(witnessed, apart(bench.random, FOUR, 2));
-    await close(array);
-  },
+  run: (bench) => flushedBetween(bench, FOUR, [2, 2]),
 };
 
 const degraded: Workload = {
@@ -219,7 +214,7 @@ const degraded: Workload = {
   async run(bench) {
     const { array, witnessed } = await bench.open();
     await mixture(bench, FOUR, witnessed, 4);
-    await close(array);
+    await array.close();
   },
 };
 
@@ -233,7 +228,7 @@ const failing: Workload = {
     await witnessed.flush();
     bench.members[2]!.failWrites(array.core.slots[2]!.member!.superblock.dataOffset);
     await mixture(bench, FOUR, witnessed, 3);
-    await close(array);
+    await array.close();
   },
 };
 

@@ -3,8 +3,12 @@
  * number a sector; what is owed is that an acknowledged number, or a later one, is read after recovery.
  */
 
-import type { ExploredState, ExploreOptions, Subject } from '../../../src/crash/explorer.js';
-import { explore } from '../../../src/crash/explorer.js';
+import {
+  type ExploredState,
+  type ExploreOptions,
+  explore,
+  type Subject,
+} from '../../../src/crash/explorer.js';
 import type { Report } from '../../../src/crash/explorer-report.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import { StateContent } from '../../../src/crash/state-content.js';

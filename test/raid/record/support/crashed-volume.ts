@@ -1,7 +1,6 @@
 /** Volumes on files that were cut amid writes: as a user finds them. */
 
-import type { ImageFileOptions } from '../../../../src/device/image-file.js';
-import { ImageFile } from '../../../../src/device/image-file.js';
+import { ImageFile, type ImageFileOptions } from '../../../../src/device/image-file.js';
 import { RECORD_COPIES } from '../../../../src/raid/record/index.js';
 import { fileBytes } from '../../../../src/raid/record/places.js';
 import { judgeDevices } from '../../../support/arrays.js';
