@@ -12,12 +12,7 @@
  */
 import { isIP, isIPv6 } from 'node:net';
 import { UserError } from '../../errors.js';
-
-/** IANA's number for NBD. */
-export const NBD_DEFAULT_PORT = 10809;
-
-/** proto.md, "Conventions": no string is longer, in bytes of UTF-8. */
-const LONGEST_NAME_BYTES = 4096;
+import { MAX_STRING_BYTES, NBD_PORT } from '../protocol/constants.js';
 
 export type NbdAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
@@ -124,7 +119,7 @@ function hostOf(written: string, bad: Refuse): string {
 }
 
 function portOf(text: string | undefined, bad: Refuse): number {
-  if (text === undefined || text === '') return NBD_DEFAULT_PORT;
+  if (text === undefined || text === '') return NBD_PORT;
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   if (port < 1 || port > 65535) bad(`"${text}" is no port`, 'Ports are numbers from 1 to 65535.');
   return port;
@@ -156,8 +151,8 @@ function refuseUser(authority: string, bad: Refuse): void {
 function exportNameOf(path: string, bad: Refuse): string {
   const name = decoded(path.slice(1), 'the export name', bad);
   if (name.includes('\0')) bad('the export name has a NUL in it');
-  if (Buffer.byteLength(name) > LONGEST_NAME_BYTES)
-    bad(`the export name is longer than ${LONGEST_NAME_BYTES} bytes`);
+  if (Buffer.byteLength(name) > MAX_STRING_BYTES)
+    bad(`the export name is longer than ${MAX_STRING_BYTES} bytes`);
   return name;
 }
 
