@@ -171,8 +171,7 @@ export class NbdSession {
     if (isOurs) throw cause;
     const { name } = this.#target;
     const told = cause.message.startsWith(`${name}: `) ? cause.message.slice(name.length + 2) : cause.message;
-    const code = cause instanceof UserError ? cause.code : 'IO_ERROR';
-    this.#failure = new UserError(code, `${name}: ${why} (${told})`, {
+    this.#failure = new UserError('IO_ERROR', `${name}: ${why} (${told})`, {
       hint: 'What was written since the last flush may be lost: open it again, and write those ranges anew.',
       details: { image: name },
       cause,

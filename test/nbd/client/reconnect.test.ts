@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { COMMAND_FLAGS, COMMANDS, ERRORS, nameOf } from '../../../src/nbd/protocol/constants.js';
 import { errorOf, expectSame, pattern, readAt } from '../../conformance/block-device.js';
+import { SeededRandom } from '../../support/devices/seeded-random.js';
 import { ToyPlace } from './toy-place.js';
 import type { Fate } from './toy-server.js';
 
@@ -54,8 +55,7 @@ describe('what was acknowledged and not flushed', () => {
   });
 
   it('keeps its order where it overlaps', async () => {
-    const place = await ToyPlace.make(8);
-    await place.serve();
+    const place = await ToyPlace.serving();
     const device = await place.open();
     const content = new Uint8Array(16384);
     for (let i = 0; i < 40; i++) {
@@ -64,7 +64,7 @@ describe('what was acknowledged and not flushed', () => {
       content.set(pattern(4096, i), offset);
     }
     await place.crash();
-    await place.serve();
+    await place.serve({ delay: { random: new SeededRandom(1), maxTurns: 20 } });
     expectSame(await readAt(device, 0, content.byteLength), content);
   });
 

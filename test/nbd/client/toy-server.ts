@@ -49,6 +49,7 @@ import {
   SIMPLE_REPLY_BYTES,
 } from '../../../src/nbd/protocol/transmission.js';
 import { ConnectionEnded, SocketReader } from '../../../src/nbd/wire/socket-reader.js';
+import { type Delay, turns } from '../../support/devices/delays.js';
 
 /** What becomes of a request: it is done and answered, or done and not answered, or answered with an error. */
 export type Fate = 'answer' | 'silence' | 'die before' | 'die after' | { readonly error: number };
@@ -65,6 +66,8 @@ export interface ToyOptions {
   readonly size?: number;
   /** Instead of any reply to options. */
   readonly optionError?: number;
+  /** Requests are begun late, and in any order. */
+  readonly delay?: Delay;
   readonly fateOf?: (request: RequestHeader, server: ToyServer) => Fate | Promise<Fate>;
 }
 
@@ -222,6 +225,7 @@ class Conversation {
   }
 
   async #perform(request: RequestHeader, data: Buffer): Promise<void> {
+    await turns(this.toy.options.delay);
     const fate = (await this.toy.options.fateOf?.(request, this.toy)) ?? 'answer';
     if (fate === 'die before') return void (await this.toy.die());
     if (typeof fate === 'object') return this.#simple(request, fate.error);
@@ -247,6 +251,7 @@ class Conversation {
     const fua = (flags & COMMAND_FLAGS.NBD_CMD_FLAG_FUA) !== 0;
     if (command === COMMANDS.NBD_CMD_WRITE) await device.write(offset, data, { fua });
     else if (command === COMMANDS.NBD_CMD_WRITE_ZEROES) await device.writeZeroes(offset, length, { fua });
+    else if (command === COMMANDS.NBD_CMD_TRIM && fua) await device.writeZeroes(offset, length, { fua });
     else if (command === COMMANDS.NBD_CMD_TRIM) await device.trim(offset, length);
     else if (command === COMMANDS.NBD_CMD_FLUSH) await device.flush();
     else if (command === COMMANDS.NBD_CMD_BLOCK_STATUS) {
