@@ -33,11 +33,11 @@ describe('a server that does not come back', () => {
     await device.write(4096, pattern(4096, 2));
     await device.writeZeroes(8192, 4096);
     expect(device.unflushedRanges()).toEqual([{ start: 4096, end: 12288 }]);
-    const calls = [
-      device.write(65536, new Uint8Array(512)),
-      device.write(131072, new Uint8Array(512), { fua: true }),
-      device.flush(),
-    ];
+    const dead = new Promise((resolve) => place.server.server.once('close', resolve));
+    const calls = [device.write(65536, new Uint8Array(512))];
+    await dead;
+    calls.push(device.read(0, new Uint8Array(512)), device.flush());
+    calls.push(device.write(131072, new Uint8Array(512), { fua: true }));
     for (const outcome of await Promise.allSettled(calls)) {
       expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'IO_ERROR' } });
       expect((outcome as PromiseRejectedResult).reason).toBeInstanceOf(DeviceError);
