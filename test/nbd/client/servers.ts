@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 /** Whether a program can be started; what is left out of the tests for want of it is printed, once. */
-export function isInstalled(program: string): boolean {
+export function isInstalled(program: string, question = '--version'): boolean {
   try {
-    execFileSync(program, ['--version'], { stdio: 'ignore' });
+    execFileSync(program, [question], { stdio: 'ignore' });
     return true;
   } catch {
     console.log(`left out: ${program} is not installed`);
@@ -88,8 +88,12 @@ export class ServerPlace {
     return this.#start('qemu-nbd', [...always, ...args], ready);
   }
 
-  async remove(): Promise<void> {
+  async killServers(): Promise<void> {
     await Promise.all(this.#servers.map((server) => server.kill()));
+  }
+
+  async remove(): Promise<void> {
+    await this.killServers();
     await rm(this.folder, { recursive: true, force: true });
   }
 

@@ -51,8 +51,14 @@ import {
 import { ConnectionEnded, SocketReader } from '../../../src/nbd/wire/socket-reader.js';
 import { type Delay, turns } from '../../support/devices/delays.js';
 
-/** What becomes of a request: it is done and answered, or done and not answered, or answered with an error. */
-export type Fate = 'answer' | 'silence' | 'die before' | 'die after' | { readonly error: number };
+/** What becomes of a request: it is done and answered, or done and not answered, or answered with an error, or with any bytes. */
+export type Fate =
+  | 'answer'
+  | 'silence'
+  | 'die before'
+  | 'die after'
+  | { readonly error: number }
+  | { readonly bytes: Buffer };
 
 export interface ToyOptions {
   /** Every ability unless said otherwise. */
@@ -228,6 +234,7 @@ class Conversation {
     await turns(this.toy.options.delay);
     const fate = (await this.toy.options.fateOf?.(request, this.toy)) ?? 'answer';
     if (fate === 'die before') return void (await this.toy.die());
+    if (typeof fate === 'object' && 'bytes' in fate) return void this.socket.write(fate.bytes);
     if (typeof fate === 'object') return this.#simple(request, fate.error);
     let content: Buffer | undefined;
     try {
