@@ -12,9 +12,10 @@
  * - A trim is kept as well. What it left has been read since, maybe: the device must not change by itself.
  * - The memory is bounded: a change has its room before it is sent, and waits for it in the order of the calls.
  */
-import { byteLength, copyOf } from '../../device/buffers.js';
+import { byteLength, gather } from '../../device/buffers.js';
 import type { Buffers } from '../../device/contract.js';
 import { type Range, RangeSet } from '../../device/range-set.js';
+import { capacityFor, SpareBuffers } from './spare-buffers.js';
 
 /** What changes the device; `data` is there for a write alone. */
 export interface Change {
@@ -32,6 +33,8 @@ export interface Room {
   readonly bytes: number;
   /** Entries that were made of the change. */
   pieces: number;
+  /** Where their data lie. */
+  buffer: Buffer | null;
 }
 
 interface Waiter {
@@ -58,6 +61,7 @@ export class UnflushedWrites {
   #keptBytes = 0;
   readonly #inFlight = new Map<Room, Change>();
   readonly #waiting: Waiter[] = [];
+  readonly #spare = new SpareBuffers();
   #refused: Error | null = null;
 
   /** `limitBytes`: at least four times the data of the largest change. */
@@ -82,8 +86,8 @@ export class UnflushedWrites {
   /** Waits until there is room for the change. Rejects when there will be none any more. */
   async admit(change: Change): Promise<Room> {
     if (this.#refused !== null) throw this.#refused;
-    const dataBytes = change.data === undefined ? 0 : byteLength(change.data);
-    const room = { bytes: ENTRY_BYTES + dataBytes, pieces: 0 };
+    const dataBytes = change.data === undefined ? 0 : capacityFor(byteLength(change.data));
+    const room = { bytes: ENTRY_BYTES + dataBytes, pieces: 0, buffer: null };
     if (this.#waiting.length > 0 || !this.#fits(room)) await this.#wait(room);
     else this.#usedBytes += room.bytes;
     this.#inFlight.set(room, change);
@@ -95,7 +99,7 @@ export class UnflushedWrites {
     const { kind, offset, length, data } = this.#inFlight.get(room)!;
     this.#inFlight.delete(room);
     this.#keptBytes += room.bytes;
-    const copy = data === undefined ? {} : { data: copyOf(data) };
+    const copy = data === undefined ? {} : { data: this.#copyOf(data, length, room) };
     room.pieces = 1;
     this.#entries.push({ kind, offset, length, ...copy, room, sequence: this.#nextSequence++ });
   }
@@ -148,6 +152,14 @@ export class UnflushedWrites {
     for (const waiter of this.#waiting.splice(0)) waiter.refuse(this.#refused);
   }
 
+  #copyOf(data: Buffers, length: number, room: Room): Uint8Array {
+    room.buffer = this.#spare.take(capacityFor(length));
+    this.#spare.shrinkTo(this.#limitBytes - this.#usedBytes);
+    const copy = room.buffer.subarray(0, length);
+    gather(data, 0, copy);
+    return copy;
+  }
+
   /** What of an entry lies before `start` and from `end` on. */
   #cut(entry: Entry, start: number, end: number): Entry[] {
     const parts = [
@@ -167,6 +179,8 @@ export class UnflushedWrites {
     if (room.pieces > 0) return;
     this.#keptBytes -= room.bytes;
     this.#free(room.bytes);
+    // Nobody sends it any more: a flush was answered, or something durable lies on it.
+    if (room.buffer !== null) this.#spare.give(room.buffer, this.#limitBytes - this.#usedBytes);
   }
 
   #fits(room: Room): boolean {

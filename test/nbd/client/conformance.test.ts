@@ -1,8 +1,13 @@
-/** The conformance suite over exports of other people's servers. */
+/** The conformance suite over exports of our own server, and of other people's. */
 import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { expect } from 'vitest';
+import type { BlockDevice } from '../../../src/device/contract.js';
 import { NbdDevice } from '../../../src/nbd/client/nbd-device.js';
+import { NbdServer } from '../../../src/nbd/server/server.js';
 import { describeBlockDevice, SMALLEST_SIZE, type Subject } from '../../conformance/block-device.js';
+import { FaultyDevice } from '../../support/devices/faulty-device.js';
+import { VolatileDevice } from '../../support/devices/volatile-device.js';
 import { isInstalled, ServerPlace } from './servers.js';
 
 const SIZE = SMALLEST_SIZE + 64 * 1024;
@@ -31,6 +36,42 @@ async function subject(start: (place: ServerPlace, image: string) => Promise<unk
     },
   };
 }
+
+/** Our own, in this process; `reopen` cuts the power of the device that it serves. */
+async function ownSubject(): Promise<Subject> {
+  const place = await ServerPlace.make();
+  const store = new VolatileDevice(SIZE, { maxDelayTurns: 3 });
+  const faulty = new FaultyDevice(store);
+  const faults: unknown[] = [];
+  let server: NbdServer | null = null;
+  let client: NbdDevice | null = null;
+  const serve = async (device: BlockDevice, readOnly: boolean) => {
+    await client?.close();
+    await server?.stopNow();
+    const exports = [{ name: 'disk', device, readOnly }];
+    server = new NbdServer({ exports, onFault: (fault) => faults.push(fault) });
+    await server.listenUnix(place.socket);
+    client = await NbdDevice.open(place.uri('disk'), { readOnly });
+    return client;
+  };
+  return {
+    device: await serve(faulty, false),
+    reopen: () => serve(store.cutPower(1, 'none'), false),
+    reopenReadOnly: () => serve(store, true),
+    failNextFlush: () => void faulty.addRule({ operations: ['flush'], nth: 1 }),
+    async cleanup() {
+      await client?.close();
+      await server?.stopNow();
+      await place.remove();
+      expect(faults).toEqual([]);
+    },
+  };
+}
+
+describeBlockDevice('NbdDevice on our own server', {
+  make: () => ownSubject(),
+  supports: { holes: true, durability: true, readOnly: true, failingFlush: true },
+});
 
 if (isInstalled('qemu-nbd')) {
   describeBlockDevice('NbdDevice on qemu-nbd', {
