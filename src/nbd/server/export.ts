@@ -1,0 +1,39 @@
+/**
+ * What is served: a block device under a name. Whoever starts a server makes these; the server knows nothing of
+ * volumes, only the contract of devices. It does not close the device.
+ */
+import type { BlockDevice } from '../../device/contract.js';
+import type { StatusContext } from './status-contexts.js';
+
+/** When a write is answered: see docs/nbd.md. */
+export type CacheMode = 'writeback' | 'writethrough';
+
+export interface Export {
+  /** By which clients ask for it; at most 4096 bytes. */
+  readonly name: string;
+  /** For people. */
+  readonly description?: string;
+  readonly device: BlockDevice;
+  /** Also when the device itself could be written; a device that is read only is served so in any case. */
+  readonly readOnly?: boolean;
+  /**
+   * Whether a flush on one connection covers what was answered on all: so it is when nothing but `device` holds
+   * back what was written. True unless said otherwise.
+   */
+  readonly canMultiConn?: boolean;
+  /** `writeback` unless said otherwise. */
+  readonly cache?: CacheMode;
+  /**
+   * Whether the device zeroes a range faster than it writes one. NBD_CMD_FLAG_FAST_ZERO is refused where it does
+   * not: false unless said otherwise.
+   */
+  readonly zeroesFast?: boolean;
+  /** Bytes, a power of two; the device's blockSize unless said otherwise. */
+  readonly minimumBlockBytes?: number;
+  /** Bytes, a power of two; 4096 unless said otherwise. */
+  readonly preferredBlockBytes?: number;
+  /** Bytes; 64 MiB unless said otherwise. */
+  readonly maximumPayloadBytes?: number;
+  /** Beside base:allocation, which every export has. */
+  readonly contexts?: readonly StatusContext[];
+}

@@ -1,0 +1,183 @@
+/**
+ * An NBD server: exports, the places where it listens, its connections, and how it ends.
+ *
+ * - Limits: so many connections, so many of them in the handshake and for so long; so much memory for the data of
+ *   requests. One connection more is closed at once.
+ * - `stop` lets what is in flight end, flushes what it served, and closes: afterwards everything that was answered is
+ *   on disk. `stopNow` closes and promises nothing.
+ * - Devices are whoever made the exports' to close, after the server has stopped.
+ */
+import type { Socket } from 'node:net';
+import { UserError } from '../../errors.js';
+import { Connection, type Shared } from './connection.js';
+import type { ConnectionStatus, ServerStatus } from './counters.js';
+import type { Export } from './export.js';
+import { Listeners, type TcpPlace } from './listeners.js';
+import { MemoryBudget } from './memory-budget.js';
+import { ReplyBuffers } from './reply-buffers.js';
+import { ServedExport } from './served-export.js';
+import type { Host } from './talk.js';
+import type { TlsPolicy } from './wire-pair.js';
+
+const MIB = 1024 * 1024;
+const BUDGET_BYTES = 128 * MIB;
+/** Of one connection: enough for the largest depth that pays, and not all of the budget. */
+const ACCOUNT_BYTES = 32 * MIB;
+const POOLED_BYTES = 64 * MIB;
+const HANDSHAKE_LIMIT_MS = 10_000;
+const MAX_HANDSHAKES = 100;
+const MAX_CONNECTIONS = 1024;
+const STOP_LIMIT_MS = 10_000;
+
+export interface ServerOptions {
+  /** At least one; the first also answers to the empty name. Names differ. */
+  readonly exports: readonly Export[];
+  /** Absent: none is spoken. */
+  readonly tls?: TlsPolicy;
+  /** For what is thrown and is a fault of ours: the request is answered as an I/O error, or the connection ends. */
+  readonly onFault: (error: unknown) => void;
+  /** Bytes that data of requests may take; 128 MiB unless said otherwise, at least 4 MiB. */
+  readonly budgetBytes?: number;
+  /** 10 s unless said otherwise. */
+  readonly handshakeLimitMs?: number;
+  /** 100 unless said otherwise. */
+  readonly maxHandshakes?: number;
+  /** 1024 unless said otherwise. */
+  readonly maxConnections?: number;
+}
+
+export class NbdServer {
+  readonly #host: { -readonly [K in keyof Host]: Host[K] };
+  readonly #shared: Shared;
+  readonly #listeners = new Listeners((socket) => this.#accept(socket));
+  /** With the end of each. */
+  readonly #connections = new Map<Connection, Promise<void>>();
+  readonly #maxHandshakes: number;
+  readonly #maxConnections: number;
+  #handshakes = 0;
+  #refused = 0;
+  #stopped: Promise<void> | null = null;
+
+  /** @throws UserError USAGE for exports that can not be served like this. */
+  constructor(options: ServerOptions) {
+    const exports = options.exports.map((given) => new ServedExport(given));
+    checkExports(exports);
+    this.#maxHandshakes = options.maxHandshakes ?? MAX_HANDSHAKES;
+    this.#maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
+    this.#host = {
+      exports,
+      tls: options.tls ?? null,
+      handshakeLimitMs: options.handshakeLimitMs ?? HANDSHAKE_LIMIT_MS,
+      isStopping: false,
+    };
+    const budgetBytes = Math.max(options.budgetBytes ?? BUDGET_BYTES, 4 * MIB);
+    this.#shared = {
+      host: this.#host,
+      budget: new MemoryBudget(budgetBytes, Math.min(ACCOUNT_BYTES, budgetBytes)),
+      buffers: new ReplyBuffers(Math.min(POOLED_BYTES, budgetBytes)),
+      onFault: options.onFault,
+    };
+  }
+
+  /** Listens at a unix socket. A file that a server left behind is replaced. Errors: see `takeSocketPath`. */
+  listenUnix(path: string): Promise<void> {
+    return this.#listeners.unix(path);
+  }
+
+  /** Listens at a TCP port; the answer has the port that was given. Errors: see `Listeners.tcp`. */
+  listenTcp(place: TcpPlace): Promise<TcpPlace> {
+    return this.#listeners.tcp(place);
+  }
+
+  /** Listens at the sockets that were handed over by socket activation: how many there were. */
+  listenInherited(env: NodeJS.ProcessEnv = process.env, pid = process.pid): Promise<number> {
+    return this.#listeners.inherited(env, pid);
+  }
+
+  /** Serves a connection that was made elsewhere. */
+  serve(socket: Socket): void {
+    this.#accept(socket);
+  }
+
+  status(): ServerStatus {
+    const connections = [...this.#connections.keys()]
+      .map((connection) => connection.status())
+      .filter((status): status is ConnectionStatus => status !== null);
+    return {
+      exports: this.#host.exports.map((served) => served.status()),
+      connections,
+      handshakes: this.#handshakes,
+      refused: this.#refused,
+      heldBytes: this.#shared.budget.usedBytes,
+    };
+  }
+
+  /**
+   * Ends well: takes no more, lets requests in flight end and answers them, flushes every export, closes. Clients
+   * that have not let their requests end after `limitMs` are cut off. Stopping twice is allowed.
+   *
+   * @throws DeviceError of the first flush that failed, when all is closed.
+   */
+  stop(limitMs = STOP_LIMIT_MS): Promise<void> {
+    this.#stopped ??= this.#stop(limitMs);
+    return this.#stopped;
+  }
+
+  /** Cuts all connections off and flushes nothing; ends when no call to a device is in flight any more. */
+  async stopNow(): Promise<void> {
+    this.#host.isStopping = true;
+    await this.#listeners.close();
+    for (const connection of this.#connections.keys()) connection.hangUp();
+    await Promise.all(this.#connections.values());
+    this.#shared.buffers.close();
+  }
+
+  async #stop(limitMs: number): Promise<void> {
+    this.#host.isStopping = true;
+    await this.#listeners.close();
+    const limit = setTimeout(() => {
+      for (const connection of this.#connections.keys()) connection.hangUp();
+    }, limitMs);
+    await Promise.all([...this.#connections.keys()].map((connection) => connection.stop()));
+    await Promise.all(this.#connections.values());
+    clearTimeout(limit);
+    this.#shared.buffers.close();
+    const changed = this.#host.exports.filter(({ readOnly }) => !readOnly);
+    const outcomes = await Promise.allSettled(changed.map(({ device }) => device.flush()));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  }
+
+  #accept(socket: Socket): void {
+    if (
+      this.#host.isStopping ||
+      this.#handshakes >= this.#maxHandshakes ||
+      this.#connections.size >= this.#maxConnections
+    ) {
+      this.#refused += 1;
+      socket.destroy();
+      return;
+    }
+    const connection = new Connection(socket, this.#shared);
+    this.#handshakes += 1;
+    let isInHandshake = true;
+    const leaveHandshake = () => {
+      if (isInHandshake) this.#handshakes -= 1;
+      isInHandshake = false;
+    };
+    const ended = connection.run(leaveHandshake).then(() => {
+      leaveHandshake();
+      this.#connections.delete(connection);
+    });
+    this.#connections.set(connection, ended);
+  }
+}
+
+function checkExports(exports: readonly ServedExport[]): void {
+  const names = exports.map(({ listed }) => listed.name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined)
+    throw new UserError('USAGE', `two exports have the name "${twice}"`, {
+      hint: 'Give each a name of its own.',
+    });
+  if (names.length === 0) throw new UserError('USAGE', 'a server without an export serves nothing');
+}

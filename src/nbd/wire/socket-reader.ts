@@ -1,0 +1,216 @@
+/**
+ * Bytes from a socket, taken in the lengths that a protocol has: exactly n of them, as a view, as views, or put
+ * where the caller wants them.
+ *
+ * - What arrives is kept in the buffers that Node read it into. Views of them are handed out, so nothing is
+ *   copied but what is asked for in one piece and arrived in two. A view keeps its whole buffer (64 KiB at
+ *   most) from being collected.
+ * - The socket is paused once HIGH_WATER_BYTES lie here and nobody waits for more: a peer that sends faster
+ *   than it is served is slowed down by the kernel, and costs no more memory than that.
+ * - `try...` never waits, so a burst of small messages is taken apart without a promise for each.
+ * - One caller at a time: nothing may be asked for while something else is being waited for.
+ */
+import type { Socket } from 'node:net';
+import { bufferList } from '../../device/buffers.js';
+import type { Buffers } from '../../device/contract.js';
+import { UserError } from '../../errors.js';
+
+const HIGH_WATER_BYTES = 256 * 1024;
+
+/** The peer closed, or the connection broke, before what was waited for had come. */
+export class ConnectionEnded extends UserError {
+  constructor(message: string, cause?: unknown) {
+    super('IO_ERROR', message, cause === undefined ? {} : { cause });
+    this.name = 'ConnectionEnded';
+  }
+}
+
+interface Waiter {
+  readonly bytes: number;
+  resolve(): void;
+}
+
+export class SocketReader {
+  readonly #socket: Socket;
+  /** What arrived and was not taken; the first of them from #start on. */
+  #chunks: Buffer[] = [];
+  #start = 0;
+  #buffered = 0;
+  #waiter: Waiter | null = null;
+  #ended = false;
+  #cause: unknown;
+  #paused = false;
+
+  /** Takes over what the socket receives, until `detach`. */
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on('data', this.#onData);
+    socket.on('end', this.#onEnd);
+    socket.on('close', this.#onEnd);
+    socket.on('error', this.#onError);
+  }
+
+  /** Bytes that have arrived and were not taken. */
+  get bufferedBytes(): number {
+    return this.#buffered;
+  }
+
+  /** Whether the peer has sent all that it will ever send; some of it may still lie here. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** A view of the next n bytes if they are all here, or null. */
+  tryTake(bytes: number): Buffer | null {
+    if (this.#buffered < bytes) return null;
+    const first = this.#chunks[0];
+    if (first !== undefined && first.byteLength - this.#start >= bytes) {
+      const view = first.subarray(this.#start, this.#start + bytes);
+      this.#consume(bytes);
+      return view;
+    }
+    return Buffer.concat(this.#views(bytes), bytes);
+  }
+
+  /**
+   * The next n bytes in one piece.
+   *
+   * @throws ConnectionEnded when the peer closes before.
+   */
+  async take(bytes: number): Promise<Buffer> {
+    await this.#arrived(bytes);
+    return this.tryTake(bytes)!;
+  }
+
+  /** The same, or null when the peer closed before the first of them: where a peer may close. */
+  async takeUnlessEnded(bytes: number): Promise<Buffer | null> {
+    await this.#waitFor(bytes);
+    return this.#buffered === 0 && this.#ended && bytes > 0 ? null : this.take(bytes);
+  }
+
+  /** Views of the next n bytes, in order, if they are all here, or null. */
+  tryTakeViews(bytes: number): Buffer[] | null {
+    return this.#buffered < bytes ? null : this.#views(bytes);
+  }
+
+  /** Views of the next n bytes, in order: no more than the peer was promised memory for. */
+  async takeViews(bytes: number): Promise<Buffer[]> {
+    await this.#arrived(bytes);
+    return this.#views(bytes);
+  }
+
+  /** Fills the buffers with what comes next, as it comes: nothing gathers here meanwhile. */
+  async readInto(into: Buffers): Promise<void> {
+    for (const target of bufferList(into)) {
+      for (let at = 0; at < target.byteLength; ) {
+        if (this.#buffered === 0) await this.#arrived(1);
+        const bytes = Math.min(target.byteLength - at, this.#firstBytes());
+        target.set(this.#chunks[0]!.subarray(this.#start, this.#start + bytes), at);
+        this.#consume(bytes);
+        at += bytes;
+      }
+    }
+  }
+
+  /** Drops the next n bytes as they come, without keeping them. */
+  async skip(bytes: number): Promise<void> {
+    for (let left = bytes; left > 0; ) {
+      if (this.#buffered === 0) await this.#arrived(1);
+      const now = Math.min(left, this.#firstBytes());
+      this.#consume(now);
+      left -= now;
+    }
+  }
+
+  /** Leaves the socket, paused, to somebody else; what lies here stays here. */
+  detach(): void {
+    this.#socket.off('data', this.#onData);
+    this.#socket.off('end', this.#onEnd);
+    this.#socket.off('close', this.#onEnd);
+    this.#socket.off('error', this.#onError);
+    this.#socket.pause();
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#chunks.push(chunk);
+    this.#buffered += chunk.byteLength;
+    const waiter = this.#waiter;
+    if (waiter !== null) {
+      if (this.#buffered < waiter.bytes) return;
+      this.#waiter = null;
+      waiter.resolve();
+    }
+    if (this.#buffered >= HIGH_WATER_BYTES) this.#pause();
+  };
+
+  readonly #onEnd = (): void => {
+    this.#ended = true;
+    this.#waiter?.resolve();
+    this.#waiter = null;
+  };
+
+  readonly #onError = (error: Error): void => {
+    this.#cause ??= error;
+    this.#onEnd();
+  };
+
+  /** Ends when so many bytes are here, or no more will come. */
+  async #waitFor(bytes: number): Promise<void> {
+    if (this.#waiter !== null) throw new Error('Two readers wait for the same socket.');
+    while (this.#buffered < bytes && !this.#ended) {
+      this.#resume();
+      await new Promise<void>((resolve) => {
+        this.#waiter = { bytes, resolve };
+      });
+    }
+  }
+
+  async #arrived(bytes: number): Promise<void> {
+    await this.#waitFor(bytes);
+    if (this.#buffered >= bytes) return;
+    const cause = this.#cause instanceof Error ? `: ${this.#cause.message}` : '';
+    throw new ConnectionEnded(
+      `the connection ended ${bytes - this.#buffered} bytes before the end of a message${cause}`,
+      this.#cause,
+    );
+  }
+
+  #views(bytes: number): Buffer[] {
+    const views: Buffer[] = [];
+    for (let left = bytes; left > 0; ) {
+      const now = Math.min(left, this.#firstBytes());
+      views.push(this.#chunks[0]!.subarray(this.#start, this.#start + now));
+      this.#consume(now);
+      left -= now;
+    }
+    return views;
+  }
+
+  /** Bytes that lie in one piece at the front. */
+  #firstBytes(): number {
+    return this.#chunks[0]!.byteLength - this.#start;
+  }
+
+  /** Takes bytes off the front; they lie in the first buffer. */
+  #consume(bytes: number): void {
+    this.#start += bytes;
+    this.#buffered -= bytes;
+    if (this.#start === this.#chunks[0]?.byteLength) {
+      this.#chunks.shift();
+      this.#start = 0;
+    }
+    if (this.#paused && this.#buffered < HIGH_WATER_BYTES / 2) this.#resume();
+  }
+
+  #pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  #resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+}
