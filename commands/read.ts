@@ -32,9 +32,7 @@ export default class Read extends VolumeCommand<typeof Read> {
 
   protected async execute(): Promise<Outcome> {
     const { output = this.#standardOutput(), 'as-raw': asRaw } = this.flags;
-    return this.withVolume(this.args.volume, { access: 'read', asRaw }, (volume) =>
-      this.#read(volume, output),
-    );
+    return this.withData(this.args.volume, { access: 'read', asRaw }, (volume) => this.#read(volume, output));
   }
 
   #standardOutput(): '-' {

@@ -4,9 +4,11 @@ import type { Outcome } from '../src/cli/base-command.js';
 import { EXIT, exitCodeOf, type ReportedCode, STATE_EXIT_CODES } from '../src/cli/exit-codes.js';
 import { forceFlag, volumesArgument } from '../src/cli/flags.js';
 import { secondsSince, VolumeCommand } from '../src/cli/volume-command.js';
-import type { Volume } from '../src/volume/index.js';
+import type { OperationResult } from '../src/volume/index.js';
 
 const SHOWN_ROWS = 10;
+
+type Found = Omit<OperationResult<'scrub'>, 'isDirty' | 'degradedSlots'>;
 
 export default class Scrub extends VolumeCommand<typeof Scrub> {
   static override summary = 'Read all of a volume and check its parity';
@@ -30,51 +32,41 @@ export default class Scrub extends VolumeCommand<typeof Scrub> {
 
   protected async execute(): Promise<Outcome> {
     const { repair, force } = this.flags;
-    const access = repair ? 'write' : 'read';
-    return this.withVolume(this.args.volume, { access, force }, (volume) => this.#scrub(volume, repair));
-  }
-
-  async #scrub(volume: Volume, repair: boolean): Promise<Outcome> {
-    const { arrayOf } = await import('../src/volume/index.js');
-    const array = arrayOf(volume);
-    const { degradedSlots, suspect } = array.core;
-    if (degradedSlots.length > 0) return nothingToCheck(degradedSlots, !suspect.isEmpty);
     const started = performance.now();
-    const found = await this.sweeping('scrub', (options) => array.scrub({ ...options, repair }));
+    const name = repair ? 'scrub --repair' : 'scrub';
+    const { isDirty, degradedSlots, ...found } = await this.act(
+      this.args.volume,
+      name,
+      {},
+      { label: 'scrub', force },
+    );
+    if (degradedSlots.length > 0) return nothingToCheck(degradedSlots, isDirty, found);
     if (found.skippedRows > 0) {
       this.warn(`${found.skippedRows} rows could not be checked: a member has bad blocks there`);
     }
     const left = found.mismatchedStripes - found.repairedStripes;
     return {
       result: { ...found, seconds: secondsSince(started) },
-      exitCode: left > 0 || !suspect.isEmpty ? EXIT.unwell : EXIT.done,
-      text: () => {
-        const { checkedStripes, mismatchedStripes, mismatchedRows, repairedStripes } = found;
-        if (mismatchedStripes === 0) return `${checkedStripes} stripes checked, all of them match`;
-        const rows = mismatchedRows.slice(0, SHOWN_ROWS).join(', ');
-        const more =
-          mismatchedRows.length > SHOWN_ROWS ? ` and ${mismatchedRows.length - SHOWN_ROWS} more` : '';
-        return [
-          `${checkedStripes} stripes checked, ${mismatchedStripes} do not match, ${repairedStripes} repaired`,
-          `rows that do not match: ${rows}${more}`,
-        ].join('\n');
-      },
+      exitCode: left > 0 || isDirty ? EXIT.unwell : EXIT.done,
+      text: () => describe(found),
     };
   }
 }
 
+function describe({ checkedStripes, mismatchedStripes, mismatchedRows, repairedStripes }: Found): string {
+  if (mismatchedStripes === 0) return `${checkedStripes} stripes checked, all of them match`;
+  const rows = mismatchedRows.slice(0, SHOWN_ROWS).join(', ');
+  const more = mismatchedRows.length > SHOWN_ROWS ? ` and ${mismatchedRows.length - SHOWN_ROWS} more` : '';
+  return [
+    `${checkedStripes} stripes checked, ${mismatchedStripes} do not match, ${repairedStripes} repaired`,
+    `rows that do not match: ${rows}${more}`,
+  ].join('\n');
+}
+
 /** With a member missing there is no redundancy: nothing is wrong with parity, and nothing right. */
-function nothingToCheck(slots: readonly number[], isDirty: boolean): Outcome {
+function nothingToCheck(slots: readonly number[], isDirty: boolean, found: Found): Outcome {
   return {
-    result: {
-      checkedStripes: 0,
-      mismatchedStripes: 0,
-      mismatchedRows: [],
-      mismatchCount: 0,
-      repairedStripes: 0,
-      skippedRows: 0,
-      degradedSlots: slots,
-    },
+    result: { ...found, degradedSlots: slots },
     exitCode: isDirty ? EXIT.lost : EXIT.unwell,
     text: () =>
       `nothing was checked: without the member in slot ${slots.join(', ')} there is no redundancy. Rebuild first (holdfast member add), then scrub`,

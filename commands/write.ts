@@ -27,7 +27,7 @@ export default class Write extends VolumeCommand<typeof Write> {
   protected async execute(): Promise<Outcome> {
     const input = await openInput(this.flags.input ?? this.#standardInput(), this.signal);
     const options = { access: 'write', force: this.flags.force } as const;
-    return this.withVolume(this.args.volume, options, (volume) => this.#write(volume, input));
+    return this.withData(this.args.volume, options, (volume) => this.#write(volume, input));
   }
 
   #standardInput(): '-' {

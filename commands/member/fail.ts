@@ -13,22 +13,18 @@ export default class MemberFail extends VolumeCommand<typeof MemberFail> {
 
   protected async execute(): Promise<Outcome> {
     const { slot, 'dry-run': dryRun } = this.flags;
-    return this.withVolume(this.args.volume, { access: dryRun ? 'read' : 'write' }, async (volume) => {
-      const { arrayOf } = await import('../../src/volume/index.js');
-      const { failMember, slotOf } = await import('../../src/raid/membership.js');
-      const array = arrayOf(volume);
-      if (dryRun) {
-        const image = slotOf(array, slot).member?.image ?? null;
-        return {
-          result: { dryRun, slot, image },
-          text: () => `would take slot ${slot} (${image ?? 'empty'}) out of service`,
-        };
-      }
-      const { image } = await failMember(array, slot);
+    const { volume } = this.args;
+    if (dryRun) {
+      const { image } = await this.act(volume, 'member fail --dry-run', { slot });
       return {
-        result: { slot, image },
-        text: () => `slot ${slot}: ${image} is out of service; the volume is degraded`,
+        result: { dryRun, slot, image },
+        text: () => `would take slot ${slot} (${image ?? 'empty'}) out of service`,
       };
-    });
+    }
+    const { image } = await this.act(volume, 'member fail', { slot });
+    return {
+      result: { slot, image },
+      text: () => `slot ${slot}: ${image} is out of service; the volume is degraded`,
+    };
   }
 }

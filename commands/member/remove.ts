@@ -24,13 +24,10 @@ export default class MemberRemove extends VolumeCommand<typeof MemberRemove> {
     if (slot === undefined && image === undefined) {
       throw new UserError('USAGE', 'which member? Give --slot N or --image FILE');
     }
-    return this.withVolume(this.args.volume, { access: 'write' }, async (volume) => {
-      const { removeMember } = await import('../../src/volume/index.js');
-      const removed = await removeMember(volume, { slot, image });
-      return {
-        result: { slot: removed.slot, image: removed.image, wasState: removed.state },
-        text: () => `${removed.image} (${removed.state}) is no longer a member`,
-      };
-    });
+    const removed = await this.act(this.args.volume, 'member remove', { slot, image });
+    return {
+      result: removed,
+      text: () => `${removed.image} (${removed.wasState}) is no longer a member`,
+    };
   }
 }

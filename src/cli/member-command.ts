@@ -26,13 +26,12 @@ export abstract class MemberCommand<T extends typeof Command> extends VolumeComm
     if (choice.force && exists) {
       await this.confirm(`Overwrite ${choice.image}? What it holds is lost.`, { yes });
     }
-    return this.withVolume(names, { access: 'write' }, (volume) => this.#add(volume, choice));
+    return this.#add(names, choice);
   }
 
-  async #add(volume: Volume, choice: Choice): Promise<Outcome> {
-    const { addMember } = await import('../volume/index.js');
+  async #add(names: readonly string[], choice: Choice): Promise<Outcome> {
     const started = performance.now();
-    const added = await this.sweeping('rebuild', (sweep) => addMember(volume, { ...choice, sweep }));
+    const added = await this.act(names, 'member add', choice, { label: 'rebuild' });
     const { image, slot, rebuild } = added;
     if (rebuild !== null && rebuild.lostBytes > 0) {
       this.warn(

@@ -3,7 +3,14 @@
  * it is closed, so that it is clean again. What opens volumes is loaded when one is opened.
  */
 import type { Command } from '@oclif/core/command';
-import type { OpenVolumeOptions, Volume } from '../volume/index.js';
+import type {
+  OpenVolumeOptions,
+  OperationArguments,
+  OperationName,
+  OperationResult,
+  openVolume,
+  Volume,
+} from '../volume/index.js';
 import { HoldfastCommand } from './base-command.js';
 import { COMMON_EXIT_CODES } from './exit-codes.js';
 import { recordFlag } from './flags.js';
@@ -24,13 +31,56 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
     options: Options,
     use: (volume: Volume) => Promise<R>,
   ): Promise<R> {
-    const volume = await this.#open(names, options);
+    const { openVolume } = await import('../volume/index.js');
+    return this.#with(names, options, openVolume, use);
+  }
+
+  /** The same for the volume's bytes alone: where it is served they come from its server. */
+  protected async withData<R>(
+    names: readonly string[],
+    options: Options,
+    use: (volume: Volume) => Promise<R>,
+  ): Promise<R> {
+    const { openForData } = await import('../volume/index.js');
+    return this.#with(names, options, openForData, use);
+  }
+
+  async #with<R>(
+    names: readonly string[],
+    options: Options,
+    open: typeof openVolume,
+    use: (volume: Volume) => Promise<R>,
+  ): Promise<R> {
+    const volume = await this.#open(names, options, open);
     const { thenClose } = await import('../volume/index.js');
     const work = () => {
       this.#warnDegraded(volume);
       return use(volume);
     };
     return thenClose(volume, (message) => this.warn(message), work);
+  }
+
+  /**
+   * Does an operation on the volume: here, or where it is served, in its server. `label`: of its progress, if it takes
+   * long.
+   */
+  protected async act<N extends OperationName>(
+    names: readonly string[],
+    name: N,
+    args: OperationArguments<N>,
+    { label, force = false }: { label?: string; force?: boolean } = {},
+  ): Promise<OperationResult<N>> {
+    const { act } = await import('../volume/index.js');
+    const perform = ({ signal, onProgress }: SweepReporting) =>
+      act(names, name, args, {
+        force,
+        record: this.recordFile,
+        reporting: { signal, onProgress, warn: (message) => void this.warn(message) },
+        onOpen: (volume) => this.#warnDegraded(volume),
+      });
+    return label === undefined
+      ? perform({ signal: this.signal, onProgress: () => undefined })
+      : this.sweeping(label, perform);
   }
 
   /** Runs long work with progress and Ctrl-C: `options` is for whatever sweeps over members. */
@@ -45,14 +95,16 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
     }
   }
 
-  async #open(names: readonly string[], choice: Options): Promise<Volume> {
-    const { openVolume } = await import('../volume/index.js');
-    // A base flag of all these commands, which the type of `flags` does not know of.
-    const { record } = this.flags as { readonly record?: string };
-    const options = { ...choice, record };
+  /** A base flag of all these commands, which the type of `flags` does not know of. */
+  protected get recordFile(): string | undefined {
+    return (this.flags as { readonly record?: string }).record;
+  }
+
+  async #open(names: readonly string[], choice: Options, open: typeof openVolume): Promise<Volume> {
+    const options = { ...choice, record: this.recordFile };
     const warn = (message: string): void => void this.warn(message);
-    if (options.access === 'read') return openVolume(names, { ...options, warn });
-    return this.sweeping('recover', (sweep) => openVolume(names, { ...options, warn, sweep }));
+    if (options.access === 'read') return open(names, { ...options, warn });
+    return this.sweeping('recover', (sweep) => open(names, { ...options, warn, sweep }));
   }
 
   #warnDegraded({ array, label }: Volume): void {

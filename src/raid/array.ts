@@ -18,6 +18,7 @@ import type { ArrayMetadata } from './metadata.js';
 import { ArrayReader } from './reader.js';
 import { Rebuild, type RebuildResult } from './rebuild.js';
 import type { ArrayRecord } from './record/open-record.js';
+import type { RecordIntent } from './record/record-intent.js';
 import { Resync, type ResyncResult } from './resync.js';
 import { Scrub, type ScrubResult } from './scrub.js';
 import type { SweepOptions } from './sweep.js';
@@ -43,6 +44,8 @@ export class RaidArray implements BatchDevice {
     readonly metadata: ArrayMetadata,
     /** As it was found when the array was opened. */
     readonly record: ArrayRecord,
+    /** Keeps the record from then on; null: none is kept. */
+    private readonly keeper: RecordIntent | null,
     idleMs?: number,
   ) {
     this.name = core.name;
@@ -53,6 +56,11 @@ export class RaidArray implements BatchDevice {
     this.faults = new Faults(core, metadata);
     this.reader = new ArrayReader(core, metadata, this.faults);
     this.writer = new ArrayWriter(core, metadata, this.activity, this.faults);
+  }
+
+  /** Generations of the record that were written since it was opened; null: none is kept. */
+  get recordWrites(): number | null {
+    return this.keeper?.generations ?? null;
   }
 
   read(offset: number, into: Buffers): Promise<void> {

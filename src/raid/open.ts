@@ -90,7 +90,7 @@ export async function openArray(judgement: Judgement, options: OpenArrayOptions)
   const lists = [kept, beside].filter((each) => each !== null);
   const metadata = new ArrayMetadata({ core, freshest, followers: lists, intent: new JoinedIntent(lists) });
   kept?.attach(() => metadata.flushMembers());
-  return new RaidArray(core, metadata, record, options.idleMs);
+  return new RaidArray(core, metadata, record, kept, options.idleMs);
 }
 
 async function openMember(judged: JudgedMember): Promise<ArrayMember | null> {

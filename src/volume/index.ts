@@ -1,4 +1,5 @@
 /** What commands do with volumes. */
+export { act, openForData } from './act.js';
 export { thenClose } from './closing.js';
 export {
   type CreatedVolume,
@@ -20,6 +21,8 @@ export {
   removeMember,
 } from './members.js';
 export type { OpenVolumeOptions, Recovery, Volume } from './model.js';
+export type { OperationArguments, OperationName, OperationResult } from './operations.js';
+export { ServedVolume, type ServeOptions, type ServingStatus } from './serve.js';
 export { volumeStatus } from './status.js';
 export type { MemberStatus, RecordStatus, VolumeState, VolumeStatus } from './status-model.js';
 export { readStream, writeStream } from './stream.js';

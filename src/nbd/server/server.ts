@@ -49,6 +49,8 @@ export interface ServerOptions {
 export class NbdServer {
   readonly #host: { -readonly [K in keyof Host]: Host[K] };
   readonly #shared: Shared;
+  /** The same, without TLS. */
+  readonly #local: Shared;
   readonly #listeners = new Listeners((socket) => this.#accept(socket));
   /** With the end of each. */
   readonly #connections = new Map<Connection, Promise<void>>();
@@ -77,6 +79,15 @@ export class NbdServer {
       buffers: new ReplyBuffers(Math.min(POOLED_BYTES, budgetBytes)),
       onFault: options.onFault,
     };
+    const host = this.#host;
+    const local: Host = {
+      ...host,
+      tls: null,
+      get isStopping() {
+        return host.isStopping;
+      },
+    };
+    this.#local = { ...this.#shared, host: local };
   }
 
   /** Listens at a unix socket. A file that a server left behind is replaced. Errors: see `takeSocketPath`. */
@@ -94,9 +105,9 @@ export class NbdServer {
     return this.#listeners.inherited(env, pid);
   }
 
-  /** Serves a connection that was made elsewhere. */
-  serve(socket: Socket): void {
-    this.#accept(socket);
+  /** Serves a connection that was made elsewhere, and is known to come from this machine's own user: without TLS. */
+  serveLocal(socket: Socket): void {
+    this.#accept(socket, this.#local);
   }
 
   status(): ServerStatus {
@@ -147,7 +158,7 @@ export class NbdServer {
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
-  #accept(socket: Socket): void {
+  #accept(socket: Socket, shared = this.#shared): void {
     if (
       this.#host.isStopping ||
       this.#handshakes >= this.#maxHandshakes ||
@@ -157,7 +168,7 @@ export class NbdServer {
       socket.destroy();
       return;
     }
-    const connection = new Connection(socket, this.#shared);
+    const connection = new Connection(socket, shared);
     this.#handshakes += 1;
     let isInHandshake = true;
     const leaveHandshake = () => {

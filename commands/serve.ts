@@ -1,0 +1,191 @@
+/** `holdfast serve`: a volume as a disk for NBD clients, until it is told to stop or the command that it runs ends. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as Flags from '@oclif/core/flags';
+import type { Outcome } from '../src/cli/base-command.js';
+import { COMMON_EXIT_CODES, EXIT } from '../src/cli/exit-codes.js';
+import { countFlag, forceFlag, volumesArgument } from '../src/cli/flags.js';
+import { printText, wantsJson } from '../src/cli/output.js';
+import { runChild } from '../src/cli/run-child.js';
+import { formatSize } from '../src/cli/sizes.js';
+import { VolumeCommand } from '../src/cli/volume-command.js';
+import { UserError } from '../src/errors.js';
+import type { ServedVolume } from '../src/volume/index.js';
+import { assertGuarded, DEFAULT_PORT, tcpUri, unixUri } from '../src/volume/serve-places.js';
+
+export default class Serve extends VolumeCommand<typeof Serve> {
+  static override summary = 'Serve a volume as a disk over NBD';
+  static override description =
+    `qemu, nbdcopy, libnbd, the kernel's client and other holdfasts can use it, many at a time. It runs until SIGTERM or Ctrl-C: then it answers what is in flight, flushes, and leaves the volume clean; a second signal ends it at once, and the volume is recovered when it is opened next. While it runs, "status", "read", "write", "scrub" and "member" act through it.
+
+With --cache writeback a write is answered when it is taken, and durable after a flush (or at once with FUA), as disks with a cache do it; with writethrough each write is durable when it is answered.
+
+The volume is served under the empty name and under --export. With TLS nothing is served in plain text but to the user's own commands on this machine.
+
+--run starts COMMAND in a shell when the server is ready, with $uri in its environment ($exportname, $unixsocket and $port too, as far as they are), and ends with it, with its exit code. Without another place it then listens on a socket of its own. A socket that systemd hands over is used.`;
+  static override examples = [
+    '<%= config.bin %> serve myvolume --socket /tmp/disk.sock',
+    '<%= config.bin %> serve myvolume --run \'nbdcopy "$uri" copy.img\'',
+    '<%= config.bin %> serve myvolume --address 127.0.0.1 --port 10809 --read-only',
+  ];
+  static override exitCodes = {
+    ...COMMON_EXIT_CODES,
+    '0': 'stopped by SIGTERM or Ctrl-C, and all is on disk',
+    other: 'with --run: what its command ended with',
+  };
+  static override args = { volume: volumesArgument };
+  static override flags = {
+    socket: Flags.string({ helpValue: 'PATH', description: 'listen on a unix socket' }),
+    address: Flags.string({
+      helpValue: 'HOST',
+      description: 'listen on TCP [default with --port: 127.0.0.1]',
+    }),
+    port: countFlag({ max: 65535, description: `TCP port; 0: any that is free [default: ${DEFAULT_PORT}]` }),
+    'allow-remote': Flags.boolean({ description: 'listen without TLS where other machines can reach it' }),
+    export: Flags.string({ helpValue: 'NAME', description: "name of the export [default: the volume's]" }),
+    'read-only': Flags.boolean({ description: 'let nobody write' }),
+    cache: Flags.option({
+      options: ['writeback', 'writethrough'] as const,
+      default: 'writeback' as const,
+      description: 'when a write is answered',
+    })(),
+    'tls-certificates': Flags.string({
+      helpValue: 'DIR',
+      description: 'speak TLS: server-cert.pem, server-key.pem, ca-cert.pem',
+    }),
+    'tls-verify-peer': Flags.boolean({
+      dependsOn: ['tls-certificates'],
+      description: "serve only clients with a certificate of ca-cert.pem's",
+    }),
+    run: Flags.string({ helpValue: 'COMMAND', description: 'run it with $uri, and end with it' }),
+    'pid-file': Flags.string({ helpValue: 'FILE', description: 'write the process number when ready' }),
+    force: forceFlag('serve though the volume is dirty and degraded'),
+  };
+
+  protected async execute(): Promise<Outcome> {
+    const { flags } = this;
+    const isTcp = flags.address !== undefined || flags.port !== undefined;
+    const isActivated = process.env.LISTEN_PID === String(process.pid);
+    if (flags.socket === undefined && !isTcp && flags.run === undefined && !isActivated) {
+      throw new UserError('USAGE', 'where is it to listen?', {
+        hint: 'give --socket PATH, or --address and --port, or --run COMMAND',
+      });
+    }
+    assertGuarded(flags, flags['tls-certificates'] !== undefined || flags['allow-remote']);
+    const served = await this.#open();
+    const own = flags.socket === undefined && !isTcp && !isActivated ? await ownDirectory() : null;
+    try {
+      const socket = own === null ? flags.socket : join(own, 'socket');
+      const uris = await this.#listen(served, socket, isTcp);
+      return await this.#serve(served, uris, socket);
+    } finally {
+      await served.stop();
+      if (own !== null) await rm(own, { recursive: true, force: true });
+    }
+  }
+
+  async #open(): Promise<ServedVolume> {
+    const { ServedVolume } = await import('../src/volume/index.js');
+    const { readServerCertificates } = await import('../src/nbd/server/certificates.js');
+    const { resolve } = await import('node:path');
+    const { flags } = this;
+    const directory = flags['tls-certificates'];
+    const tls =
+      directory === undefined
+        ? undefined
+        : await readServerCertificates(directory, flags['tls-verify-peer'] === true);
+    // Who asks it later may be in another directory than it was started in.
+    const names = this.args.volume.map((name) => resolve(name));
+    return this.sweeping('recover', (sweep) =>
+      ServedVolume.open(names, {
+        access: flags['read-only'] ? 'read' : 'write',
+        force: flags.force,
+        record: this.recordFile,
+        exportName: flags.export,
+        cache: flags.cache,
+        tls,
+        sweep,
+        warn: (message) => void this.warn(message),
+        onFault: (error) => void this.warn(`a fault of holdfast's own: ${faultText(error)}`),
+      }),
+    );
+  }
+
+  /** Where it can be reached. */
+  async #listen(served: ServedVolume, socket: string | undefined, isTcp: boolean): Promise<string[]> {
+    const { address = '127.0.0.1', port = DEFAULT_PORT } = this.flags;
+    const { server, exportName, isSecure } = served;
+    const uris: string[] = [];
+    if (socket !== undefined) {
+      await server.listenUnix(socket);
+      uris.push(unixUri(socket, exportName, isSecure));
+    }
+    if (isTcp) {
+      const place = await server.listenTcp({ host: address, port });
+      uris.push(tcpUri(place.host, place.port, exportName, isSecure));
+    }
+    await server.listenInherited();
+    return uris;
+  }
+
+  async #serve(served: ServedVolume, uris: readonly string[], socket: string | undefined): Promise<Outcome> {
+    const pidFile = this.flags['pid-file'];
+    const { run } = this.flags;
+    const { label } = served.volume;
+    if (pidFile !== undefined) await writeFile(pidFile, `${process.pid}\n`);
+    try {
+      const asText = run === undefined && !wantsJson(this.argv);
+      if (asText) await printText(`serving ${label} at ${uris.join(' and ') || 'the sockets handed over'}`);
+      const exitCode =
+        run === undefined ? await this.#untilStopped() : await this.#runBeside(served, run, uris, socket);
+      const status = served.status();
+      await served.stop();
+      const [{ counters }] = status.exports as [(typeof status.exports)[0]];
+      return {
+        result: { volume: label, uris, ...status },
+        exitCode,
+        text: () =>
+          asText
+            ? `stopped: ${formatSize(counters.readBytes)} read, ${formatSize(counters.writtenBytes)} written`
+            : '',
+      };
+    } finally {
+      if (pidFile !== undefined) await rm(pidFile, { force: true });
+    }
+  }
+
+  /** To be stopped is how it ends well. */
+  #untilStopped(): Promise<number> {
+    return new Promise((resolve) => {
+      const stop = () => resolve(EXIT.done);
+      if (this.signal.aborted) stop();
+      this.signal.addEventListener('abort', stop, { once: true });
+    });
+  }
+
+  #runBeside(
+    { exportName }: ServedVolume,
+    command: string,
+    uris: readonly string[],
+    socket: string | undefined,
+  ): Promise<number> {
+    const [uri = ''] = uris;
+    const env = {
+      ...process.env,
+      uri,
+      exportname: exportName,
+      ...(socket === undefined ? {} : { unixsocket: socket }),
+      ...(this.flags.port === undefined ? {} : { port: String(this.flags.port) }),
+    };
+    return runChild(command, { env, signal: this.signal });
+  }
+}
+
+function ownDirectory(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'holdfast-'));
+}
+
+function faultText(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,124 @@
+/**
+ * A volume that is served over NBD: opened once, to be a disk for any number of clients, and to be acted on by the
+ * other commands while it is (control/).
+ *
+ * Order of its end: no new connections; requests in flight are answered; operations stop at a safe point; the
+ * device is flushed; the volume is closed, which makes it clean. What is left after a second signal, or a cut, is for
+ * recovery: nothing here is needed for that.
+ */
+import type { CacheStatistics } from '../device/cache/index.js';
+import { WriteBackCache } from '../device/cache/index.js';
+import { UserError } from '../errors.js';
+import type { ServerStatus } from '../nbd/server/counters.js';
+import type { CacheMode, Export } from '../nbd/server/export.js';
+import { NbdServer } from '../nbd/server/server.js';
+import type { TlsPolicy } from '../nbd/server/wire-pair.js';
+import { ControlServer, type OperationReporting } from './control/control-server.js';
+import type { ControlRequest } from './control/messages.js';
+import { controlDirectories } from './control/places.js';
+import { defaultName } from './locate.js';
+import type { OpenVolumeOptions, Volume } from './model.js';
+import { isOperation, OPERATIONS, runRequested } from './operations.js';
+import { closeInOrder } from './stack.js';
+import { openVolume } from './volume.js';
+
+export interface ServeOptions extends OpenVolumeOptions {
+  /** How clients ask for it, beside the empty name; the volume's own name unless said otherwise. */
+  readonly exportName?: string | undefined;
+  readonly cache: CacheMode;
+  readonly tls?: TlsPolicy | undefined;
+  /** What is thrown and is a fault of ours. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/** What `status` adds for a volume that is served. */
+export interface ServingStatus extends ServerStatus {
+  readonly pid: number;
+  readonly seconds: number;
+  readonly cacheMode: CacheMode;
+  /** null where there is no cache: the volume is served read only. */
+  readonly cache: CacheStatistics | null;
+  /** Generations of the dirty-stripe record that were written; null: none is kept. */
+  readonly recordWrites: number | null;
+}
+
+/** Beside the operations: what only a server can tell. */
+export const SERVING_STATUS = 'serving status';
+
+export class ServedVolume {
+  readonly server: NbdServer;
+  readonly exportName: string;
+  /** Whether clients have to speak TLS. */
+  readonly isSecure: boolean;
+  readonly #startedMs = performance.now();
+  #control: ControlServer | null = null;
+  #stopped: Promise<void> | null = null;
+
+  private constructor(
+    readonly volume: Volume,
+    private readonly options: ServeOptions,
+  ) {
+    const { cache, access, tls, onFault } = options;
+    const { device, label, located } = volume;
+    this.exportName = options.exportName ?? located.manifest?.name ?? defaultName(label);
+    this.isSecure = tls !== undefined;
+    const served: Export = {
+      name: this.exportName,
+      description: label,
+      device,
+      cache,
+      readOnly: access === 'read',
+    };
+    this.server = new NbdServer({ exports: [served], onFault, ...(tls === undefined ? {} : { tls }) });
+  }
+
+  /** Opens the volume. @throws what openVolume throws; IN_USE where another server has its sockets. */
+  static async open(names: readonly string[], options: ServeOptions): Promise<ServedVolume> {
+    const volume = await openVolume(names, options);
+    const served = new ServedVolume(volume, options);
+    try {
+      if (options.access === 'write') await served.#openControl();
+      return served;
+    } catch (error) {
+      await served.stop();
+      throw error;
+    }
+  }
+
+  status(): ServingStatus {
+    const { array, device } = this.volume;
+    return {
+      ...this.server.status(),
+      pid: process.pid,
+      seconds: Math.round(performance.now() - this.#startedMs) / 1000,
+      cacheMode: this.options.cache,
+      cache: device instanceof WriteBackCache ? device.statistics : null,
+      recordWrites: array?.recordWrites ?? null,
+    };
+  }
+
+  /** Stopping twice is allowed. @throws the first failure of a flush or of closing, when all is closed. */
+  stop(): Promise<void> {
+    this.#stopped ??= closeInOrder([
+      () => this.server.stop(),
+      async () => this.#control?.close(),
+      () => this.volume.close(),
+    ]);
+    return this.#stopped;
+  }
+
+  async #openControl(): Promise<void> {
+    const [place] = controlDirectories(this.volume.located);
+    if (place === undefined) throw new UserError('USAGE', `${this.volume.label}: nothing to serve`);
+    this.#control = await ControlServer.open(place, {
+      isLook: (name) => name === SERVING_STATUS || (isOperation(name) && OPERATIONS[name].access === 'read'),
+      operate: (request, reporting) => this.#operate(request, reporting),
+      onData: (socket) => this.server.serveLocal(socket),
+    });
+  }
+
+  async #operate(request: ControlRequest, reporting: OperationReporting): Promise<unknown> {
+    if (request.operation === SERVING_STATUS) return this.status();
+    return runRequested(this.volume, request.operation, request.arguments, reporting);
+  }
+}
