@@ -21,7 +21,7 @@ import {
   type OperationResult,
   runOperation,
 } from './operations.js';
-import { closeInOrder } from './stack.js';
+import { cached, closeInOrder, RAW_STRIPE_BYTES } from './stack.js';
 import { openVolume } from './volume.js';
 
 export interface ActOptions extends Omit<OpenVolumeOptions, 'access' | 'asRaw' | 'warn' | 'sweep'> {
@@ -65,10 +65,11 @@ export async function openForData(names: readonly string[], options: OpenVolumeO
   if (served === null) throw new UserError('VOLUME_NOT_FOUND', `${directory}: the server has gone`);
   const uri = `nbd+unix:///?socket=${encodeURIComponent(served.socket('data'))}`;
   try {
-    const device = await NbdDevice.open(uri, {
-      readOnly: options.access === 'read',
-      reconnect: { tries: 0 },
-    });
+    const readOnly = options.access === 'read';
+    const remote = await NbdDevice.open(uri, { readOnly, reconnect: { tries: 0 } });
+    // To the byte, as a volume that is opened here.
+    const device = readOnly ? remote : cached(remote, RAW_STRIPE_BYTES);
+    const upper = readOnly ? [] : [() => device.flush(), () => device.close()];
     return {
       label: located.label,
       located,
@@ -78,7 +79,7 @@ export async function openForData(names: readonly string[], options: OpenVolumeO
       recovery: null,
       release: () => Promise.resolve(),
       adopt: () => undefined,
-      close: () => closeInOrder([() => device.close(), () => served.close()]),
+      close: () => closeInOrder([...upper, () => remote.close(), () => served.close()]),
     };
   } catch (error) {
     await served.close();

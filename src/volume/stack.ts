@@ -8,6 +8,9 @@ import type { BlockDevice } from '../device/contract.js';
 /** Memory of a volume's cache. */
 const CACHE_BYTES = 64 * 1024 * 1024;
 
+/** What is written to where nothing makes a stripe. */
+export const RAW_STRIPE_BYTES = 1024 * 1024;
+
 export function cached(lower: BlockDevice, stripeBytes: number): WriteBackCache {
   return new WriteBackCache(lower, { capacityBytes: CACHE_BYTES, stripeBytes, closeLower: false });
 }

@@ -12,10 +12,7 @@ import { lookAndJudge, pathsInUse } from './images.js';
 import { assertHoldsVolume, assertWhole, type Located, locateVolume } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRaid } from './raid-stack.js';
-import { cached, closeInOrder } from './stack.js';
-
-/** What a single image is written in, where nothing makes a stripe. */
-const RAW_STRIPE_BYTES = 1024 * 1024;
+import { cached, closeInOrder, RAW_STRIPE_BYTES } from './stack.js';
 
 export async function openVolume(args: readonly string[], options: OpenVolumeOptions): Promise<Volume> {
   const located = await locateVolume(args);
