@@ -2,7 +2,6 @@
  * A dirty-stripe record in a file of its own, on another disk than the members or where they have no room for it.
  * Without it a volume that was not closed is resynced whole, and ranges that were in doubt are forgotten.
  */
-import { stat } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import type { BlockDevice } from '../device/contract.js';
 import { DeviceError } from '../device/contract.js';
@@ -71,14 +70,5 @@ function notARecord(file: BlockDevice, why: string): UserError {
   return new UserError('REFUSED', `${file.name} is no record of this volume: ${why}`, {
     hint: 'name the file that the record was kept in, or one that is not there yet',
     details: { image: file.name },
-  });
-}
-
-/** Throws NOT_BLANK for a file that is there: a new volume has no record yet. */
-export async function assertRecordFileFree(path: string): Promise<void> {
-  if ((await stat(path).catch(() => null)) === null) return;
-  throw new UserError('NOT_BLANK', `${path} is there already: the record of a new volume wants a new file`, {
-    hint: 'name another file with --record',
-    details: { image: path },
   });
 }
