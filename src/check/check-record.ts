@@ -10,9 +10,9 @@ import { type Finding, finding } from './findings.js';
 export async function* checkRecord(context: CheckContext): AsyncGenerator<Finding> {
   const { array, recordTrouble } = context;
   if (recordTrouble !== null) {
-    yield finding('RECORD_FILE_ABSENT', {}, recordTrouble, {
-      hint: 'bring the file back, or name it with --record; the next command that writes makes a new one',
-    });
+    const { kind, image, offsetBytes, reason, hint } = recordTrouble;
+    const code = kind === 'absent' ? 'RECORD_FILE_ABSENT' : 'RECORD_FILE_UNUSABLE';
+    yield finding(code, { image, ...(offsetBytes === undefined ? {} : { offsetBytes }) }, reason, { hint });
   }
   if (array === null) return;
   const { kind, absence } = array.record;

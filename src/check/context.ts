@@ -32,9 +32,18 @@ export interface CheckContext {
   /** Damaged superblocks of which it can be proven what they were, by image. */
   readonly restorable: ReadonlyMap<string, Superblock>;
   /** Why the file that the dirty-stripe record is kept in cannot be had; null: it can, or there is none. */
-  readonly recordTrouble: string | null;
+  readonly recordTrouble: RecordTrouble | null;
   /** All data is to be read as well. */
   readonly scrub: Omit<SweepOptions, 'checkpoint'> | null;
+}
+
+export interface RecordTrouble {
+  /** `unusable`: it is there, and holds something else, or cannot be read. Nothing that writes goes on with it. */
+  readonly kind: 'absent' | 'unusable';
+  readonly image: string;
+  readonly offsetBytes: number | undefined;
+  readonly reason: string;
+  readonly hint: string;
 }
 
 export type Checker = (context: CheckContext) => AsyncIterable<Finding>;
@@ -62,8 +71,9 @@ export function isDirty({ judgement, array }: CheckContext): boolean {
   return judgement?.set?.resyncOffset !== null && judgement?.set !== null && judgement !== null;
 }
 
-/** Whether the array may be written, by what its images say. */
-export function mayWrite({ judgement, array }: CheckContext): boolean {
+/** Whether the array may be written, by what its images and its record say. */
+export function mayWrite({ judgement, array, recordTrouble }: CheckContext): boolean {
+  if (recordTrouble?.kind === 'unusable') return false;
   return judgement !== null && array !== null && judgement.refusals.length === 0;
 }
 

@@ -30,6 +30,7 @@ const CODES = {
   ARRAY_DIRTY: ['error', 'raid'],
   ARRAY_DIRTY_DEGRADED: ['fatal', 'raid'],
   RECORD_FILE_ABSENT: ['warning', 'raid'],
+  RECORD_FILE_UNUSABLE: ['error', 'raid'],
   RECORD_ABSENT: ['info', 'raid'],
   RECORD_LOST: ['warning', 'raid'],
   RECORD_VOID: ['info', 'raid'],

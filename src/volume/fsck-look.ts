@@ -7,7 +7,6 @@ import { checkVolume } from '../check/check-volume.js';
 import type { CheckContext, CheckedImage } from '../check/context.js';
 import type { Finding } from '../check/findings.js';
 import { findRestorable } from '../check/restorable.js';
-import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
 import type { ExaminedImage, Judgement, MetadataVersion, Superblock } from '../raid/md/model.js';
@@ -15,7 +14,7 @@ import { openArray } from '../raid/open.js';
 import type { SweepOptions } from '../raid/sweep.js';
 import { judgeImages, openImages } from './images.js';
 import { assertHoldsVolume, type Located, locateVolume } from './locate.js';
-import { openRecordFile } from './record-file.js';
+import { lookAtRecordFile } from './record-file.js';
 import { isSingle } from './volume.js';
 
 export interface LookOptions {
@@ -121,33 +120,25 @@ async function openInside(
     judgement.refusals.some(({ forbids }) => forbids === 'all')
   )
     return { found: none, close: () => Promise.resolve() };
-  let recordTrouble: string | null = null;
-  let recordFile: BlockDevice | null = null;
+  const { file, trouble } = await lookAtRecordFile(located, judgement, record);
   let array: RaidArray | null = null;
   let openFailure: UserError | null = null;
   try {
-    recordFile = await openRecordFile(located, judgement, {
-      access: 'read',
-      record,
-      warn: (message) => {
-        recordTrouble = message;
-      },
-    });
     array = await openArray(judgement, {
       name: located.label,
       readOnly: true,
       warn,
-      ...(recordFile === null ? {} : { recordFile }),
+      ...(file === null ? {} : { recordFile: file }),
     });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     openFailure = error;
   }
   return {
-    found: { array, openFailure, recordTrouble },
+    found: { array, openFailure, recordTrouble: trouble },
     close: async () => {
       await array?.close();
-      await recordFile?.close();
+      await file?.close();
     },
   };
 }

@@ -11,8 +11,10 @@ import { arrayState } from '../raid/md/judge.js';
 import type { Judgement } from '../raid/md/model.js';
 import { type OpenArrayOptions, openArray } from '../raid/open.js';
 import type { Located } from './locate.js';
-import { openRecordFile, recordPath } from './record-file.js';
+import { describeTrouble, lookAtRecordFile, type RecordFileLook } from './record-file.js';
 import type { RecordStatus, VolumeState, VolumeStatus } from './status-model.js';
+
+type Problems = VolumeStatus['problems'];
 
 export interface Inside {
   /** As its superblocks have it, and its record, which knows better. */
@@ -20,7 +22,7 @@ export interface Inside {
   readonly dirtyStripes: number;
   readonly inDoubt: VolumeStatus['inDoubt'];
   readonly record: RecordStatus;
-  readonly problems: VolumeStatus['problems'];
+  readonly problems: Problems;
 }
 
 const NO_RECORD: RecordStatus = { kind: 'none', file: null, verdict: 'none', reason: '', generation: null };
@@ -32,27 +34,23 @@ export async function lookInside(
 ): Promise<Inside> {
   const state = arrayState(judgement);
   if (state === 'failed') return { state, dirtyStripes: 0, inDoubt: [], record: NO_RECORD, problems: [] };
-  const warnings: string[] = [];
-  const file = await openRecordFile(located, judgement, {
-    access: 'read',
-    record: named,
-    warn: (message) => warnings.push(message),
-  });
+  const look = await lookAtRecordFile(located, judgement, named);
   try {
     const array = await openOrNot(judgement, {
       name: located.label,
       readOnly: true,
-      warn: (message) => warnings.push(message),
-      ...(file === null ? {} : { recordFile: file }),
+      // What it would tell is told below, as problems.
+      warn: () => undefined,
+      ...(look.file === null ? {} : { recordFile: look.file }),
     });
     if (array instanceof UserError) return notAssembled(array);
     try {
-      return inside(array, judgement, recordPath(located, named), warnings);
+      return inside(array, judgement, look);
     } finally {
       await array.close();
     }
   } finally {
-    await file?.close();
+    await look.file?.close();
   }
 }
 
@@ -71,46 +69,49 @@ function notAssembled({ code, message, hint = '' }: UserError): Inside {
   return { state: 'failed', dirtyStripes: 0, inDoubt: [], record: NO_RECORD, problems };
 }
 
-function inside(
-  { core, record }: RaidArray,
-  judgement: Judgement,
-  path: string | null,
-  warnings: readonly string[],
-): Inside {
-  const { chosen } = record;
-  const isKnown = chosen.record !== null;
+function inside(array: RaidArray, judgement: Judgement, look: RecordFileLook): Inside {
+  const { core, record } = array;
+  const isKnown = record.chosen.record !== null;
   const isDirty = isKnown ? !core.isRecovered : judgement.set?.resyncOffset !== null;
   const inDoubt = isKnown
     ? bytesInDoubt(core).map(({ start, end }) => ({ offsetBytes: start, lengthBytes: end - start }))
     : [];
-  const doubtProblem =
-    inDoubt.length === 0
-      ? []
-      : [
-          {
-            code: 'IN_DOUBT',
-            message: `${inDoubt.reduce((sum, range) => sum + range.lengthBytes, 0)} bytes in ${inDoubt.length} ranges are in doubt: the member that held them is gone, and a write of their stripes was cut short`,
-            hint: 'reads of them fail until they are written anew; everything else reads well',
-          },
-        ];
   return {
     state: arrayState(judgement, isDirty),
     dirtyStripes: isDirty ? countStripes(core.geometry, core.suspect.list()) : 0,
     inDoubt,
-    record: {
-      kind: record.kind,
-      file: record.kind === 'file' ? path : null,
-      verdict: chosen.verdict,
-      reason: record.absence || chosen.reason,
-      generation: isKnown ? Number(chosen.record!.generation) : null,
-    },
-    problems: [
-      ...doubtProblem,
-      ...warnings.map((message) => ({
-        code: 'RECORD_FILE',
-        message,
-        hint: 'bring it back, or name it with --record',
-      })),
-    ],
+    record: recordStatus(array, look),
+    problems: [...doubtProblems(inDoubt), ...fileProblems(look)],
   };
+}
+
+function recordStatus({ record }: RaidArray, { path, trouble }: RecordFileLook): RecordStatus {
+  const { chosen } = record;
+  const generation = chosen.record === null ? null : Number(chosen.record.generation);
+  if (trouble !== null)
+    return { kind: 'file', file: path, verdict: trouble.kind, reason: trouble.reason, generation };
+  return {
+    kind: record.kind,
+    file: record.kind === 'file' ? path : null,
+    verdict: chosen.verdict,
+    reason: record.absence || chosen.reason,
+    generation,
+  };
+}
+
+function fileProblems({ trouble }: RecordFileLook): Problems {
+  if (trouble === null) return [];
+  return [{ code: 'RECORD_FILE', message: describeTrouble(trouble), hint: trouble.hint }];
+}
+
+function doubtProblems(inDoubt: Inside['inDoubt']): Problems {
+  if (inDoubt.length === 0) return [];
+  const bytes = inDoubt.reduce((sum, range) => sum + range.lengthBytes, 0);
+  return [
+    {
+      code: 'IN_DOUBT',
+      message: `${bytes} bytes in ${inDoubt.length} ranges are in doubt: the member that held them is gone, and a write of their stripes was cut short`,
+      hint: 'reads of them fail until they are written anew; everything else reads well',
+    },
+  ];
 }

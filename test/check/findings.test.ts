@@ -139,6 +139,10 @@ const SCENES: Readonly<Record<FindingCode, () => Promise<Scene | null>>> = {
     await rm(record);
     return { volume: [directory] };
   },
+  RECORD_FILE_UNUSABLE: async () => {
+    const volume = await fresh();
+    return { volume: [volume.directory], flags: ['--record', volume.images[0]!] };
+  },
   RECORD_DAMAGED: () =>
     damaged(async (volume) => {
       const [first] = await newestRecords(volume);

@@ -2,7 +2,7 @@
  * `holdfast create --record FILE`: the file is there when the volume is, bound to it; what else a file holds is not
  * overwritten unless that is asked for; and of a volume that is not made after all nothing stays.
  */
-import { mkdir, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createVolume } from '../../src/volume/index.js';
@@ -54,6 +54,17 @@ describe('a new volume with a record in a file', () => {
     const written = await runJson(['write', directory], { input: 'content' });
     expect(written.json.warnings).toEqual([]);
     expect((await seen(directory)).problems).toEqual([]);
+  });
+
+  it('misses it when it is lost before anything was written', async () => {
+    const { directory, record } = await place();
+    await create(directory, record);
+    await rm(record);
+    const { problems, record: shown } = await seen(directory);
+    expect(problems.map(({ code }) => code)).toEqual(['RECORD_FILE']);
+    expect(shown).toMatchObject({ kind: 'file', file: record, generation: null });
+    const { stdout } = await runHoldfast(['status', directory]);
+    expect(stdout).toMatch(new RegExp(`^Stripe record: +in ${record}, not used \\(.*not there\\)$`, 'm'));
   });
 
   it('has one that is bound to it: to the next volume it is something else', async () => {
