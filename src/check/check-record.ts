@@ -3,7 +3,12 @@
  * is the array's business (check-array.ts).
  */
 import type { RaidArray } from '../raid/array.js';
-import { type FoundRecord, isDamagedRecord, type RecordContent } from '../raid/record/index.js';
+import {
+  type FoundRecord,
+  isDamagedRecord,
+  type RecordContent,
+  writingForbidden,
+} from '../raid/record/index.js';
 import { type CheckContext, isDirty, isWhole } from './context.js';
 import { type Finding, finding } from './findings.js';
 
@@ -15,7 +20,12 @@ export async function* checkRecord(context: CheckContext): AsyncGenerator<Findin
     yield finding(code, { image, ...(offsetBytes === undefined ? {} : { offsetBytes }) }, reason, { hint });
   }
   if (array === null) return;
-  const { kind, absence } = array.record;
+  const { kind, absence, chosen } = array.record;
+  const forbidden = writingForbidden(array.name, chosen);
+  if (forbidden !== null) {
+    const { message, hint = '' } = forbidden;
+    yield finding('SET_READ_ONLY', {}, message, { hint, reason: 'RECORD_FEATURE' });
+  }
   if (kind === 'none') {
     yield finding('RECORD_ABSENT', {}, `there is no dirty-stripe record: ${absence}`, {
       hint: 'after a crash all of it is resynced; --record FILE keeps a record elsewhere',

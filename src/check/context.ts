@@ -74,6 +74,7 @@ export function isDirty({ judgement, array }: CheckContext): boolean {
 /** Whether the array may be written, by what its images and its record say. */
 export function mayWrite({ judgement, array, recordTrouble }: CheckContext): boolean {
   if (recordTrouble?.kind === 'unusable') return false;
+  if (array !== null && array.record.chosen.unknownRoCompat !== 0) return false;
   return judgement !== null && array !== null && judgement.refusals.length === 0;
 }
 

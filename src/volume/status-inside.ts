@@ -10,6 +10,7 @@ import { countStripes } from '../raid/geometry.js';
 import { arrayState } from '../raid/md/judge.js';
 import type { Judgement } from '../raid/md/model.js';
 import { type OpenArrayOptions, openArray } from '../raid/open.js';
+import { writingForbidden } from '../raid/record/index.js';
 import type { Located } from './locate.js';
 import { describeTrouble, lookAtRecordFile, type RecordFileLook } from './record-file.js';
 import type { RecordStatus, VolumeState, VolumeStatus } from './status-model.js';
@@ -81,7 +82,7 @@ function inside(array: RaidArray, judgement: Judgement, look: RecordFileLook): I
     dirtyStripes: isDirty ? countStripes(core.geometry, core.suspect.list()) : 0,
     inDoubt,
     record: recordStatus(array, look),
-    problems: [...doubtProblems(inDoubt), ...fileProblems(look)],
+    problems: [...doubtProblems(inDoubt), ...fileProblems(look), ...featureProblems(array)],
   };
 }
 
@@ -102,6 +103,13 @@ function recordStatus({ record }: RaidArray, { path, trouble }: RecordFileLook):
 function fileProblems({ trouble }: RecordFileLook): Problems {
   if (trouble === null) return [];
   return [{ code: 'RECORD_FILE', message: describeTrouble(trouble), hint: trouble.hint }];
+}
+
+/** What forbids to write it, and not to look at it. */
+function featureProblems({ name, record }: RaidArray): Problems {
+  const forbidden = writingForbidden(name, record.chosen);
+  if (forbidden === null) return [];
+  return [{ code: 'RECORD_FEATURE', message: forbidden.message, hint: forbidden.hint ?? '' }];
 }
 
 function doubtProblems(inDoubt: Inside['inDoubt']): Problems {

@@ -9,6 +9,8 @@
  *   put back from a copy) may have written data too, and cleared or made parity: then the record is void.
  * - Superblocks that say clean are written when all that was written is flushed, and say active before anything is
  *   written: of a record that lists stripes beside them no write had begun. What it has in doubt stays in doubt.
+ * - A feature that is not known here and that forbids writing does so as the newest has it, whether it counts or not: a
+ *   record that is void may still have others that hang on it.
  * - Two good records of one generation were written by two openings, of which the first was cut: both are believed.
  */
 import { createHash } from 'node:crypto';
@@ -52,6 +54,8 @@ export interface ChosenRecord {
   readonly reason: string;
   /** The highest generation that was seen, good or not. */
   readonly highest: bigint;
+  /** Bits of ro_compat of the newest that are not known here: the array can be read, and is not to be written. */
+  readonly unknownRoCompat: number;
 }
 
 /** Reads the slots of a place. What cannot be read is as damaged as what rotted. */
@@ -97,16 +101,20 @@ export function chooseRecord(found: readonly FoundRecord[], serving: readonly Se
     (max, { generation }) => (generation > max ? generation : max),
     0n,
   );
+  const newest = good.reduce<RecordContent | null>(
+    (best, record) => (best === null || record.generation > best.generation ? record : best),
+    null,
+  );
+  const unknownRoCompat = [...good, ...bad.flatMap(({ header }) => header ?? [])]
+    .filter(({ generation }) => generation >= (newest?.generation ?? 0n))
+    .reduce((bits, record) => (bits | (record.unknownRoCompat ?? 0)) >>> 0, 0);
   const none = (verdict: ChosenRecord['verdict'], reason: string): ChosenRecord => ({
     record: null,
     verdict,
     reason,
     highest,
+    unknownRoCompat,
   });
-  const newest = good.reduce<RecordContent | null>(
-    (best, record) => (best === null || record.generation > best.generation ? record : best),
-    null,
-  );
   const later = bad.find((each) => each.isFromLater && each.header!.generation >= (newest?.generation ?? 0n));
   if (later !== undefined) return none('later', `a later version of holdfast wrote it: ${later.reason}`);
   const lost = bad.find(({ header }) => header !== null && header.follows > (newest?.generation ?? 0n));
@@ -125,7 +133,7 @@ export function chooseRecord(found: readonly FoundRecord[], serving: readonly Se
     (record) => record.generation === newest.generation && serving.every((m) => knows(record, m)),
   );
   const record = { ...same.reduce(both), ...(saysClean(serving) ? { dirty: [] } : {}) };
-  return { record, verdict: 'valid', reason: '', highest };
+  return { record, verdict: 'valid', reason: '', highest, unknownRoCompat };
 }
 
 function knows(record: RecordContent, { slot, superblock }: Serving): boolean {
