@@ -1,6 +1,6 @@
 /** Checks what the array as a whole says of itself, and on request its parity. */
 import type { RaidArray } from '../raid/array.js';
-import { bytesInDoubt } from '../raid/doubt.js';
+import { bytesKnownInDoubt } from '../raid/doubt.js';
 import { countStripes } from '../raid/geometry.js';
 import { arrayState } from '../raid/md/judge.js';
 import { ROW_BYTES } from '../raid/md/model.js';
@@ -40,14 +40,14 @@ function extentOf(array: RaidArray | null): string {
   return ` in ${stripes} stripes (${suspect.totalBytes} bytes of each member)`;
 }
 
-/** Bytes of the volume. Only a record can name them: without one, all that the missing member held is meant. */
+/** Bytes of the volume: what a record names, and what bad blocks leave nobody to tell. */
 function* checkDoubt({ array }: CheckContext): Generator<Finding> {
-  if (array === null || array.record.chosen.record === null) return;
-  for (const { start, end } of bytesInDoubt(array.core)) {
+  if (array === null) return;
+  for (const { start, end } of bytesKnownInDoubt(array.core)) {
     yield finding(
       'DATA_IN_DOUBT',
       { offsetBytes: start, lengthBytes: end - start },
-      `${end - start} bytes of the volume are in doubt: the member that held them is gone, and a write of their stripe was cut short`,
+      `${end - start} bytes of the volume are in doubt: the member that held them is gone, and a write of their stripe was cut short; or a rebuild could not make them`,
       {
         hint: 'bring that member back if it can be; else write them anew (from a backup): until then reads of them fail',
       },

@@ -22,6 +22,14 @@ export function bytesInDoubt(core: ArrayCore): readonly Range[] {
   return found.list();
 }
 
+/**
+ * Bytes of the array of which it is certain that nobody can tell them: without a record that counts, what bad blocks
+ * say alone. Of the rest of a dirty and degraded array anything may be in doubt, and nothing says what.
+ */
+export function bytesKnownInDoubt(core: ArrayCore): readonly Range[] {
+  return core.isDoubtKnown ? bytesInDoubt(core) : new RangeSet(lostBytes(core)).list();
+}
+
 /** What bad blocks of two members of a row leave nobody to tell: so a rebuild notes what was in doubt. */
 function* lostBytes(core: ArrayCore): Generator<Range> {
   for (const { index, member } of core.slots) {

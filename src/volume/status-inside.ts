@@ -3,9 +3,10 @@
  * dirty-stripe record counts. It is opened for reading alone, and closed again.
  */
 
+import type { Range } from '../device/range-set.js';
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
-import { bytesInDoubt } from '../raid/doubt.js';
+import { bytesKnownInDoubt } from '../raid/doubt.js';
 import { countStripes } from '../raid/geometry.js';
 import { arrayState } from '../raid/md/judge.js';
 import type { Judgement } from '../raid/md/model.js';
@@ -74,9 +75,7 @@ function inside(array: RaidArray, judgement: Judgement, look: RecordFileLook): I
   const { core, record } = array;
   const isKnown = record.chosen.record !== null;
   const isDirty = isKnown ? !core.isRecovered : judgement.set?.resyncOffset !== null;
-  const inDoubt = isKnown
-    ? bytesInDoubt(core).map(({ start, end }) => ({ offsetBytes: start, lengthBytes: end - start }))
-    : [];
+  const inDoubt = asPlaces(bytesKnownInDoubt(core));
   return {
     state: arrayState(judgement, isDirty),
     dirtyStripes: isDirty ? countStripes(core.geometry, core.suspect.list()) : 0,
@@ -84,6 +83,10 @@ function inside(array: RaidArray, judgement: Judgement, look: RecordFileLook): I
     record: recordStatus(array, look),
     problems: [...doubtProblems(inDoubt), ...fileProblems(look), ...featureProblems(array)],
   };
+}
+
+function asPlaces(ranges: readonly Range[]): Inside['inDoubt'] {
+  return ranges.map(({ start, end }) => ({ offsetBytes: start, lengthBytes: end - start }));
 }
 
 function recordStatus({ record }: RaidArray, { path, trouble }: RecordFileLook): RecordStatus {
@@ -118,7 +121,7 @@ function doubtProblems(inDoubt: Inside['inDoubt']): Problems {
   return [
     {
       code: 'IN_DOUBT',
-      message: `${bytes} bytes in ${inDoubt.length} ranges are in doubt: the member that held them is gone, and a write of their stripes was cut short`,
+      message: `${bytes} bytes in ${inDoubt.length} ranges are in doubt: the member that held them is gone, and a write of their stripes was cut short; or a rebuild could not make them`,
       hint: 'reads of them fail until they are written anew; everything else reads well',
     },
   ];
