@@ -37,6 +37,7 @@ const CODES = {
   RECORD_DAMAGED: ['info', 'raid'],
   RECORD_COPIES_DIFFER: ['warning', 'raid'],
   DATA_IN_DOUBT: ['fatal', 'raid'],
+  DOUBT_FORGOTTEN: ['error', 'raid'],
   BITMAP_UNUSABLE: ['error', 'raid'],
   BITMAP_STALE: ['warning', 'raid'],
   BITMAP_COPIES_DIFFER: ['warning', 'raid'],

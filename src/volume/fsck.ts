@@ -53,6 +53,9 @@ export interface FsckReport {
 /** What only reading all data finds: where that was not done again, it is not known to be gone. */
 const FOUND_BY_SCRUB: readonly string[] = ['PARITY_MISMATCH', 'IMAGE_UNREADABLE'];
 
+/** What only an old record tells: where a repair has written a new one, nothing is better for it. */
+const NEVER_REPAIRED: readonly string[] = ['DOUBT_FORGOTTEN'];
+
 interface ChosenRepair {
   readonly name: RepairName;
   readonly findings: readonly Finding[];
@@ -208,7 +211,7 @@ class FsckRun {
   private report(left: readonly Finding[], isInterrupted: boolean): FsckReport {
     const leftKeys = new Set(left.map(keyOf));
     const isLeft = (key: string, { code }: Finding): boolean =>
-      leftKeys.has(key) || (isInterrupted && FOUND_BY_SCRUB.includes(code));
+      leftKeys.has(key) || NEVER_REPAIRED.includes(code) || (isInterrupted && FOUND_BY_SCRUB.includes(code));
     const { undo } = this;
     return {
       findings: [...this.seen].map(([key, found]) => ({ ...found, repaired: !isLeft(key, found) })),

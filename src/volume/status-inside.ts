@@ -6,7 +6,7 @@
 import type { Range } from '../device/range-set.js';
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
-import { bytesKnownInDoubt } from '../raid/doubt.js';
+import { bytesKnownInDoubt, describeForgotten, forgottenDoubt } from '../raid/doubt.js';
 import { countStripes } from '../raid/geometry.js';
 import { arrayState } from '../raid/md/judge.js';
 import type { Judgement } from '../raid/md/model.js';
@@ -27,7 +27,14 @@ export interface Inside {
   readonly problems: Problems;
 }
 
-const NO_RECORD: RecordStatus = { kind: 'none', file: null, verdict: 'none', reason: '', generation: null };
+const NO_RECORD: RecordStatus = {
+  kind: 'none',
+  file: null,
+  verdict: 'none',
+  reason: '',
+  generation: null,
+  forgottenDoubt: [],
+};
 
 export async function lookInside(
   located: Located,
@@ -81,7 +88,12 @@ function inside(array: RaidArray, judgement: Judgement, look: RecordFileLook): I
     dirtyStripes: isDirty ? countStripes(core.geometry, core.suspect.list()) : 0,
     inDoubt,
     record: recordStatus(array, look),
-    problems: [...doubtProblems(inDoubt), ...fileProblems(look), ...featureProblems(array)],
+    problems: [
+      ...doubtProblems(inDoubt),
+      ...forgottenProblems(array),
+      ...fileProblems(look),
+      ...featureProblems(array),
+    ],
   };
 }
 
@@ -89,17 +101,20 @@ function asPlaces(ranges: readonly Range[]): Inside['inDoubt'] {
   return ranges.map(({ start, end }) => ({ offsetBytes: start, lengthBytes: end - start }));
 }
 
-function recordStatus({ record }: RaidArray, { path, trouble }: RecordFileLook): RecordStatus {
+function recordStatus({ core, record }: RaidArray, { path, trouble }: RecordFileLook): RecordStatus {
   const { chosen } = record;
-  const generation = chosen.record === null ? null : Number(chosen.record.generation);
+  const told = {
+    generation: chosen.record === null ? null : Number(chosen.record.generation),
+    forgottenDoubt: asPlaces(forgottenDoubt(core, chosen.overtaken)),
+  };
   if (trouble !== null)
-    return { kind: 'file', file: path, verdict: trouble.kind, reason: trouble.reason, generation };
+    return { kind: 'file', file: path, verdict: trouble.kind, reason: trouble.reason, ...told };
   return {
     kind: record.kind,
     file: record.kind === 'file' ? path : null,
     verdict: chosen.verdict,
     reason: record.absence || chosen.reason,
-    generation,
+    ...told,
   };
 }
 
@@ -113,6 +128,18 @@ function featureProblems({ name, record }: RaidArray): Problems {
   const forbidden = writingForbidden(name, record.chosen);
   if (forbidden === null) return [];
   return [{ code: 'RECORD_FEATURE', message: forbidden.message, hint: forbidden.hint ?? '' }];
+}
+
+function forgottenProblems({ core, record }: RaidArray): Problems {
+  const ranges = forgottenDoubt(core, record.chosen.overtaken);
+  if (ranges.length === 0) return [];
+  return [
+    {
+      code: 'DOUBT_FORGOTTEN',
+      message: describeForgotten(ranges),
+      hint: 'compare them with a backup now: the next command that writes makes a new record, and then nothing names them',
+    },
+  ];
 }
 
 function doubtProblems(inDoubt: Inside['inDoubt']): Problems {

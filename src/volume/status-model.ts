@@ -71,4 +71,6 @@ export interface RecordStatus {
   readonly verdict: 'valid' | 'none' | 'void' | 'lost' | 'later' | 'absent' | 'unusable';
   readonly reason: string;
   readonly generation: number | null;
+  /** Bytes of the volume that a record which counts no more had in doubt: what they hold nobody can tell now. */
+  readonly forgottenDoubt: readonly { offsetBytes: number; lengthBytes: number }[];
 }

@@ -120,6 +120,14 @@ const SCENES: Readonly<Record<FindingCode, () => Promise<Scene | null>>> = {
   },
   PARITY_MISMATCH: async () => ({ volume: [unpack('bitrot-parity').directory], flags: ['--scrub'] }),
   DATA_IN_DOUBT: () => inDoubt(),
+  DOUBT_FORGOTTEN: () =>
+    damaged(async (volume) => {
+      for (const { image, offset, record, setUuid } of await newestRecords(volume)) {
+        const doubtful = { ...record, inDoubt: [{ start: 4096, end: 8192 }] };
+        await overwrite(image, offset, encodeRecord(doubtful, setUuid));
+      }
+      await changeFields(volume.images[1]!, (view) => view.setBig('utime', 1n));
+    }),
   RECORD_ABSENT: async () => ({ volume: await named('clean-10') }),
   RECORD_FILE_ABSENT: async () => {
     const directory = join(folder, `volume-${count++}`);

@@ -48,6 +48,8 @@ export interface Serving {
 
 export interface ChosenRecord {
   readonly record: RecordContent | null;
+  /** The newest good one, where it does not count: void, or not the newest that was. */
+  readonly overtaken: RecordContent | null;
   /** Why there is none, or `valid`. */
   readonly verdict: 'valid' | 'none' | 'void' | 'lost' | 'later';
   /** For people; '' where it is valid or there was none. */
@@ -110,6 +112,7 @@ export function chooseRecord(found: readonly FoundRecord[], serving: readonly Se
     .reduce((bits, record) => (bits | (record.unknownRoCompat ?? 0)) >>> 0, 0);
   const none = (verdict: ChosenRecord['verdict'], reason: string): ChosenRecord => ({
     record: null,
+    overtaken: newest,
     verdict,
     reason,
     highest,
@@ -133,7 +136,7 @@ export function chooseRecord(found: readonly FoundRecord[], serving: readonly Se
     (record) => record.generation === newest.generation && serving.every((m) => knows(record, m)),
   );
   const record = { ...same.reduce(both), ...(saysClean(serving) ? { dirty: [] } : {}) };
-  return { record, verdict: 'valid', reason: '', highest, unknownRoCompat };
+  return { record, overtaken: null, verdict: 'valid', reason: '', highest, unknownRoCompat };
 }
 
 function knows(record: RecordContent, { slot, superblock }: Serving): boolean {

@@ -6,6 +6,7 @@ import type { BlockDevice } from '../../device/contract.js';
 import { type Range, RangeSet } from '../../device/range-set.js';
 import { UserError } from '../../errors.js';
 import type { ArrayCore } from '../core.js';
+import { describeForgotten, forgottenDoubt } from '../doubt.js';
 import { setUuidBytes } from '../md/uuid.js';
 import type { ArrayMember } from '../member.js';
 import { describeBits } from './codec.js';
@@ -26,6 +27,7 @@ export interface ArrayRecord {
 
 const NOTHING_CHOSEN: ChosenRecord = {
   record: null,
+  overtaken: null,
   verdict: 'none',
   reason: '',
   highest: 0n,
@@ -71,6 +73,8 @@ export async function openRecord(core: ArrayCore, file: BlockDevice | null): Pro
   const forbidden = writingForbidden(core.name, chosen);
   if (forbidden !== null && !core.readOnly) throw forbidden;
   if (forbidden !== null) core.warn(forbidden.message);
+  const forgotten = forgottenDoubt(core, chosen.overtaken);
+  if (forgotten.length > 0) core.warn(`${core.name}: ${describeForgotten(forgotten)}`);
   return { kind: file === null ? 'members' : 'file', absence: '', places: placed.places, found, chosen };
 }
 

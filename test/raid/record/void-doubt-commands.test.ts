@@ -4,7 +4,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeAll, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { changeFields } from '../../check/support/images.js';
 import { chosenSeed, SeededRandom } from '../../support/devices/seeded-random.js';
 import { runHoldfast, runJson } from '../../support/run-holdfast.js';
@@ -38,6 +38,11 @@ async function voidRecord({ images }: TestVolume): Promise<void> {
   await changeFields(images[1]!, (view) => view.setBig('utime', 1n));
 }
 
+/** As the kernel leaves it that is cut: no record of ours counts, and all of it is to be resynced. */
+async function makeDirty({ images }: TestVolume): Promise<void> {
+  for (const image of images.slice(1)) await changeFields(image, (view) => view.setBig('resync_offset', 0n));
+}
+
 async function statusIn({ directory }: TestVolume) {
   const { exitCode, json } = await runJson(['status', directory]);
   return { exitCode, ...json.result } as {
@@ -64,4 +69,71 @@ it('what a rebuild could not make is lost without a record too: status and fsck 
   const findings = json.result?.findings as { code: string; where: object }[];
   expect(findings.flatMap(({ code, where }) => (code === 'DATA_IN_DOUBT' ? [where] : []))).toEqual(DOUBT);
   expect(exitCode).toBe(4);
+});
+
+describe('what a record had in doubt that is void now', () => {
+  const named = DOUBT.map(({ offsetBytes }) => `4096 at offset ${offsetBytes}`).join(', ');
+
+  it('status names it, and says that nobody can tell it', async () => {
+    const volume = await fresh();
+    await voidRecord(volume);
+    const { exitCode, inDoubt, problems, ...more } = await statusIn(volume);
+    expect({ exitCode, inDoubt }).toEqual({ exitCode: 3, inDoubt: [] });
+    expect(more).toMatchObject({
+      state: 'degraded',
+      raid: { record: { verdict: 'void', forgottenDoubt: DOUBT } },
+    });
+    expect(problems).toContainEqual({
+      code: 'DOUBT_FORGOTTEN',
+      message: expect.stringContaining(named),
+      hint: expect.stringContaining('backup'),
+    });
+  });
+
+  it.each([['read', '--length', '512', '--output', '-'], ['recover'], ['write', '--input', '-']])(
+    '%s warns of it, and names it',
+    async (command, ...flags) => {
+      const volume = await fresh();
+      await voidRecord(volume);
+      const { exitCode, stderr } = await runHoldfast([command!, volume.directory, ...flags], { input: 'x' });
+      expect(exitCode).toBe(0);
+      expect(stderr).toContain(named);
+      // Nothing tells of it once a new record is there; a look leaves it.
+      const { problems } = await statusIn(volume);
+      const isTold = problems.some(({ code }) => code === 'DOUBT_FORGOTTEN');
+      expect(isTold).toBe(command !== 'write');
+    },
+  );
+
+  it('fsck finds it; that a repair has overwritten the record makes nothing better', async () => {
+    const volume = await fresh();
+    await voidRecord(volume);
+    const found = async (...flags: string[]) => {
+      const { json, exitCode } = await runJson(['fsck', ...flags, volume.directory]);
+      const findings = json.result?.findings as { code: string; where: object; repaired: boolean }[];
+      expect(exitCode & 4).toBe(4);
+      return findings.filter(({ code }) => code === 'DOUBT_FORGOTTEN');
+    };
+    const expected = DOUBT.map((where) => ({ where, severity: 'error', repaired: false, repair: null }));
+    expect(await found('-n')).toMatchObject(expected);
+    // Which is repaired by what writes a new record.
+    await makeDirty(volume);
+    expect(await found('-y', '--force')).toMatchObject(expected);
+    expect(await found('-n')).toEqual([]);
+  });
+
+  it('is told after a rebuild too, of whichever member it was', async () => {
+    const volume = await fresh();
+    // As the kernel does it: it takes the member's place for good, and knows of no doubt.
+    await voidRecord(volume);
+    const { json } = await runJson([
+      'member',
+      'add',
+      volume.directory,
+      '--image',
+      join(volume.directory, 'n.img'),
+    ]);
+    expect(json.warnings.join()).toContain(named);
+    expect((await statusIn(volume)).inDoubt).toEqual([]);
+  });
 });
