@@ -6,7 +6,7 @@ import { type BlockDevice, DeviceError } from '../device/contract.js';
 import type { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
 import type { ExaminedImage, JudgedMember, Judgement, Superblock } from '../raid/md/model.js';
-import type { SweepOptions } from '../raid/sweep.js';
+import type { ScrubOptions } from '../raid/scrub.js';
 import { type Finding, finding } from './findings.js';
 
 export interface CheckedImage extends ExaminedImage {
@@ -33,8 +33,8 @@ export interface CheckContext {
   readonly restorable: ReadonlyMap<string, Superblock>;
   /** Why the file that the dirty-stripe record is kept in cannot be had; null: it can, or there is none. */
   readonly recordTrouble: RecordTrouble | null;
-  /** All data is to be read as well. */
-  readonly scrub: Omit<SweepOptions, 'checkpoint'> | null;
+  /** Data is to be read as well: all of it, or some rows. */
+  readonly scrub: ScrubOptions | null;
 }
 
 export interface RecordTrouble {

@@ -247,9 +247,12 @@ async function expectRepair(
   const how = repair!.wantsForce ? ['-y', '--force'] : [repair!.isSafe ? '-p' : '-y'];
   expect((await fsck(...how, '--undo', undo))?.repaired).toBe(true);
   expect(await fsck('-n')).toBeUndefined();
-  const { exitCode, stderr } = await runHoldfast(['fsck', ...volume, '--revert', undo]);
-  expect(exitCode, stderr).toBe(0);
+  const reverted = await runJson(['fsck', ...volume, '--revert', undo]);
   expect(await contentOf(...volume)).toEqual(before);
+  // What a look without data says of it.
+  const again = await runJson(['fsck', '-n', ...volume]);
+  expect(reverted.exitCode, reverted.stderr).toBe(again.exitCode);
+  expect(reverted.json.result?.findings).toEqual(again.json.result?.findings);
 }
 
 describe('fsck -n', () => {
