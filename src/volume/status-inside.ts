@@ -31,7 +31,7 @@ const NO_RECORD: RecordStatus = {
   kind: 'none',
   file: null,
   verdict: 'none',
-  reason: '',
+  reason: 'the array is not assembled',
   generation: null,
   forgottenDoubt: [],
 };
