@@ -130,13 +130,23 @@ export default class Fsck extends VolumeCommand<typeof Fsck> {
   async #revert(file: string): Promise<Outcome> {
     const { revertVolume } = await import('../src/volume/index.js');
     const { force, record } = this.flags;
-    const reverted = await revertVolume(this.args.volume, file, { force, record });
+    const { reverted, findings } = await revertVolume(this.args.volume, file, {
+      force,
+      record,
+      warn: (message) => void this.warn(message),
+    });
     if (reverted.isTorn) {
       this.warn(
         `${file} ends amid an entry: the repair was cut off there, and had not overwritten what that entry was for`,
       );
     }
-    return { result: { findings: [], reverted }, text: () => describeRevert(file, reverted) };
+    const left = findings.map((found) => ({ ...found, repaired: false }));
+    const report: FsckReport = { findings: left, repairs: [], undo: null, isInterrupted: false };
+    return {
+      result: { findings: left.map(shown), reverted },
+      exitCode: exitCodeOf(report),
+      text: (paint) => `${describeRevert(file, reverted)}\n\n${describe(report, paint)}`,
+    };
   }
 }
 

@@ -1,6 +1,6 @@
 /** Checks what the array as a whole says of itself, and on request its parity. */
 import type { RaidArray } from '../raid/array.js';
-import { bytesInDoubt } from '../raid/doubt.js';
+import { bytesKnownInDoubt, forgottenDoubt } from '../raid/doubt.js';
 import { countStripes } from '../raid/geometry.js';
 import { arrayState } from '../raid/md/judge.js';
 import { ROW_BYTES } from '../raid/md/model.js';
@@ -31,6 +31,7 @@ export async function* checkClosed(context: CheckContext): AsyncGenerator<Findin
     );
   }
   yield* checkDoubt(context);
+  yield* checkForgotten(context);
 }
 
 function extentOf(array: RaidArray | null): string {
@@ -40,16 +41,31 @@ function extentOf(array: RaidArray | null): string {
   return ` in ${stripes} stripes (${suspect.totalBytes} bytes of each member)`;
 }
 
-/** Bytes of the volume. Only a record can name them: without one, all that the missing member held is meant. */
+/** Bytes of the volume: what a record names, and what bad blocks leave nobody to tell. */
 function* checkDoubt({ array }: CheckContext): Generator<Finding> {
-  if (array === null || array.record.chosen.record === null) return;
-  for (const { start, end } of bytesInDoubt(array.core)) {
+  if (array === null) return;
+  for (const { start, end } of bytesKnownInDoubt(array.core)) {
     yield finding(
       'DATA_IN_DOUBT',
       { offsetBytes: start, lengthBytes: end - start },
-      `${end - start} bytes of the volume are in doubt: the member that held them is gone, and a write of their stripe was cut short`,
+      `${end - start} bytes of the volume are in doubt: the member that held them is gone, and a write of their stripe was cut short; or a rebuild could not make them`,
       {
         hint: 'bring that member back if it can be; else write them anew (from a backup): until then reads of them fail',
+      },
+    );
+  }
+}
+
+/** It is there to be told until a new record is written, and then it is no better for that. */
+function* checkForgotten({ array }: CheckContext): Generator<Finding> {
+  if (array === null) return;
+  for (const { start, end } of forgottenDoubt(array.core, array.record.chosen.overtaken)) {
+    yield finding(
+      'DOUBT_FORGOTTEN',
+      { offsetBytes: start, lengthBytes: end - start },
+      `${end - start} bytes of the volume were in doubt by a record that counts no more: what they hold nobody can tell`,
+      {
+        hint: 'compare them with a backup, and write them anew where they differ: the next record does not name them any more',
       },
     );
   }

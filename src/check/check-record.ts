@@ -3,19 +3,30 @@
  * is the array's business (check-array.ts).
  */
 import type { RaidArray } from '../raid/array.js';
-import { type FoundRecord, goodRecords, isDamagedRecord, type RecordContent } from '../raid/record/index.js';
+import {
+  type FoundRecord,
+  goodRecords,
+  isDamagedRecord,
+  type RecordContent,
+  writingForbidden,
+} from '../raid/record/index.js';
 import { type CheckContext, isDirty, isWhole } from './context.js';
 import { type Finding, finding } from './findings.js';
 
 export async function* checkRecord(context: CheckContext): AsyncGenerator<Finding> {
   const { array, recordTrouble } = context;
   if (recordTrouble !== null) {
-    yield finding('RECORD_FILE_ABSENT', {}, recordTrouble, {
-      hint: 'bring the file back, or name it with --record; the next command that writes makes a new one',
-    });
+    const { kind, image, offsetBytes, reason, hint } = recordTrouble;
+    const code = kind === 'absent' ? 'RECORD_FILE_ABSENT' : 'RECORD_FILE_UNUSABLE';
+    yield finding(code, { image, ...(offsetBytes === undefined ? {} : { offsetBytes }) }, reason, { hint });
   }
   if (array === null) return;
-  const { kind, absence } = array.record;
+  const { kind, absence, chosen } = array.record;
+  const forbidden = writingForbidden(array.name, chosen);
+  if (forbidden !== null) {
+    const { message, hint = '' } = forbidden;
+    yield finding('SET_READ_ONLY', {}, message, { hint, reason: 'RECORD_FEATURE' });
+  }
   if (kind === 'none') {
     yield finding('RECORD_ABSENT', {}, `there is no dirty-stripe record: ${absence}`, {
       hint: 'after a crash all of it is resynced; --record FILE keeps a record elsewhere',

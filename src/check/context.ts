@@ -6,7 +6,7 @@ import { type BlockDevice, DeviceError } from '../device/contract.js';
 import type { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
 import type { ExaminedImage, JudgedMember, Judgement, Superblock } from '../raid/md/model.js';
-import type { SweepOptions } from '../raid/sweep.js';
+import type { ScrubOptions } from '../raid/scrub.js';
 import { type Finding, finding } from './findings.js';
 
 export interface CheckedImage extends ExaminedImage {
@@ -32,9 +32,18 @@ export interface CheckContext {
   /** Damaged superblocks of which it can be proven what they were, by image. */
   readonly restorable: ReadonlyMap<string, Superblock>;
   /** Why the file that the dirty-stripe record is kept in cannot be had; null: it can, or there is none. */
-  readonly recordTrouble: string | null;
-  /** All data is to be read as well. */
-  readonly scrub: Omit<SweepOptions, 'checkpoint'> | null;
+  readonly recordTrouble: RecordTrouble | null;
+  /** Data is to be read as well: all of it, or some rows. */
+  readonly scrub: ScrubOptions | null;
+}
+
+export interface RecordTrouble {
+  /** `unusable`: it is there, and holds something else, or cannot be read. Nothing that writes goes on with it. */
+  readonly kind: 'absent' | 'unusable';
+  readonly image: string;
+  readonly offsetBytes: number | undefined;
+  readonly reason: string;
+  readonly hint: string;
 }
 
 export type Checker = (context: CheckContext) => AsyncIterable<Finding>;
@@ -62,8 +71,10 @@ export function isDirty({ judgement, array }: CheckContext): boolean {
   return judgement?.set?.resyncOffset !== null && judgement?.set !== null && judgement !== null;
 }
 
-/** Whether the array may be written, by what its images say. */
-export function mayWrite({ judgement, array }: CheckContext): boolean {
+/** Whether the array may be written, by what its images and its record say. */
+export function mayWrite({ judgement, array, recordTrouble }: CheckContext): boolean {
+  if (recordTrouble?.kind === 'unusable') return false;
+  if (array !== null && array.record.chosen.unknownRoCompat !== 0) return false;
   return judgement !== null && array !== null && judgement.refusals.length === 0;
 }
 

@@ -20,7 +20,7 @@ import { Rebuild, type RebuildResult } from './rebuild.js';
 import type { ArrayRecord } from './record/open-record.js';
 import type { RecordIntent } from './record/record-intent.js';
 import { Resync, type ResyncResult } from './resync.js';
-import { Scrub, type ScrubResult } from './scrub.js';
+import { Scrub, type ScrubOptions, type ScrubResult } from './scrub.js';
 import type { SweepOptions } from './sweep.js';
 import { ArrayWriter } from './writer.js';
 import { zeroStripes } from './zero-stripes.js';
@@ -111,7 +111,7 @@ export class RaidArray implements BatchDevice {
     return new Resync(this.core, this.metadata, this.faults).run(options);
   }
 
-  scrub(options: RunOptions & { repair: boolean }): Promise<ScrubResult> {
+  scrub(options: ScrubOptions & { repair: boolean }): Promise<ScrubResult> {
     return new Scrub(this.core, this.metadata, this.activity, this.faults, options.repair).run(options);
   }
 

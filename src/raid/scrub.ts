@@ -9,6 +9,7 @@ import { UserError } from '../errors.js';
 import type { ArrayActivity } from './activity.js';
 import type { ArrayCore } from './core.js';
 import type { Faults } from './faults.js';
+import { countStripes } from './geometry.js';
 import { ROW_BYTES, SECTOR_BYTES } from './md/model.js';
 import type { ArrayMember } from './member.js';
 import type { ArrayMetadata } from './metadata.js';
@@ -28,6 +29,11 @@ export interface ScrubResult {
   readonly skippedRows: number;
 }
 
+export interface ScrubOptions extends Omit<SweepOptions, 'checkpoint'> {
+  /** Of each member's data; absent: all of it. */
+  readonly rows?: readonly Range[];
+}
+
 export class Scrub {
   private readonly mismatched = new Set<number>();
   private readonly repaired = new Set<number>();
@@ -42,19 +48,19 @@ export class Scrub {
   ) {}
 
   /** Every member must be in-sync: with one missing, there is nothing that could disagree. */
-  async run(options: Omit<SweepOptions, 'checkpoint'> = {}): Promise<ScrubResult> {
+  async run(options: ScrubOptions = {}): Promise<ScrubResult> {
     const { geometry } = this.core;
     if (this.core.isDegraded) throw nothingToCheck(this.core);
-    const all = [{ start: 0, end: geometry.memberSizeBytes }];
+    const wanted = options.rows ?? [{ start: 0, end: geometry.memberSizeBytes }];
     const flush = this.repair ? { checkpoint: () => this.metadata.flushMembers() } : {};
-    await sweep(this.core, all, (rows) => visitSpans(this.core, rows, (span) => this.scrubSpan(span)), {
+    await sweep(this.core, wanted, (rows) => visitSpans(this.core, rows, (span) => this.scrubSpan(span)), {
       ...options,
       ...flush,
     });
     const mismatchedRows = [...this.mismatched].sort((a, b) => a - b);
     const stripes = new Set(mismatchedRows.map((row) => this.stripeOf(row * ROW_BYTES)));
     return {
-      checkedStripes: geometry.stripes,
+      checkedStripes: countStripes(geometry, wanted),
       mismatchedStripes: stripes.size,
       mismatchedRows,
       mismatchCount: (mismatchedRows.length * ROW_BYTES) / SECTOR_BYTES,

@@ -13,9 +13,9 @@ import { UserError } from '../errors.js';
 import { createArray, eraseArray, memberShape, newUuid } from '../raid/create.js';
 import { layoutNumber } from '../raid/geometry.js';
 import { firstContent, makeBlank } from './blank.js';
+import { NewRecordFile, recordFileContent, recordNotBlank } from './create-record.js';
 import { defaultName, manifestPath, refuseUri } from './locate.js';
 import { MANIFEST_NAME, type Manifest, syncDirectory, writeManifest } from './manifest.js';
-import { assertRecordFileFree } from './record-file.js';
 
 export interface CreateVolumeOptions {
   readonly directory: string;
@@ -40,7 +40,9 @@ export interface PlannedVolume {
   readonly imageSizeBytes: number;
   /** What will be usable: at least what was asked for. */
   readonly sizeBytes: number;
-  /** Images that exist and hold data, with the offset of the first. */
+  /** The file that the dirty-stripe record is to be kept in; null: on the members. */
+  readonly record: string | null;
+  /** Images, and the record's file, that exist and hold data, with the offset of the first. */
   readonly overwrites: readonly { image: string; offsetBytes: number }[];
   /** The directory holds a volume already, which would be one no more. */
   readonly replaces: boolean;
@@ -61,15 +63,20 @@ export async function planVolume(options: CreateVolumeOptions): Promise<PlannedV
   checkNames(options);
   if (kind === 'single' && options.record !== undefined)
     throw new UserError('USAGE', 'one plain image has no stripes: --record is for RAID-5 volumes');
-  if (options.record !== undefined) await assertRecordFileFree(options.record);
   const shape = kind === 'raid' ? memberShape({ ...options, layout }) : null;
   const images = imagePaths(options, kind);
+  if (options.record !== undefined) checkRecordName(options.record, images, options.directory);
   const name = options.name ?? defaultName(options.directory);
   const replaces = await checkDirectory(options);
   const overwrites: { image: string; offsetBytes: number }[] = [];
   for (const image of images) {
     const offsetBytes = await contentOf(image);
     if (offsetBytes !== null) overwrites.push({ image, offsetBytes });
+  }
+  const { record = null, chunkBytes } = options;
+  if (record !== null && shape !== null) {
+    const offsetBytes = await recordFileContent(record, { ...shape, chunkBytes });
+    if (offsetBytes !== null) overwrites.push({ image: record, offsetBytes });
   }
   const imageSizeBytes = shape?.imageSizeBytes ?? roundUp(options.sizeBytes, 512);
   return {
@@ -78,6 +85,7 @@ export async function planVolume(options: CreateVolumeOptions): Promise<PlannedV
     images,
     imageSizeBytes,
     sizeBytes: shape?.arraySizeBytes ?? imageSizeBytes,
+    record,
     overwrites,
     replaces,
   };
@@ -88,22 +96,31 @@ export async function createVolume(options: CreateVolumeOptions): Promise<Create
   refuseOverwriting(plan, options);
   const madeDirectory = await makeDirectory(options.directory);
   const images: OpenImages = { devices: [], made: [], blank: [] };
+  let record: NewRecordFile | null = null;
   try {
     await openAll(plan, images);
+    record = await openRecord(plan, options);
     for (const device of images.devices) {
       await clear(device, options);
       images.blank.push(device);
     }
     const uuid = await format(plan, options, images.devices);
+    await record?.format(images.devices);
     await writeManifest(options.directory, manifestOf(plan, options, uuid));
     return { ...plan, uuid };
   } catch (error) {
-    await takeBack(images);
+    await takeBack(images, record);
     if (madeDirectory) await rmdir(options.directory).catch(() => undefined);
     throw error;
   } finally {
-    await Promise.all(images.devices.map((device) => device.close()));
+    await Promise.all([...images.devices, ...(record === null ? [] : [record])].map((each) => each.close()));
   }
+}
+
+async function openRecord(plan: PlannedVolume, options: CreateVolumeOptions): Promise<NewRecordFile | null> {
+  if (plan.record === null) return null;
+  const shape = memberShape({ ...options, layout: layoutNumber(options.layout)! });
+  return NewRecordFile.open(plan.record, { ...shape, chunkBytes: options.chunkBytes }, options.force);
 }
 
 /** The images of a volume that is being made; locked. */
@@ -124,9 +141,13 @@ async function clear(device: BlockDevice, options: CreateVolumeOptions): Promise
 }
 
 /** Failures here are not told: what went wrong first is what the user must hear. */
-async function takeBack({ made, blank }: OpenImages): Promise<void> {
+async function takeBack({ made, blank }: OpenImages, record: NewRecordFile | null): Promise<void> {
   const kept = blank.filter((device) => !made.includes(device.name));
-  await Promise.allSettled([...made.map((path) => rm(path, { force: true })), eraseArray(kept)]);
+  await Promise.allSettled([
+    ...made.map((path) => rm(path, { force: true })),
+    eraseArray(kept),
+    record?.takeBack(),
+  ]);
 }
 
 async function format(
@@ -201,9 +222,17 @@ function imagePaths(options: CreateVolumeOptions, kind: 'raid' | 'single'): stri
   return [...given];
 }
 
-function checkNames({ directory, images = [], name }: CreateVolumeOptions): void {
+/** What has a place in the volume already would be overwritten by it, or overwrite it. */
+function checkRecordName(record: string, images: readonly string[], directory: string): void {
+  const taken = [...images, join(directory, MANIFEST_NAME)].find((path) => resolve(path) === resolve(record));
+  if (taken === undefined) return;
+  throw new UserError('USAGE', `--record wants a file of its own: ${taken} is another part of the volume`);
+}
+
+function checkNames({ directory, images = [], record, name }: CreateVolumeOptions): void {
   if (directory === '') throw new UserError('USAGE', 'which volume? An empty name is none');
-  for (const path of [directory, ...images]) refuseUri(path);
+  if (record === '') throw new UserError('USAGE', '--record names no file');
+  for (const path of [directory, ...images, ...(record === undefined ? [] : [record])]) refuseUri(path);
   if (name === undefined) return;
   const bytes = Buffer.byteLength(name);
   if (bytes === 0 || bytes > MAX_NAME_BYTES) {
@@ -239,6 +268,7 @@ async function checkDirectory(options: CreateVolumeOptions): Promise<boolean> {
 function refuseOverwriting(plan: PlannedVolume, options: CreateVolumeOptions): void {
   const [first] = plan.overwrites;
   if (first === undefined || options.force) return;
+  if (first.image === plan.record) throw recordNotBlank(first.image, first.offsetBytes);
   throw notBlank(first.image, first.offsetBytes);
 }
 

@@ -3,7 +3,13 @@ import type { BlockDevice } from '../device/contract.js';
 import type { Superblock } from '../raid/md/model.js';
 import { ownRole } from '../raid/md/superblock.js';
 import { setUuidBytes } from '../raid/md/uuid.js';
-import { isDamagedRecord, knowsSuperblock, memberPlace, readPlace } from '../raid/record/index.js';
+import {
+  describeBits,
+  isDamagedRecord,
+  knowsSuperblock,
+  memberPlace,
+  readPlace,
+} from '../raid/record/index.js';
 
 export interface RecordReport {
   readonly offsetBytes: number;
@@ -39,10 +45,14 @@ export async function describeRecords(device: BlockDevice, superblock: Superbloc
         dirtyStripes: total(record.dirty),
         inDoubtBytes: total(record.inDoubt),
         matchesSuperblock: typeof role === 'number' && knowsSuperblock(record, { slot: role, superblock }),
-        problem: null,
+        problem: record.unknownRoCompat === undefined ? null : readOnlyBecause(record.unknownRoCompat),
       },
     ];
   });
+}
+
+function readOnlyBecause(unknownRoCompat: number): string {
+  return `it has features that are not known here, ro_compat ${describeBits(unknownRoCompat)}: the volume can be read, and is not written`;
 }
 
 function total(ranges: readonly { start: number; end: number }[]): number {

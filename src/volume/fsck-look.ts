@@ -7,22 +7,22 @@ import { checkVolume } from '../check/check-volume.js';
 import type { CheckContext, CheckedImage } from '../check/context.js';
 import type { Finding } from '../check/findings.js';
 import { findRestorable } from '../check/restorable.js';
-import type { BlockDevice } from '../device/contract.js';
+import type { Range } from '../device/range-set.js';
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
 import type { ExaminedImage, Judgement, MetadataVersion, Superblock } from '../raid/md/model.js';
 import { openArray } from '../raid/open.js';
-import type { SweepOptions } from '../raid/sweep.js';
+import type { ScrubOptions } from '../raid/scrub.js';
 import { judgeImages, openImages } from './images.js';
 import { assertHoldsVolume, type Located, locateVolume } from './locate.js';
-import { openRecordFile } from './record-file.js';
+import { lookAtRecordFile } from './record-file.js';
 import { isSingle } from './volume.js';
 
 export interface LookOptions {
   /** Where the dirty-stripe record is kept, if not on the members. */
   readonly record?: string | undefined;
-  /** Read all data and check parity too; null: metadata alone. */
-  readonly scrub: Omit<SweepOptions, 'checkpoint'> | null;
+  /** Read data and check parity too, all or some rows; null: metadata alone. */
+  readonly scrub: ScrubOptions | null;
   readonly warn: (message: string) => void;
 }
 
@@ -32,6 +32,15 @@ export interface Looked {
   readonly setUuid: string | null;
   readonly version: MetadataVersion | null;
   readonly findings: readonly Finding[];
+  /** Rows of each member's data whose parity may be wrong by the records. */
+  readonly suspect: readonly Range[];
+  /** Those of the findings that only reading data shows, and their rows; null: no data could be compared. */
+  readonly scrubbed: readonly ScrubbedFinding[] | null;
+}
+
+export interface ScrubbedFinding {
+  readonly finding: Finding;
+  readonly rows: Range;
 }
 
 export async function lookAt(args: readonly string[], options: LookOptions): Promise<Looked> {
@@ -55,11 +64,14 @@ export async function lookAt(args: readonly string[], options: LookOptions): Pro
         scrub: options.scrub,
         ...inside.found,
       };
+      const findings = await checkVolume(context);
       return {
         label: located.label,
         setUuid: judgement?.set?.uuid ?? null,
         version: judgement?.set?.version ?? null,
-        findings: await checkVolume(context),
+        findings,
+        suspect: context.array?.core.suspect.list().map((range) => ({ ...range })) ?? [],
+        scrubbed: scrubbedOf(context, findings),
       };
     } finally {
       await inside.close();
@@ -67,6 +79,25 @@ export async function lookAt(args: readonly string[], options: LookOptions): Pro
   } finally {
     await opened.close();
   }
+}
+
+function scrubbedOf({ array, scrub }: CheckContext, findings: readonly Finding[]): Looked['scrubbed'] {
+  if (scrub === null || array === null || array.core.degradedSlots.length > 0) return null;
+  return findings.flatMap((finding) => {
+    const rows = rowsOf(array, finding);
+    return rows === null ? [] : [{ finding, rows }];
+  });
+}
+
+/** null: it is about something else than data. */
+function rowsOf({ core }: RaidArray, { code, where }: Finding): Range | null {
+  const { chunkBytes, memberSizeBytes } = core.geometry;
+  const { stripe = 0, stripes = 1, image, offsetBytes = 0, lengthBytes = 0 } = where;
+  if (code === 'PARITY_MISMATCH') return { start: stripe * chunkBytes, end: (stripe + stripes) * chunkBytes };
+  const member = core.slotMembers().find((each) => each.image === image);
+  if (code !== 'IMAGE_UNREADABLE' || member === undefined) return null;
+  const start = offsetBytes - member.superblock.dataOffset;
+  return start < 0 || start >= memberSizeBytes ? null : { start, end: start + lengthBytes };
 }
 
 /**
@@ -121,33 +152,25 @@ async function openInside(
     judgement.refusals.some(({ forbids }) => forbids === 'all')
   )
     return { found: none, close: () => Promise.resolve() };
-  let recordTrouble: string | null = null;
-  let recordFile: BlockDevice | null = null;
+  const { file, trouble } = await lookAtRecordFile(located, judgement, record);
   let array: RaidArray | null = null;
   let openFailure: UserError | null = null;
   try {
-    recordFile = await openRecordFile(located, judgement, {
-      access: 'read',
-      record,
-      warn: (message) => {
-        recordTrouble = message;
-      },
-    });
     array = await openArray(judgement, {
       name: located.label,
       readOnly: true,
       warn,
-      ...(recordFile === null ? {} : { recordFile }),
+      ...(file === null ? {} : { recordFile: file }),
     });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     openFailure = error;
   }
   return {
-    found: { array, openFailure, recordTrouble },
+    found: { array, openFailure, recordTrouble: trouble },
     close: async () => {
       await array?.close();
-      await recordFile?.close();
+      await file?.close();
     },
   };
 }

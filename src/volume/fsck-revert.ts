@@ -1,8 +1,13 @@
-/** `holdfast fsck --revert`: puts back into a volume's images what a repair overwrote. */
+/**
+ * `holdfast fsck --revert`: puts back into a volume's images what a repair overwrote, and looks at what the volume is
+ * then: mostly what was wrong before the repair is wrong again.
+ */
 import { stat } from 'node:fs/promises';
+import type { Finding } from '../check/findings.js';
 import { readUndo, type UndoContent } from '../check/undo/read-undo.js';
 import { applyUndo, assertRevertable, matchImages, type Reverted } from '../check/undo/revert.js';
 import type { ExaminedImage } from '../raid/md/model.js';
+import { lookAt } from './fsck-look.js';
 import { openImages } from './images.js';
 import { type Located, locateVolume } from './locate.js';
 import { recordPath } from './record-file.js';
@@ -11,6 +16,7 @@ export interface RevertVolumeOptions {
   /** Though images were changed since, or part of the undo file is damaged. */
   readonly force: boolean;
   readonly record?: string | undefined;
+  readonly warn: (message: string) => void;
 }
 
 export interface RevertedVolume extends Reverted {
@@ -18,7 +24,28 @@ export interface RevertedVolume extends Reverted {
   readonly isTorn: boolean;
 }
 
+export interface RevertReport {
+  readonly reverted: RevertedVolume;
+  /** Of the look after it; data is not read. */
+  readonly findings: readonly Finding[];
+}
+
 export async function revertVolume(
+  args: readonly string[],
+  file: string,
+  options: RevertVolumeOptions,
+): Promise<RevertReport> {
+  const reverted = await putBack(args, file, options);
+  const { record, warn } = options;
+  try {
+    return { reverted, findings: (await lookAt(args, { record, warn, scrub: null })).findings };
+  } catch (error) {
+    warn(`all is put back from ${file}; but what the volume is now could not be looked at`);
+    throw error;
+  }
+}
+
+async function putBack(
   args: readonly string[],
   file: string,
   options: RevertVolumeOptions,

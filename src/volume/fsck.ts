@@ -16,6 +16,7 @@ import { superblockBytes } from '../raid/md/superblock.js';
 import type { SweepOptions } from '../raid/sweep.js';
 import { thenClose } from './closing.js';
 import { type Looked, lookAt } from './fsck-look.js';
+import { type ChosenRepair, ScrubLedger, type ScrubScope } from './fsck-scrub.js';
 import { judgeImages, lookAndJudge, openImages, pathsInUse } from './images.js';
 import { locateVolume } from './locate.js';
 import { arrayOf, finishRebuilds } from './members.js';
@@ -52,10 +53,8 @@ export interface FsckReport {
 /** What only reading all data finds: where that was not done again, it is not known to be gone. */
 const FOUND_BY_SCRUB: readonly string[] = ['PARITY_MISMATCH', 'IMAGE_UNREADABLE'];
 
-interface ChosenRepair {
-  readonly name: RepairName;
-  readonly findings: readonly Finding[];
-}
+/** What only an old record tells: where a repair has written a new one, nothing is better for it. */
+const NEVER_REPAIRED: readonly string[] = ['DOUBT_FORGOTTEN'];
 
 export async function fsckVolume(args: readonly string[], options: FsckOptions): Promise<FsckReport> {
   if (options.undo !== undefined) await assertUndoFree(options.undo);
@@ -78,40 +77,73 @@ class FsckRun {
   private hasBegun = false;
   private undo: UndoFile | null = null;
   private undoImages: UndoImages | null = null;
+  private readonly scrubs: ScrubLedger;
 
   constructor(
     private readonly args: readonly string[],
     private readonly options: FsckOptions,
-  ) {}
+  ) {
+    this.scrubs = new ScrubLedger(options.scrub);
+  }
 
   async close(): Promise<void> {
     await this.undo?.close();
   }
 
   async run(): Promise<FsckReport> {
-    let looked = await this.look(this.options.scrub);
+    let looked = await this.look(this.scrubs.scope());
     try {
       for (;;) {
         const chosen = await this.choose(looked.findings);
         if (chosen.length === 0) return this.report(looked.findings, false);
         this.hasBegun = true;
+        this.scrubs.repairing(looked, chosen);
         await this.repair(looked, chosen);
-        looked = await this.look(this.options.scrub);
+        looked = await this.look(this.scrubs.scope());
       }
     } catch (error) {
       // Ctrl-C: what was repaired stays, and is told.
-      if (!this.hasBegun || !(error instanceof UserError) || error.code !== 'INTERRUPTED') throw error;
-      return this.report((await this.look(false)).findings, true);
+      if (this.hasBegun && error instanceof UserError && error.code === 'INTERRUPTED')
+        return this.report((await this.look([])).findings, true);
+      throw await this.withRepairs(error);
     }
   }
 
-  private async look(scrub: boolean): Promise<Looked> {
-    const { record, warn } = this.options;
-    const looked = scrub
-      ? await this.options.sweeping('scrub', (sweep) => lookAt(this.args, { record, warn, scrub: sweep }))
-      : await lookAt(this.args, { record, warn, scrub: null });
-    for (const found of looked.findings) this.seen.set(keyOf(found), found);
-    return looked;
+  /** What failed, and what had been repaired by then: that stays, and is told. */
+  private async withRepairs(error: unknown): Promise<unknown> {
+    const { warn } = this.options;
+    const { repairs } = this;
+    if (repairs.length === 0) return error;
+    warn(`before it failed these repairs were done, and they stay: ${repairs.join(', ')}`);
+    if (!(error instanceof UserError)) return error;
+    const findings = await this.look([]).then(
+      (looked) => this.report(looked.findings, true).findings,
+      (looking: unknown) => {
+        if (!(looking instanceof UserError)) throw looking;
+        warn(`what is left could not be looked at: ${looking.message}`);
+        return [];
+      },
+    );
+    const { code, message, hint, details } = error;
+    return new UserError(code, message, {
+      ...(hint === undefined ? {} : { hint }),
+      details: { ...details, repairs, findings },
+      cause: error,
+    });
+  }
+
+  private async look(scope: ScrubScope): Promise<Looked> {
+    const { record, warn, sweeping } = this.options;
+    const rows = scope === 'all' ? {} : { rows: scope };
+    const looked =
+      scope === 'all' || scope.length > 0
+        ? await sweeping('scrub', (sweep) =>
+            lookAt(this.args, { record, warn, scrub: { ...sweep, ...rows } }),
+          )
+        : await lookAt(this.args, { record, warn, scrub: null });
+    const findings = this.scrubs.after(looked, scope);
+    for (const found of findings) this.seen.set(keyOf(found), found);
+    return { ...looked, findings };
   }
 
   /** Each repair once, and of each image once: what did not help will not help again. */
@@ -171,11 +203,15 @@ class FsckRun {
         const superblock = wanted.has(image) ? restorable.get(image) : undefined;
         if (superblock === undefined) continue;
         await device.write(superblock.superOffset, superblockBytes(superblock), { fua: true });
+        this.done('restore-superblock');
       }
     } finally {
       await opened.close();
     }
-    this.repairs.push('restore-superblock');
+  }
+
+  private done(name: RepairName): void {
+    if (!this.repairs.includes(name)) this.repairs.push(name);
   }
 
   private async repairArray(chosen: readonly ChosenRepair[]): Promise<void> {
@@ -183,6 +219,7 @@ class FsckRun {
     names.delete('restore-superblock');
     if (names.size === 0) return;
     const { record, warn, sweeping } = this.options;
+    const rows = this.scrubs.mismatches(chosen);
     const volume = await sweeping('recover', (sweep) =>
       openVolume(this.args, { access: 'write', force: names.has('start-degraded'), record, warn, sweep }),
     );
@@ -193,13 +230,16 @@ class FsckRun {
       ['finish-rebuild', () => sweeping('rebuild', (sweep) => finishRebuilds(volume, sweep))],
       // Active and, when it is closed, clean again: all that md and we keep is written on every member.
       ['write-metadata', () => arrayOf(volume).metadata.activate()],
-      ['make-parity', () => sweeping('scrub', (sweep) => arrayOf(volume).scrub({ ...sweep, repair: true }))],
+      [
+        'make-parity',
+        () => sweeping('scrub', (sweep) => arrayOf(volume).scrub({ ...sweep, rows, repair: true })),
+      ],
     ];
     await thenClose(volume, warn, async () => {
       for (const [name, step] of steps) {
         if (!names.has(name)) continue;
         await step();
-        this.repairs.push(name);
+        this.done(name);
       }
     });
   }
@@ -207,7 +247,7 @@ class FsckRun {
   private report(left: readonly Finding[], isInterrupted: boolean): FsckReport {
     const leftKeys = new Set(left.map(keyOf));
     const isLeft = (key: string, { code }: Finding): boolean =>
-      leftKeys.has(key) || (isInterrupted && FOUND_BY_SCRUB.includes(code));
+      leftKeys.has(key) || NEVER_REPAIRED.includes(code) || (isInterrupted && FOUND_BY_SCRUB.includes(code));
     const { undo } = this;
     return {
       findings: [...this.seen].map(([key, found]) => ({ ...found, repaired: !isLeft(key, found) })),

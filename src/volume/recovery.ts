@@ -4,7 +4,7 @@
  */
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
-import { acceptDoubt, bytesInDoubt, reportedDoubt } from '../raid/doubt.js';
+import { acceptDoubt, asPlaces, bytesInDoubt, nameRanges } from '../raid/doubt.js';
 import type { Judgement } from '../raid/md/model.js';
 import { replayPpl } from '../raid/ppl-replay.js';
 import type { OpenVolumeOptions, Recovery } from './model.js';
@@ -12,7 +12,6 @@ import type { OpenVolumeOptions, Recovery } from './model.js';
 type Options = Pick<OpenVolumeOptions, 'force' | 'warn' | 'sweep'>;
 
 /** How many ranges in doubt a message names. */
-const NAMED_RANGES = 4;
 
 const NOTHING = { resyncedStripes: 0, resyncedBytes: 0, correctedStripes: 0, skippedBytes: 0 };
 
@@ -53,7 +52,7 @@ async function startInDoubt(array: RaidArray, { force, warn }: Options): Promise
       details: {
         slots: core.degradedSlots,
         suspectBytes: core.suspect.totalBytes,
-        inDoubt: core.isDoubtKnown ? reportedDoubt(core) : null,
+        inDoubt: core.isDoubtKnown ? asPlaces(bytesInDoubt(core)) : null,
       },
     });
   }
@@ -76,7 +75,5 @@ export function describeDoubt({ core }: RaidArray): string {
   const ranges = bytesInDoubt(core);
   if (ranges.length === 0)
     return `the member in slot ${slots} is missing; it held nothing of what was being written`;
-  const named = ranges.slice(0, NAMED_RANGES).map(({ start, end }) => `${end - start} at offset ${start}`);
-  const more = ranges.length > NAMED_RANGES ? ` and ${ranges.length - NAMED_RANGES} more ranges` : '';
-  return `these bytes, which the member in slot ${slots} held, are in doubt: ${named.join(', ')}${more}; reads of them fail until they are written anew`;
+  return `these bytes, which the member in slot ${slots} held, are in doubt: ${nameRanges(ranges)}; reads of them fail until they are written anew`;
 }

@@ -5,14 +5,17 @@
 
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
-import { reportedDoubt } from '../raid/doubt.js';
+import { asPlaces, bytesKnownInDoubt, describeForgotten, forgottenDoubt } from '../raid/doubt.js';
 import { countStripes } from '../raid/geometry.js';
 import { arrayState } from '../raid/md/judge.js';
 import type { Judgement } from '../raid/md/model.js';
 import { type OpenArrayOptions, openArray } from '../raid/open.js';
+import { writingForbidden } from '../raid/record/index.js';
 import type { Located } from './locate.js';
-import { openRecordFile, recordPath } from './record-file.js';
+import { describeTrouble, lookAtRecordFile, type RecordFileLook } from './record-file.js';
 import type { RecordStatus, VolumeState, VolumeStatus } from './status-model.js';
+
+type Problems = VolumeStatus['problems'];
 
 export interface Inside {
   /** As its superblocks have it, and its record, which knows better. */
@@ -20,10 +23,17 @@ export interface Inside {
   readonly dirtyStripes: number;
   readonly inDoubt: VolumeStatus['inDoubt'];
   readonly record: RecordStatus;
-  readonly problems: VolumeStatus['problems'];
+  readonly problems: Problems;
 }
 
-const NO_RECORD: RecordStatus = { kind: 'none', file: null, verdict: 'none', reason: '', generation: null };
+const NO_RECORD: RecordStatus = {
+  kind: 'none',
+  file: null,
+  verdict: 'none',
+  reason: 'the array is not assembled',
+  generation: null,
+  forgottenDoubt: [],
+};
 
 export async function lookInside(
   located: Located,
@@ -32,27 +42,23 @@ export async function lookInside(
 ): Promise<Inside> {
   const state = arrayState(judgement);
   if (state === 'failed') return { state, dirtyStripes: 0, inDoubt: [], record: NO_RECORD, problems: [] };
-  const warnings: string[] = [];
-  const file = await openRecordFile(located, judgement, {
-    access: 'read',
-    record: named,
-    warn: (message) => warnings.push(message),
-  });
+  const look = await lookAtRecordFile(located, judgement, named);
   try {
     const array = await openOrNot(judgement, {
       name: located.label,
       readOnly: true,
-      warn: (message) => warnings.push(message),
-      ...(file === null ? {} : { recordFile: file }),
+      // What it would tell is told below, as problems.
+      warn: () => undefined,
+      ...(look.file === null ? {} : { recordFile: look.file }),
     });
     if (array instanceof UserError) return notAssembled(array);
     try {
-      return inside(array, judgement, recordPath(located, named), warnings);
+      return inside(array, judgement, look);
     } finally {
       await array.close();
     }
   } finally {
-    await file?.close();
+    await look.file?.close();
   }
 }
 
@@ -71,44 +77,74 @@ function notAssembled({ code, message, hint = '' }: UserError): Inside {
   return { state: 'failed', dirtyStripes: 0, inDoubt: [], record: NO_RECORD, problems };
 }
 
-function inside(
-  { core, record }: RaidArray,
-  judgement: Judgement,
-  path: string | null,
-  warnings: readonly string[],
-): Inside {
-  const { chosen } = record;
-  const isKnown = chosen.record !== null;
+function inside(array: RaidArray, judgement: Judgement, look: RecordFileLook): Inside {
+  const { core, record } = array;
+  const isKnown = record.chosen.record !== null;
   const isDirty = isKnown ? !core.isRecovered : judgement.set?.resyncOffset !== null;
-  const inDoubt = isKnown ? reportedDoubt(core) : [];
-  const doubtProblem =
-    inDoubt.length === 0
-      ? []
-      : [
-          {
-            code: 'IN_DOUBT',
-            message: `${inDoubt.reduce((sum, range) => sum + range.lengthBytes, 0)} bytes in ${inDoubt.length} ranges are in doubt: the member that held them is gone, and a write of their stripes was cut short`,
-            hint: 'reads of them fail until they are written anew; everything else reads well',
-          },
-        ];
+  const inDoubt = asPlaces(bytesKnownInDoubt(core));
   return {
     state: arrayState(judgement, isDirty),
     dirtyStripes: isDirty ? countStripes(core.geometry, core.suspect.list()) : 0,
     inDoubt,
-    record: {
-      kind: record.kind,
-      file: record.kind === 'file' ? path : null,
-      verdict: chosen.verdict,
-      reason: record.absence || chosen.reason,
-      generation: isKnown ? Number(chosen.record!.generation) : null,
-    },
+    record: recordStatus(array, look),
     problems: [
-      ...doubtProblem,
-      ...warnings.map((message) => ({
-        code: 'RECORD_FILE',
-        message,
-        hint: 'bring it back, or name it with --record',
-      })),
+      ...doubtProblems(inDoubt),
+      ...forgottenProblems(array),
+      ...fileProblems(look),
+      ...featureProblems(array),
     ],
   };
+}
+
+function recordStatus({ core, record }: RaidArray, { path, trouble }: RecordFileLook): RecordStatus {
+  const { chosen } = record;
+  const told = {
+    generation: chosen.record === null ? null : Number(chosen.record.generation),
+    forgottenDoubt: asPlaces(forgottenDoubt(core, chosen.overtaken)),
+  };
+  if (trouble !== null)
+    return { kind: 'file', file: path, verdict: trouble.kind, reason: trouble.reason, ...told };
+  return {
+    kind: record.kind,
+    file: record.kind === 'file' ? path : null,
+    verdict: chosen.verdict,
+    reason: record.absence || chosen.reason,
+    ...told,
+  };
+}
+
+function fileProblems({ trouble }: RecordFileLook): Problems {
+  if (trouble === null) return [];
+  return [{ code: 'RECORD_FILE', message: describeTrouble(trouble), hint: trouble.hint }];
+}
+
+/** What forbids to write it, and not to look at it. */
+function featureProblems({ name, record }: RaidArray): Problems {
+  const forbidden = writingForbidden(name, record.chosen);
+  if (forbidden === null) return [];
+  return [{ code: 'RECORD_FEATURE', message: forbidden.message, hint: forbidden.hint ?? '' }];
+}
+
+function forgottenProblems({ core, record }: RaidArray): Problems {
+  const ranges = forgottenDoubt(core, record.chosen.overtaken);
+  if (ranges.length === 0) return [];
+  return [
+    {
+      code: 'DOUBT_FORGOTTEN',
+      message: describeForgotten(ranges),
+      hint: 'compare them with a backup now: the next command that writes makes a new record, and then nothing names them',
+    },
+  ];
+}
+
+function doubtProblems(inDoubt: Inside['inDoubt']): Problems {
+  if (inDoubt.length === 0) return [];
+  const bytes = inDoubt.reduce((sum, range) => sum + range.lengthBytes, 0);
+  return [
+    {
+      code: 'IN_DOUBT',
+      message: `${bytes} bytes in ${inDoubt.length} ranges are in doubt: the member that held them is gone, and a write of their stripes was cut short; or a rebuild could not make them`,
+      hint: 'reads of them fail until they are written anew; everything else reads well',
+    },
+  ];
 }

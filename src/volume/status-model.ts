@@ -64,8 +64,13 @@ export interface RecordStatus {
   /** `none`: after a crash all is resynced, or what the kernel's bitmap names. */
   readonly kind: 'members' | 'file' | 'none';
   readonly file: string | null;
-  /** `valid`: it counts. `void`: somebody else wrote superblocks since. `lost`: the newest is damaged. */
-  readonly verdict: 'valid' | 'none' | 'void' | 'lost' | 'later';
+  /**
+   * `valid`: it counts. `void`: somebody else wrote superblocks since. `lost`: the newest is damaged. `absent`: its
+   * file is not there. `unusable`: that holds something else.
+   */
+  readonly verdict: 'valid' | 'none' | 'void' | 'lost' | 'later' | 'absent' | 'unusable';
   readonly reason: string;
   readonly generation: number | null;
+  /** Bytes of the volume that a record which counts no more had in doubt: what they hold nobody can tell now. */
+  readonly forgottenDoubt: readonly { offsetBytes: number; lengthBytes: number }[];
 }

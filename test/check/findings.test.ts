@@ -120,6 +120,14 @@ const SCENES: Readonly<Record<FindingCode, () => Promise<Scene | null>>> = {
   },
   PARITY_MISMATCH: async () => ({ volume: [unpack('bitrot-parity').directory], flags: ['--scrub'] }),
   DATA_IN_DOUBT: () => inDoubt(),
+  DOUBT_FORGOTTEN: () =>
+    damaged(async (volume) => {
+      for (const { image, offset, record, setUuid } of await newestRecords(volume)) {
+        const doubtful = { ...record, inDoubt: [{ start: 4096, end: 8192 }] };
+        await overwrite(image, offset, encodeRecord(doubtful, setUuid));
+      }
+      await changeFields(volume.images[1]!, (view) => view.setBig('utime', 1n));
+    }),
   RECORD_ABSENT: async () => ({ volume: await named('clean-10') }),
   RECORD_FILE_ABSENT: async () => {
     const directory = join(folder, `volume-${count++}`);
@@ -138,6 +146,10 @@ const SCENES: Readonly<Record<FindingCode, () => Promise<Scene | null>>> = {
     expect((await runHoldfast(['write', directory], { input: 'x' })).exitCode).toBe(0);
     await rm(record);
     return { volume: [directory] };
+  },
+  RECORD_FILE_UNUSABLE: async () => {
+    const volume = await fresh();
+    return { volume: [volume.directory], flags: ['--record', volume.images[0]!] };
   },
   RECORD_DAMAGED: () =>
     damaged(async (volume) => {
@@ -235,9 +247,12 @@ async function expectRepair(
   const how = repair!.wantsForce ? ['-y', '--force'] : [repair!.isSafe ? '-p' : '-y'];
   expect((await fsck(...how, '--undo', undo))?.repaired).toBe(true);
   expect(await fsck('-n')).toBeUndefined();
-  const { exitCode, stderr } = await runHoldfast(['fsck', ...volume, '--revert', undo]);
-  expect(exitCode, stderr).toBe(0);
+  const reverted = await runJson(['fsck', ...volume, '--revert', undo]);
   expect(await contentOf(...volume)).toEqual(before);
+  // What a look without data says of it.
+  const again = await runJson(['fsck', '-n', ...volume]);
+  expect(reverted.exitCode, reverted.stderr).toBe(again.exitCode);
+  expect(reverted.json.result?.findings).toEqual(again.json.result?.findings);
 }
 
 describe('fsck -n', () => {

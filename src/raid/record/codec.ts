@@ -28,7 +28,12 @@ export interface RecordContent {
   readonly dirty: readonly Range[];
   /** Bytes in data, whole sectors, ascending and apart. */
   readonly inDoubt: readonly Range[];
+  /** Bits of ro_compat that are not known here: it can be understood, and who writes would break it. Absent: none. */
+  readonly unknownRoCompat?: number;
 }
+
+/** What the header alone says. */
+type RecordHead = Pick<RecordContent, 'generation' | 'follows' | 'unknownRoCompat'>;
 
 export interface SuperblockHash {
   readonly slot: number;
@@ -39,7 +44,7 @@ export interface SuperblockHash {
 export interface DamagedRecord {
   readonly reason: string;
   /** Of a header that is good; null: it is not. */
-  readonly header: Pick<RecordContent, 'generation' | 'follows'> | null;
+  readonly header: RecordHead | null;
   /** A later version of holdfast wrote it: who does not understand it must not use the array. */
   readonly isFromLater: boolean;
 }
@@ -122,13 +127,18 @@ export function decodeRecord(
   if (header.number('magic') !== RECORD_MAGIC) return null;
   if (Buffer.compare(header.bytes('set_uuid'), setUuid) !== 0) return null;
   if (!isHeaderGood(bytes)) return damaged('the checksum of its header is wrong', null);
-  const known = { generation: header.big('generation'), follows: header.big('follows') };
+  const unknownRoCompat = header.number('ro_compat');
+  const known: RecordHead = {
+    generation: header.big('generation'),
+    follows: header.big('follows'),
+    ...(unknownRoCompat === 0 ? {} : { unknownRoCompat }),
+  };
   const version = header.number('version');
   if (version !== RECORD_VERSION)
     return { ...damaged(`it is of version ${version}`, known), isFromLater: true };
-  const unknown = (header.number('incompat') | header.number('ro_compat')) >>> 0;
-  if (unknown !== 0) {
-    const reason = `it has features that are not known here: 0x${unknown.toString(16)}`;
+  const incompat = header.number('incompat');
+  if (incompat !== 0) {
+    const reason = `it has features that are not known here: incompat ${describeBits(incompat)}`;
     return { ...damaged(reason, known), isFromLater: true };
   }
   // They rise by one: no array comes so far. One that did would leave no number for those after it.
@@ -151,7 +161,7 @@ export function decodeRecord(
 function decodeLists(
   bytes: Uint8Array,
   [superblocks, dirty, inDoubt]: readonly [number, number, number],
-  head: Pick<RecordContent, 'generation' | 'follows' | 'isClean'>,
+  head: RecordHead & Pick<RecordContent, 'isClean'>,
 ): RecordContent | DamagedRecord {
   let at = HEADER_BYTES;
   const offsets = (count: number) => Array.from({ length: count }, (_, i) => at + i * ENTRY_BYTES);
@@ -204,9 +214,21 @@ function isChecksumGood(bytes: Uint8Array, length: number): boolean {
   return crc32c(whole) === stored;
 }
 
-function damaged(reason: string, header: DamagedRecord['header']): DamagedRecord {
-  const known = header && { generation: header.generation, follows: header.follows };
+function damaged(
+  reason: string,
+  header: (RecordHead & Partial<Pick<RecordContent, 'isClean'>>) | null,
+): DamagedRecord {
+  if (header === null) return { reason, header, isFromLater: false };
+  const { isClean: _, ...known } = header;
   return { reason, header: known, isFromLater: false };
+}
+
+/** `bit 3 (0x8)`, `bits 0 and 31 (0x80000001)`: as people look for them in the description of a format. */
+export function describeBits(mask: number): string {
+  const bits = Array.from({ length: 32 }, (_, bit) => bit).filter((bit) => ((mask >>> bit) & 1) === 1);
+  const last = bits.at(-1);
+  const names = bits.length > 1 ? `bits ${bits.slice(0, -1).join(', ')} and ${last}` : `bit ${last}`;
+  return `${names} (0x${(mask >>> 0).toString(16)})`;
 }
 
 export function isDamagedRecord(found: RecordContent | DamagedRecord): found is DamagedRecord {

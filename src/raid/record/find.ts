@@ -9,6 +9,8 @@
  *   put back from a copy) may have written data too, and cleared or made parity: then the record is void.
  * - Superblocks that say clean are written when all that was written is flushed, and say active before anything is
  *   written: of a record that lists stripes beside them no write had begun. What it has in doubt stays in doubt.
+ * - A feature that is not known here and that forbids writing does so as the newest has it, whether it counts or not: a
+ *   record that is void may still have others that hang on it.
  * - Two good records of one generation were written by two openings, of which the first was cut: both are believed.
  */
 import { createHash } from 'node:crypto';
@@ -50,12 +52,16 @@ export interface Serving {
 
 export interface ChosenRecord {
   readonly record: RecordContent | null;
+  /** The newest good one, where it does not count: void, or not the newest that was. */
+  readonly overtaken: RecordContent | null;
   /** Why there is none, or `valid`. */
   readonly verdict: 'valid' | 'none' | 'void' | 'lost' | 'later';
   /** For people; '' where it is valid or there was none. */
   readonly reason: string;
   /** The highest generation that was seen, good or not. */
   readonly highest: bigint;
+  /** Bits of ro_compat of the newest that are not known here: the array can be read, and is not to be written. */
+  readonly unknownRoCompat: number;
 }
 
 /** Reads the slots of a place. What cannot be read is as damaged as what rotted. */
@@ -104,16 +110,21 @@ export function chooseRecord(found: readonly FoundRecord[], serving: readonly Se
     (max, { generation }) => (generation > max ? generation : max),
     0n,
   );
-  const none = (verdict: ChosenRecord['verdict'], reason: string): ChosenRecord => ({
-    record: null,
-    verdict,
-    reason,
-    highest,
-  });
   const newest = good.reduce<RecordContent | null>(
     (best, record) => (best === null || record.generation > best.generation ? record : best),
     null,
   );
+  const unknownRoCompat = [...good, ...bad.flatMap(({ header }) => header ?? [])]
+    .filter(({ generation }) => generation >= (newest?.generation ?? 0n))
+    .reduce((bits, record) => (bits | (record.unknownRoCompat ?? 0)) >>> 0, 0);
+  const none = (verdict: ChosenRecord['verdict'], reason: string): ChosenRecord => ({
+    record: null,
+    overtaken: newest,
+    verdict,
+    reason,
+    highest,
+    unknownRoCompat,
+  });
   const later = bad.find((each) => each.isFromLater && each.header!.generation >= (newest?.generation ?? 0n));
   if (later !== undefined) return none('later', `a later version of holdfast wrote it: ${later.reason}`);
   const lost = bad.find(({ header }) => header !== null && header.follows > (newest?.generation ?? 0n));
@@ -133,7 +144,7 @@ export function chooseRecord(found: readonly FoundRecord[], serving: readonly Se
       record.generation === newest.generation && serving.every((member) => knowsSuperblock(record, member)),
   );
   const record = { ...same.reduce(both), ...(saysClean(serving) ? { dirty: [] } : {}) };
-  return { record, verdict: 'valid', reason: '', highest };
+  return { record, overtaken: null, verdict: 'valid', reason: '', highest, unknownRoCompat };
 }
 
 /** Whether the record was written for a member of that slot with that superblock. */

@@ -6,8 +6,10 @@ import type { BlockDevice } from '../../device/contract.js';
 import { type Range, RangeSet } from '../../device/range-set.js';
 import { UserError } from '../../errors.js';
 import type { ArrayCore } from '../core.js';
+import { describeForgotten, forgottenDoubt } from '../doubt.js';
 import { setUuidBytes } from '../md/uuid.js';
 import type { ArrayMember } from '../member.js';
+import { describeBits } from './codec.js';
 import { type ChosenRecord, chooseRecord, type FoundRecord, readPlace, type Serving } from './find.js';
 import { filePlaces, memberPlace } from './places.js';
 import { onMember, RecordIntent } from './record-intent.js';
@@ -23,9 +25,19 @@ export interface ArrayRecord {
   readonly chosen: ChosenRecord;
 }
 
-const NOTHING_CHOSEN: ChosenRecord = { record: null, verdict: 'none', reason: '', highest: 0n };
+const NOTHING_CHOSEN: ChosenRecord = {
+  record: null,
+  overtaken: null,
+  verdict: 'none',
+  reason: '',
+  highest: 0n,
+  unknownRoCompat: 0,
+};
 
-/** `file`: the record is kept there, and not on the members. Throws NOT_ASSEMBLED for one of a later version. */
+/**
+ * `file`: the record is kept there, and not on the members. Throws NOT_ASSEMBLED for one of a later version, and, for
+ * who writes, for one with features that forbid that to who does not know them. Who reads is warned of these.
+ */
 export async function openRecord(core: ArrayCore, file: BlockDevice | null): Promise<ArrayRecord> {
   const seated = core.slots.flatMap(({ index, member, replacement }) =>
     [member, replacement].flatMap((each) => (each === null ? [] : [{ slot: index, member: each }])),
@@ -48,6 +60,11 @@ export async function openRecord(core: ArrayCore, file: BlockDevice | null): Pro
   const found = (await Promise.all(all.map((place) => readPlace(place, uuid)))).flat();
   const chosen = chooseRecord(found, serving);
   if (chosen.verdict === 'later') throw fromLater(core, chosen);
+  const forbidden = writingForbidden(core.name, chosen);
+  if (forbidden !== null && !core.readOnly) throw forbidden;
+  if (forbidden !== null) core.warn(forbidden.message);
+  const forgotten = forgottenDoubt(core, chosen.overtaken);
+  if (forgotten.length > 0) core.warn(`${core.name}: ${describeForgotten(forgotten)}`);
   return { kind: file === null ? 'members' : 'file', absence: '', places: placed.places, found, chosen };
 }
 
@@ -91,6 +108,20 @@ function placesIn(file: BlockDevice, { superblock }: Serving): { places: WriterP
     },
   }));
   return { places };
+}
+
+/** Why the array is not to be written; null: it may be, by its record. */
+export function writingForbidden(name: string, { unknownRoCompat }: ChosenRecord): UserError | null {
+  if (unknownRoCompat === 0) return null;
+  const bits = describeBits(unknownRoCompat);
+  return new UserError(
+    'NOT_ASSEMBLED',
+    `${name}: its dirty-stripe record has features that are not known here, ro_compat ${bits}: the volume can be read, and is not written`,
+    {
+      hint: 'write to it with the version of holdfast that knows them; reading needs nothing of it',
+      details: { reason: 'RECORD_FEATURE', forbids: 'write', roCompat: unknownRoCompat },
+    },
+  );
 }
 
 function fromLater(core: ArrayCore, { reason }: ChosenRecord): UserError {

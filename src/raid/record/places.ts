@@ -26,8 +26,11 @@ export interface RecordPlace {
   readonly slotBytes: number;
 }
 
+/** What says how many stripes there are. */
+type StripeShape = Pick<Superblock, 'memberSizeBytes' | 'chunkBytes'>;
+
 /** Enough for an entry for each stripe, but no more than 64 KiB: what is too much for that is joined. */
-export function fullSlotBytes({ memberSizeBytes, chunkBytes }: Superblock): number {
+export function fullSlotBytes({ memberSizeBytes, chunkBytes }: StripeShape): number {
   const stripes = Math.floor(memberSizeBytes / chunkBytes);
   return Math.min(MAX_SLOT_BYTES, recordBytes(MAX_HASHES + 2 * stripes));
 }
@@ -70,6 +73,6 @@ export function filePlaces(file: BlockDevice, superblock: Superblock, copies: nu
 }
 
 /** Bytes of a record file for an array. */
-export function fileBytes(superblock: Superblock, copies: number): number {
-  return copies * SLOTS * fullSlotBytes(superblock);
+export function fileBytes(shape: StripeShape, copies: number): number {
+  return copies * SLOTS * fullSlotBytes(shape);
 }

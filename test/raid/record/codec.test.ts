@@ -6,6 +6,7 @@ import type { Range } from '../../../src/device/range-set.js';
 import { UncheckedBytes } from '../../../src/raid/md/structure.js';
 import {
   decodeRecord,
+  describeBits,
   encodeRecord,
   entriesIn,
   HEADER_BYTES,
@@ -142,12 +143,18 @@ describe('a record with good checksums', () => {
     ['version', 0xffff_ffff],
     ['incompat', 1],
     ['incompat', 0x8000_0000],
-    ['ro_compat', 0x8000_0000],
   ] as const)('and %s %i is of a later version', (name, value) => {
     expect(forged((view) => view.setNumber(name, value))).toMatchObject({
       isFromLater: true,
       header: { generation: 9n },
     });
+  });
+
+  it('and unknown features that forbid writing is good, and says which', () => {
+    const found = forged((view) => view.setNumber('ro_compat', 0x8000_0001));
+    expect(found).toEqual({ ...SAMPLE, unknownRoCompat: 0x8000_0001 });
+    expect(describeBits(0x8000_0001)).toBe('bits 0 and 31 (0x80000001)');
+    expect(describeBits(8)).toBe('bit 3 (0x8)');
   });
 
   it('and unknown features that may be ignored is good', () => {

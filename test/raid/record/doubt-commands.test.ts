@@ -18,7 +18,7 @@ import {
   statusOf,
   type TestVolume,
 } from '../../support/volumes.js';
-import { cutAmidWrites } from './support/crashed-volume.js';
+import { cutAmidWrites, startByForce } from './support/crashed-volume.js';
 
 const folder = await temporaryFolder();
 const random = new SeededRandom(chosenSeed());
@@ -89,13 +89,6 @@ async function write({ directory }: TestVolume, offset: number, bytes: Uint8Arra
   const volume = await openVolume([directory], { access: 'write', warn: () => undefined });
   await volume.device.write(offset, bytes);
   await volume.close();
-}
-
-async function startByForce({ directory }: TestVolume): Promise<string> {
-  const warnings: string[] = [];
-  const warn = (message: string): void => void warnings.push(message);
-  await (await openVolume([directory], { access: 'write', force: true, warn })).close();
-  return warnings.join();
 }
 
 describe('before it is started', () => {

@@ -2,7 +2,7 @@
  * A record in a file of its own, and what becomes of a volume whose record is away, of another volume, old or
  * damaged: as a user meets it.
  */
-import { copyFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ImageFile } from '../../../src/device/image-file.js';
@@ -152,10 +152,19 @@ describe('a record file', () => {
         else if (what === 'that is a member') await copyFile(other.images[0]!, record);
         else await writeFile(record, random.bytes(what === 'that is too short' ? 4096 : 65536));
         const before = await contentOf(directory, record);
+        const status = await volumeStatus([directory]);
+        expect(status).toMatchObject({ state: 'dirty', dirtyStripes: STRIPES });
+        expect(recordOf(status)).toMatchObject({ kind: 'file', file: record, verdict: 'unusable' });
+        expect(status.problems).toContainEqual({
+          code: 'RECORD_FILE',
+          message: expect.stringMatching(new RegExp(`${record} cannot be used: .* at byte \\d+`)),
+          hint: expect.stringContaining('--record'),
+        });
         await expect(recover([directory])).rejects.toMatchObject({
           code: 'REFUSED',
           message: expect.stringContaining(record),
           hint: expect.stringMatching(/file/),
+          details: { image: record, offsetBytes: expect.any(Number) },
         });
         expect(await contentOf(directory, record)).toEqual(before);
         // Named by hand, another is taken, or made.
@@ -163,6 +172,43 @@ describe('a record file', () => {
       });
     },
   );
+
+  it.each([
+    ['a member of the volume itself', 4096, ({ images }: FileVolume) => images[1]!],
+    ['too short', 4096, ({ record }: FileVolume) => record],
+    ['no file', undefined, () => folder],
+  ])('that is %s: status shows the array and what is wrong, read reads, write is refused', async (...row) => {
+    const [what, offsetBytes, nameOf] = row;
+    await withSeed(async (random) => {
+      const volume = await cutVolume(random);
+      await recover([volume.directory]);
+      if (what === 'too short') await truncate(volume.record, 4096);
+      const before = await contentOf(volume.directory, volume.record);
+      const named = ['--record', nameOf(volume)];
+      const status = await runJson(['status', volume.directory, ...named]);
+      expect(status).toMatchObject({
+        exitCode: 0,
+        json: { result: { state: 'clean', members: [{}, {}, {}] } },
+      });
+      expect(status.json.result?.problems).toMatchObject([
+        { code: 'RECORD_FILE', message: expect.stringContaining(named[1]!) },
+      ]);
+      const read = await runHoldfast(['read', volume.directory, '--length', '4096', ...named]);
+      expect(read).toMatchObject({ exitCode: 0, stderr: expect.stringContaining(named[1]!) });
+      const checked = await runJson(['fsck', '-p', volume.directory, ...named]);
+      expect(checked.exitCode).toBe(4);
+      expect(checked.json.result?.findings).toMatchObject([
+        { code: 'RECORD_FILE_UNUSABLE', repaired: false },
+      ]);
+      const written = await runJson(['write', volume.directory, ...named], { input: 'x' });
+      expect(written.exitCode).toBe(1);
+      expect(written.json.error?.message).toContain(named[1]!);
+      expect(written.json.error?.details).toMatchObject({ image: named[1]! });
+      expect(written.json.error?.details.offsetBytes).toBe(offsetBytes);
+      expect(written.json.error?.hint).not.toBe('');
+      expect(await contentOf(volume.directory, volume.record)).toEqual(before);
+    });
+  });
 
   it('of another volume exits with 1', async () => {
     await withSeed(async (random) => {

@@ -3,6 +3,7 @@
 import { ImageFile, type ImageFileOptions } from '../../../../src/device/image-file.js';
 import { RECORD_COPIES } from '../../../../src/raid/record/index.js';
 import { fileBytes } from '../../../../src/raid/record/places.js';
+import { openVolume } from '../../../../src/volume/index.js';
 import { judgeDevices } from '../../../support/arrays.js';
 import type { SeededRandom } from '../../../support/devices/seeded-random.js';
 import type { TestVolume } from '../../../support/volumes.js';
@@ -29,6 +30,14 @@ export async function cutAmidWrites(
   await spoilParity(devices, stripes, random);
   await Promise.all([...devices, ...(file === null ? [] : [file])].map((device) => device.close()));
   return written;
+}
+
+/** Opened for writing though it is dirty and degraded, and closed; gives what was warned of. */
+export async function startByForce({ directory }: Pick<TestVolume, 'directory'>): Promise<string> {
+  const warnings: string[] = [];
+  const warn = (message: string): void => void warnings.push(message);
+  await (await openVolume([directory], { access: 'write', force: true, warn })).close();
+  return warnings.join();
 }
 
 async function openOrCreate(path: string, size: number): Promise<ImageFile> {
