@@ -5,7 +5,13 @@ import { EXIT, STATE_EXIT_CODES } from '../src/cli/exit-codes.js';
 import { asRawFlag, recordFlag, volumesArgument } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { type Cell, type Row, renderFacts, renderTable } from '../src/cli/tables.js';
-import type { MemberStatus, RecordStatus, VolumeState, VolumeStatus } from '../src/volume/index.js';
+import type {
+  MemberStatus,
+  RecordStatus,
+  ServingStatus,
+  VolumeState,
+  VolumeStatus,
+} from '../src/volume/index.js';
 
 /** Ranges in doubt that are shown to people. */
 const SHOWN_RANGES = 8;
@@ -68,6 +74,7 @@ function factsOf(status: VolumeStatus): [string, string | Cell][] {
       'Open in',
       holder === 'unknown' ? 'another process' : `${holder.command} (process ${holder.pid})`,
     ]);
+  if (status.serving !== undefined) facts.push(...servingFacts(status.serving));
   if (raid === undefined) return facts;
   facts.push(
     ['RAID', `level ${raid.level}, ${raid.raidDisks} members, ${raid.layout}`],
@@ -83,6 +90,32 @@ function factsOf(status: VolumeStatus): [string, string | Cell][] {
   const more = status.inDoubt.length - SHOWN_RANGES;
   if (more > 0) facts.push(['', `and ${more} more ranges (--json has them all)`]);
   return facts;
+}
+
+/** What its server has done so far. */
+function servingFacts({
+  exports,
+  seconds,
+  cacheMode,
+  cache,
+  recordWrites,
+}: ServingStatus): [string, string][] {
+  const [{ name, connections, counters }] = exports as [(typeof exports)[0]];
+  const requests = Object.values(counters.requests).reduce((sum, count) => sum + count, 0);
+  const perSecond = (bytes: number) => `${formatSize(bytes)} (${formatSize(Math.round(bytes / seconds))}/s)`;
+  return [
+    ['Served as', `${name}, for ${Math.round(seconds)} s, ${cacheMode}`],
+    ['Connections', `${connections}, ${requests} requests, ${counters.inFlight} in flight`],
+    ['Read', perSecond(counters.readBytes)],
+    ['Written', perSecond(counters.writtenBytes)],
+    [
+      'Cache',
+      cache === null
+        ? 'none'
+        : `${formatSize(cache.cachedBytes)}, ${formatSize(cache.dirtyBytes)} of it dirty`,
+    ],
+    ['Record writes', recordWrites === null ? 'none' : String(recordWrites)],
+  ];
 }
 
 /** Where it is, and whether it counts. */

@@ -6,19 +6,19 @@
  * device is flushed; the volume is closed, which makes it clean. What is left after a second signal, or a cut, is for
  * recovery: nothing here is needed for that.
  */
-import type { CacheStatistics } from '../device/cache/index.js';
 import { WriteBackCache } from '../device/cache/index.js';
 import { UserError } from '../errors.js';
-import type { ServerStatus } from '../nbd/server/counters.js';
 import type { CacheMode, Export } from '../nbd/server/export.js';
 import { NbdServer } from '../nbd/server/server.js';
 import type { TlsPolicy } from '../nbd/server/wire-pair.js';
+import { asPlaces, bytesInDoubt } from '../raid/doubt.js';
 import { ControlServer, type OperationReporting } from './control/control-server.js';
 import type { ControlRequest } from './control/messages.js';
 import { controlDirectories } from './control/places.js';
 import { defaultName } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { isOperation, OPERATIONS, runRequested } from './operations.js';
+import { SERVING_STATUS, type ServingStatus } from './serving-status.js';
 import { closeInOrder } from './stack.js';
 import { openVolume } from './volume.js';
 
@@ -30,20 +30,6 @@ export interface ServeOptions extends OpenVolumeOptions {
   /** What is thrown and is a fault of ours. */
   readonly onFault: (error: unknown) => void;
 }
-
-/** What `status` adds for a volume that is served. */
-export interface ServingStatus extends ServerStatus {
-  readonly pid: number;
-  readonly seconds: number;
-  readonly cacheMode: CacheMode;
-  /** null where there is no cache: the volume is served read only. */
-  readonly cache: CacheStatistics | null;
-  /** Generations of the dirty-stripe record that were written; null: none is kept. */
-  readonly recordWrites: number | null;
-}
-
-/** Beside the operations: what only a server can tell. */
-export const SERVING_STATUS = 'serving status';
 
 export class ServedVolume {
   readonly server: NbdServer;
@@ -94,6 +80,7 @@ export class ServedVolume {
       cacheMode: this.options.cache,
       cache: device instanceof WriteBackCache ? device.statistics : null,
       recordWrites: array?.recordWrites ?? null,
+      inDoubt: array === null ? [] : asPlaces(bytesInDoubt(array.core)),
     };
   }
 

@@ -1,5 +1,6 @@
 /** What `holdfast status` says of a volume. */
 import type { MemberState } from '../raid/md/model.js';
+import type { ServingStatus } from './serving-status.js';
 
 export type VolumeState =
   | 'clean'
@@ -42,6 +43,8 @@ export interface VolumeStatus {
   /** Who has it open for writing. */
   readonly holder: { pid: number; command: string } | 'unknown' | null;
   readonly raid?: RaidStatus;
+  /** Where a server has it open. */
+  readonly serving?: ServingStatus;
 }
 
 export interface RaidStatus {

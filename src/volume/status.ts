@@ -22,6 +22,7 @@ import {
 } from './locate.js';
 import { lookInside } from './status-inside.js';
 import type { MemberStatus, RaidStatus, VolumeState, VolumeStatus } from './status-model.js';
+import { withServer } from './status-served.js';
 import { isSingle } from './volume.js';
 
 export interface StatusOptions {
@@ -39,9 +40,9 @@ export async function volumeStatus(
   try {
     assertHoldsVolume(located, opened.images);
     if (asRaw || isSingle(located, opened.images))
-      return await singleStatus(located, await onlyImage(located, opened, asRaw));
+      return await withServer(located, await singleStatus(located, await onlyImage(located, opened, asRaw)));
     const judgement = judgeImages(located, opened.images);
-    return await raidStatus(located, judgement, opened.absent, record);
+    return await withServer(located, await raidStatus(located, judgement, opened.absent, record));
   } finally {
     await opened.close();
   }
