@@ -36,6 +36,7 @@ export async function readOnePiece(session: Session, request: RequestHeader): Pr
   const { offset, length } = request;
   const piece = new Piece(session, length);
   try {
+    if (isPointless(session)) return piece.release();
     if (wantsHoles(session, request)) {
       const parts = await served.device.readParts(offset, piece.data);
       if (parts.length > 1 || parts[0]?.isData !== true) {
@@ -55,7 +56,7 @@ export async function readOnePiece(session: Session, request: RequestHeader): Pr
 export async function readInChunks(session: Session, request: RequestHeader): Promise<void> {
   const { replies, served, account } = session;
   const end = request.offset + request.length;
-  for (let at = request.offset; at < end; ) {
+  for (let at = request.offset; at < end && !isPointless(session); ) {
     const length = Math.min(PIECE_BYTES - (at % PIECE_BYTES), end - at);
     await account.take(length);
     const piece = new Piece(session, length);
@@ -79,6 +80,7 @@ export async function readContiguously(session: Session, request: RequestHeader)
   const pieces = [new Piece(session, PIECE_BYTES), new Piece(session, PIECE_BYTES)] as const;
   let broken: Break | null;
   try {
+    if (isPointless(session)) return;
     // The first piece is read before anything is promised: a device that fails at once is told of.
     await session.served.device.read(request.offset, pieces[0].data);
     await replies.exclusive();
@@ -93,6 +95,11 @@ export async function readContiguously(session: Session, request: RequestHeader)
   if (broken === null) countRead(session, request.length);
   else if (replies.structured) replies.failureAt(request, session.failed(broken.error), broken.offset);
   if (replies.structured) replies.done(request);
+}
+
+/** Once the client is gone nothing is read for it any more: hundreds of requests may have waited for memory. */
+function isPointless({ replies }: Session): boolean {
+  return replies.writer.closed;
 }
 
 function wantsHoles(session: Session, { flags, length }: RequestHeader): boolean {
@@ -138,7 +145,7 @@ async function sendRun(
   let broken: Break | null = null;
   let before: Promise<void> = Promise.resolve();
   replies.contiguousHeader(request, offset, length);
-  for (let at = 0; at < length; at += PIECE_BYTES) {
+  for (let at = 0; at < length && !isPointless(session); at += PIECE_BYTES) {
     const data = buffers[(at / PIECE_BYTES) % 2 === 0 ? 0 : 1].subarray(
       0,
       Math.min(PIECE_BYTES, length - at),

@@ -137,19 +137,19 @@ export class NbdServer {
   /** Cuts all connections off and flushes nothing; ends when no call to a device is in flight any more. */
   async stopNow(): Promise<void> {
     this.#host.isStopping = true;
-    await this.#listeners.close();
     for (const connection of this.#connections.keys()) connection.hangUp();
+    await this.#listeners.close();
     await Promise.all(this.#connections.values());
     this.#shared.buffers.close();
   }
 
   async #stop(limitMs: number): Promise<void> {
     this.#host.isStopping = true;
-    await this.#listeners.close();
     const limit = setTimeout(() => {
       for (const connection of this.#connections.keys()) connection.hangUp();
     }, limitMs);
-    await Promise.all([...this.#connections.keys()].map((connection) => connection.stop()));
+    const stopping = [...this.#connections.keys()].map((connection) => connection.stop());
+    await Promise.all([this.#listeners.close(), ...stopping]);
     await Promise.all(this.#connections.values());
     clearTimeout(limit);
     this.#shared.buffers.close();

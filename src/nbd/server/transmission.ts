@@ -32,9 +32,10 @@ export class Transmission {
 
   /** Ends when all requests have ended and no more will come. */
   async run(): Promise<void> {
-    const { reader } = this.session;
+    const { reader, replies } = this.session;
     try {
-      for (;;) {
+      // A client that has gone altogether is not told anything; what it still wanted is not begun.
+      while (!replies.writer.closed) {
         const header = reader.tryTake(REQUEST_BYTES) ?? (await reader.takeUnlessEnded(REQUEST_BYTES));
         if (header === null) break;
         const request = decodeRequest(header, 0);

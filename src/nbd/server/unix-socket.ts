@@ -49,10 +49,7 @@ export async function takeSocketPath(
 }
 
 async function removeStale(path: string): Promise<void> {
-  const found = await lstat(path).catch((error: unknown) => {
-    if (systemCode(error) === 'ENOENT') return null;
-    throw error;
-  });
+  const found = await unlessGone(lstat(path));
   if (found === null) return;
   if (!found.isSocket())
     throw new UserError('NOT_BLANK', `${path}: is there, and is no socket`, {
@@ -61,7 +58,8 @@ async function removeStale(path: string): Promise<void> {
     });
   if (await isAlive(path)) throw inUse(path);
   const aside = nameBeside(path);
-  await rename(path, aside);
+  // Somebody else may have been faster.
+  if ((await unlessGone(rename(path, aside))) === null) return;
   // In between somebody may have put a living one there: it gets its name back.
   if (await isAlive(aside)) {
     await link(aside, path);
@@ -94,11 +92,18 @@ function isAlive(path: string): Promise<boolean> {
 }
 
 async function removeOwn(path: string, ino: number): Promise<void> {
-  const found = await lstat(path).catch((error: unknown) => {
+  const found = await unlessGone(lstat(path));
+  if (found?.ino === ino) await rm(path, { force: true });
+}
+
+/** Null when there is no such file. */
+async function unlessGone<T>(call: Promise<T>): Promise<T | null> {
+  try {
+    return await call;
+  } catch (error) {
     if (systemCode(error) === 'ENOENT') return null;
     throw error;
-  });
-  if (found?.ino === ino) await rm(path, { force: true });
+  }
 }
 
 function inUse(path: string): UserError {

@@ -137,8 +137,12 @@ export class SocketWriter {
     this.#socket.uncork();
   };
 
-  /** Also when writing failed: the socket's `close` follows, and says so to those who wait. */
-  readonly #onSent = (): void => {
+  /**
+   * What failed once fails from then on: `close` follows, but work that never waits for the event loop would be done
+   * for nobody until then.
+   */
+  readonly #onSent = (error?: Error | null): void => {
+    if (error) this.#closed = true;
     const batch = this.#leaving;
     this.#leaving = null;
     for (const sent of batch?.sent ?? []) sent();
