@@ -10,7 +10,7 @@ import { exploreWorkload, failuresOf } from '../../support/crash/raid-run.js';
 import { FIRST_HALF, SECOND_HALF } from '../../support/crash/raid-workloads.js';
 import { withSeed } from '../../support/devices/seeded-random.js';
 
-const STATES = Number(process.env.HOLDFAST_CRASH_STATES ?? 5_200_000);
+const STATES = Number(process.env.HOLDFAST_CRASH_STATES ?? 5_700_000);
 /**
  * What is likeliest gets most. Noise in a torn sector is not among them: md keeps one superblock of one sector a member,
  * so that noise there costs the member, whatever we do.
