@@ -88,17 +88,14 @@ The volume is served under the empty name and under --export. With TLS nothing i
   async #open(): Promise<ServedVolume> {
     const { ServedVolume } = await import('../src/volume/index.js');
     const { readServerCertificates } = await import('../src/nbd/server/certificates.js');
-    const { resolve } = await import('node:path');
     const { flags } = this;
     const directory = flags['tls-certificates'];
     const tls =
       directory === undefined
         ? undefined
         : await readServerCertificates(directory, flags['tls-verify-peer'] === true);
-    // Who asks it later may be in another directory than it was started in.
-    const names = this.args.volume.map((name) => resolve(name));
     return this.sweeping('recover', (sweep) =>
-      ServedVolume.open(names, {
+      ServedVolume.open(this.args.volume, {
         access: flags['read-only'] ? 'read' : 'write',
         force: flags.force,
         record: this.recordFile,

@@ -35,10 +35,24 @@ export function interpose(interposer: Interposer, usher?: Usher): () => void {
   };
 }
 
-/** As `ImageFile.open`, with the same errors. */
+/** Images that are no files, and how they are opened. */
+export interface Elsewhere {
+  isName(path: string): boolean;
+  open(path: string, options: ImageFileOptions): Promise<BlockDevice>;
+}
+
+const elsewhere: Elsewhere[] = [];
+
+/** Makes names of another kind known, for as long as the process runs. */
+export function openElsewhere(kind: Elsewhere): void {
+  elsewhere.push(kind);
+}
+
+/** As `ImageFile.open`, with the same errors; what is known to lie elsewhere has errors of its own. */
 export async function openImage(path: string, options: ImageFileOptions): Promise<BlockDevice> {
   for (const { usher } of interposed) await usher?.(path, options);
-  let device: BlockDevice = await ImageFile.open(path, options);
+  const kind = elsewhere.find((each) => each.isName(path)) ?? ImageFile;
+  let device = await kind.open(path, options);
   try {
     for (const { interposer } of interposed) device = await interposer(device, options);
     return device;

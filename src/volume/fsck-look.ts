@@ -2,6 +2,7 @@
  * Looks at a volume for fsck: opens what belongs to it, with locks that keep writers out and nobody else, has it
  * checked, and closes it. Not a byte is written.
  */
+
 import { stat } from 'node:fs/promises';
 import { checkVolume } from '../check/check-volume.js';
 import type { CheckContext, CheckedImage } from '../check/context.js';
@@ -16,6 +17,7 @@ import type { ScrubOptions } from '../raid/scrub.js';
 import { judgeImages, openImages } from './images.js';
 import { assertHoldsVolume, type Located, locateVolume } from './locate.js';
 import { lookAtRecordFile } from './record-file.js';
+import { isRemote } from './remote.js';
 import { isSingle } from './volume.js';
 
 export interface LookOptions {
@@ -125,10 +127,10 @@ async function relevantPaths(located: Located): Promise<string[]> {
 }
 
 async function withSizes(located: Located, image: ExaminedImage): Promise<CheckedImage> {
-  const file = await stat(image.image);
+  const file = isRemote(image.image) ? null : await stat(image.image);
   return {
     ...image,
-    fileBytes: file.isFile() ? file.size : image.device.size,
+    fileBytes: file?.isFile() ? file.size : image.device.size,
     madeBytes: located.manifest?.sizeBytes ?? null,
     isExpected: located.expected.has(image.image),
   };

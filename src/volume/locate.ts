@@ -8,6 +8,7 @@ import { fileError } from '../device/device-errors.js';
 import { UserError } from '../errors.js';
 import type { ExaminedImage } from '../raid/md/model.js';
 import { MANIFEST_NAME, type Manifest, readManifest } from './manifest.js';
+import { isRemote } from './remote.js';
 
 export interface Located {
   /** As the user wrote it: for messages. */
@@ -26,9 +27,9 @@ export async function locateVolume(args: readonly string[]): Promise<Located> {
   if (first === undefined) throw new UserError('USAGE', 'which volume? None was named');
   for (const arg of args) {
     if (arg === '') throw new UserError('USAGE', 'which volume? An empty name is none');
-    refuseUri(arg);
   }
-  const found = await Promise.all(args.map((arg) => statOrMissing(arg)));
+  const files = args.filter((arg) => !isRemote(arg));
+  const found = await Promise.all(files.map((arg) => statOrMissing(arg)));
   const directories = found.filter((entry) => entry.isDirectory());
   if (directories.length > 0 && more.length > 0) {
     throw new UserError('USAGE', 'name one directory, or the images of the members, not both');
@@ -46,16 +47,22 @@ export async function locateVolume(args: readonly string[]): Promise<Located> {
 
 /** How the manifest names an image: relative where it lies below the directory. */
 export function manifestPath(directory: string, image: string): string {
+  if (isRemote(image)) return image;
   const path = relative(resolve(directory), resolve(image));
   return path.startsWith('..') || isAbsolute(path) ? resolve(image) : path;
 }
 
 async function locateDirectory(directory: string): Promise<Located> {
   const manifest = await readManifest(directory);
-  const named = (manifest?.images ?? []).map((path) => (isAbsolute(path) ? path : join(directory, path)));
+  const named = (manifest?.images ?? []).map((path) => pathOf(directory, path));
   const others = manifest?.kind === 'single' ? [] : await filesIn(directory);
   const images = await withoutDoubles([...named, ...others]);
   return { label: directory, directory, manifest, images, expected: new Set(named) };
+}
+
+/** The other way round. */
+function pathOf(directory: string, named: string): string {
+  return isRemote(named) || isAbsolute(named) ? named : join(directory, named);
 }
 
 /** One name for each file: links to an image are no copies of it. */
@@ -113,6 +120,7 @@ export function cutShort({ manifest }: Located, image: string, size: number): Us
 
 /** Throws for the single image of a volume that is not there, or was cut short. */
 export async function assertWhole(located: Located, image: string): Promise<void> {
+  if (isRemote(image)) return;
   const { size } = await statOrMissing(image);
   const error = cutShort(located, image, size);
   if (error !== null) throw error;
@@ -162,8 +170,8 @@ async function refuseTwice(args: readonly string[]): Promise<void> {
 
 /** Throws UNSUPPORTED for an NBD URI: as a path it would be made, or not be found. */
 export function refuseUri(arg: string): void {
-  if (!/^nbds?(\+(unix|vsock))?:\/\//i.test(arg)) return;
-  throw new UserError('UNSUPPORTED', `${arg}: NBD volumes are not supported in this version`, {
+  if (!isRemote(arg)) return;
+  throw new UserError('UNSUPPORTED', `${arg}: a new volume is not made on an NBD export in this version`, {
     hint: 'name an image file or a directory',
   });
 }

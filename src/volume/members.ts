@@ -27,6 +27,7 @@ import { firstContent } from './blank.js';
 import { manifestPath } from './locate.js';
 import { readManifest, writeManifest } from './manifest.js';
 import type { Volume } from './model.js';
+import { isRemote } from './remote.js';
 
 export interface AddMemberOptions {
   /** The image to add; made if it is not there. Without one, what is begun goes on, or a spare is taken. */
@@ -150,7 +151,7 @@ async function chooseSpare(array: RaidArray, image: string | undefined): Promise
 }
 
 async function openNewMember(array: RaidArray, image: string, force: boolean): Promise<BlockDevice> {
-  const exists = (await stat(image).catch(() => null)) !== null;
+  const exists = isRemote(image) || (await stat(image).catch(() => null)) !== null;
   const size = Math.max(...array.core.liveMembers().map((member) => member.device.size));
   const device = await openImage(image, { readOnly: false, ...(exists ? {} : { create: { size } }) });
   try {
@@ -243,6 +244,7 @@ async function editImages(
 }
 
 async function sameFile(a: string, b: string): Promise<boolean> {
+  if (isRemote(a) || isRemote(b)) return a === b;
   const [first, second] = await Promise.all([stat(a).catch(() => null), stat(b).catch(() => null)]);
   return first !== null && second !== null && first.dev === second.dev && first.ino === second.ino;
 }

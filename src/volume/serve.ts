@@ -6,8 +6,8 @@
  * device is flushed; the volume is closed, which makes it clean. What is left after a second signal, or a cut, is for
  * recovery: nothing here is needed for that.
  */
+import { resolve } from 'node:path';
 import { WriteBackCache } from '../device/cache/index.js';
-import { UserError } from '../errors.js';
 import type { CacheMode, Export } from '../nbd/server/export.js';
 import { NbdServer } from '../nbd/server/server.js';
 import type { TlsPolicy } from '../nbd/server/wire-pair.js';
@@ -18,6 +18,7 @@ import { controlDirectories } from './control/places.js';
 import { defaultName } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { isOperation, OPERATIONS, runRequested } from './operations.js';
+import { isRemote } from './remote.js';
 import { SERVING_STATUS, type ServingStatus } from './serving-status.js';
 import { closeInOrder } from './stack.js';
 import { openVolume } from './volume.js';
@@ -60,7 +61,8 @@ export class ServedVolume {
 
   /** Opens the volume. @throws what openVolume throws; IN_USE where another server has its sockets. */
   static async open(names: readonly string[], options: ServeOptions): Promise<ServedVolume> {
-    const volume = await openVolume(names, options);
+    // Who asks it later may be in another directory than it was started in.
+    const volume = await openVolume(names.map(fromAnywhere), options);
     const served = new ServedVolume(volume, options);
     try {
       if (options.access === 'write') await served.#openControl();
@@ -96,7 +98,8 @@ export class ServedVolume {
 
   async #openControl(): Promise<void> {
     const [place] = controlDirectories(this.volume.located);
-    if (place === undefined) throw new UserError('USAGE', `${this.volume.label}: nothing to serve`);
+    // A volume that lies behind another server has no place here.
+    if (place === undefined) return;
     this.#control = await ControlServer.open(place, {
       isLook: (name) => name === SERVING_STATUS || (isOperation(name) && OPERATIONS[name].access === 'read'),
       operate: (request, reporting) => this.#operate(request, reporting),
@@ -108,4 +111,8 @@ export class ServedVolume {
     if (request.operation === SERVING_STATUS) return this.status();
     return runRequested(this.volume, request.operation, request.arguments, reporting);
   }
+}
+
+function fromAnywhere(name: string): string {
+  return isRemote(name) ? name : resolve(name);
 }

@@ -20,6 +20,7 @@ import {
   type Located,
   locateVolume,
 } from './locate.js';
+import { isRemote } from './remote.js';
 import { lookInside } from './status-inside.js';
 import type { MemberStatus, RaidStatus, VolumeState, VolumeStatus } from './status-model.js';
 import { withServer } from './status-served.js';
@@ -57,7 +58,7 @@ async function onlyImage(located: Located, { images }: OpenedImages, asRaw: bool
 }
 
 async function singleStatus(located: Located, device: BlockDevice): Promise<VolumeStatus> {
-  const holder = await lockHolder(device.name);
+  const holder = await holderOf(device.name);
   const damage = cutShort(located, device.name, device.size);
   return {
     name: located.manifest?.name ?? defaultName(located.label),
@@ -150,10 +151,15 @@ async function memberStatus(member: JudgedMember): Promise<MemberStatus> {
 async function firstHolder(judgement: Judgement): Promise<VolumeStatus['holder']> {
   for (const member of judgement.members) {
     if (member.image === null || member.state === 'foreign') continue;
-    const holder = await lockHolder(member.image);
+    const holder = await holderOf(member.image);
     if (holder !== null) return holder;
   }
   return null;
+}
+
+/** What lies behind a server has no lock that could be asked for. */
+async function holderOf(image: string): Promise<VolumeStatus['holder']> {
+  return isRemote(image) ? null : lockHolder(image);
 }
 
 const ADVICE: Partial<Record<VolumeState, { message: string; hint: string }>> = {

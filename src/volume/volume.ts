@@ -12,6 +12,7 @@ import { lookAndJudge, pathsInUse } from './images.js';
 import { assertHoldsVolume, assertWhole, type Located, locateVolume } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRaid } from './raid-stack.js';
+import { isRemote } from './remote.js';
 import { cached, closeInOrder, RAW_STRIPE_BYTES } from './stack.js';
 
 export async function openVolume(args: readonly string[], options: OpenVolumeOptions): Promise<Volume> {
@@ -86,6 +87,7 @@ async function openRaw(
 
 /** A tail that is no whole sector is out of reach: whoever reads the image must know that it is not all of it. */
 async function warnOfTail(file: BlockDevice, options: OpenVolumeOptions): Promise<void> {
+  if (isRemote(file.name)) return;
   const found = await stat(file.name);
   const tail = found.isFile() ? found.size - file.size : 0;
   if (tail > 0) options.warn(`${file.name} ends amid a sector: its last ${tail} bytes are left out`);

@@ -1,6 +1,8 @@
 /** `holdfast serve`, and the commands that act through it, as a user runs them. */
+
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { stat, writeFile } from 'node:fs/promises';
+import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
@@ -118,6 +120,19 @@ describe('a volume that is served', { timeout: 120_000 }, () => {
     expect((await again.stop('SIGINT')).exitCode).toBe(0);
   });
 
+  it('is a volume for other commands under its URI', async () => {
+    const { folder, volume } = await newVolume();
+    const served = await serve(folder, volume);
+    const written = await runHoldfast(['write', served.uri, '--offset', '7'], { input: 'far' });
+    expect(written).toMatchObject({ exitCode: 0, stderr: '' });
+    expect((await runHoldfast(['read', served.uri, '--length', '10'])).stdout.slice(7)).toBe('far');
+    expect((await runJson(['status', served.uri])).json.result).toMatchObject({
+      state: 'clean',
+      sizeBytes: (await runJson(['status', volume])).json.result?.sizeBytes,
+    });
+    await served.stop();
+  });
+
   it('read only is not written', async () => {
     const { folder, volume } = await newVolume();
     const served = await serve(folder, volume, ['--read-only']);
@@ -146,6 +161,35 @@ describe('serve', { timeout: 60_000 }, () => {
     const refused = await runHoldfast(['serve', volume, ...flags]);
     expect(refused.exitCode).toBe(2);
     expect(refused.stderr).toContain(why);
+  });
+
+  it('opens an array whose members are exports of other servers', async () => {
+    const { folder, volume } = await newVolume();
+    const members = await Promise.all(
+      [0, 1, 2, 3].map(async (slot) => {
+        const at = join(folder, String(slot));
+        await mkdir(at);
+        await rename(join(volume, `member-${slot}.img`), join(at, 'raw'));
+        return at;
+      }),
+    );
+    const qemu = members.map((at) =>
+      spawn('qemu-nbd', ['--format=raw', '--persistent', '--fork', `--socket=${at}/sock`, join(at, 'raw')]),
+    );
+    const started = await Promise.all(
+      qemu.map(
+        (child) => new Promise((resolve) => child.on('error', () => resolve(null)).on('exit', resolve)),
+      ),
+    );
+    if (started.includes(null)) return void console.log('not checked: qemu-nbd is not installed');
+    const uris = members.map((at) => `nbd+unix:///?socket=${at}/sock`);
+    expect((await runHoldfast(['write', ...uris], { input: 'abc' })).exitCode).toBe(0);
+    expect((await runJson(['status', ...uris])).json).toMatchObject({
+      exitCode: 0,
+      result: { state: 'clean' },
+    });
+    expect((await runHoldfast(['read', ...uris, '--length', '3'])).stdout).toBe('abc');
+    for (const at of members) spawn('pkill', ['-f', `--socket=${at}/sock`]);
   });
 
   it('serves one image, whose sockets lie beside it', async () => {

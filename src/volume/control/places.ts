@@ -8,13 +8,15 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { fileError, systemCode } from '../../device/device-errors.js';
 import type { Located } from '../locate.js';
+import { isRemote } from '../remote.js';
 
 /** `control`: what commands ask the server to do (messages.ts). `data`: the volume's bytes, over NBD. */
 export type SocketKind = 'control' | 'data';
 
 /** Where a server of the volume puts its sockets first, then where else they may be: images have no order. */
 export function controlDirectories({ directory, images }: Pick<Located, 'directory' | 'images'>): string[] {
-  return directory === null ? images.map((image) => `${image}.holdfast`) : [directory];
+  if (directory !== null) return [directory];
+  return images.filter((image) => !isRemote(image)).map((image) => `${image}.holdfast`);
 }
 
 export class SocketDirectory {
