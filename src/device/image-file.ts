@@ -60,12 +60,13 @@ export class ImageFile implements BlockDevice {
   readonly #flush: SharedFlush;
   /** Something may have been taken that no fdatasync that has begun since covers. */
   #isUnflushed = true;
-  #durable: Promise<FileHandle> | null = null;
 
   private constructor(
     readonly name: string,
     readonly readOnly: boolean,
     { handle, size }: OpenedImage,
+    /** null: it is never written. */
+    private readonly durable: FileHandle | null,
     calls: FileCalls,
   ) {
     this.size = size - (size % BLOCK_BYTES);
@@ -92,7 +93,8 @@ export class ImageFile implements BlockDevice {
         create === undefined
           ? await openExisting({ path, readOnly, lock, sysfs })
           : await createImage(path, create.size);
-      return new ImageFile(path, readOnly, opened, calls);
+      const durable = readOnly ? null : await openDurable(opened.handle);
+      return new ImageFile(path, readOnly, opened, durable, calls);
     } catch (error) {
       throw toDeviceError(error, { device: path, operation: 'open' });
     }
@@ -111,7 +113,7 @@ export class ImageFile implements BlockDevice {
       offset,
       byteLength(from),
       async () => {
-        if (fua) await writeFully(this.#calls, (await this.#durableHandle()).fd, offset, from);
+        if (fua) await writeFully(this.#calls, this.durable!.fd, offset, from);
         else await this.#unflushed(writeFully(this.#calls, this.#handle.fd, offset, from));
       },
       fua ? losesData : undefined,
@@ -154,8 +156,7 @@ export class ImageFile implements BlockDevice {
 
   close(): Promise<void> {
     return this.#guard.close(async () => {
-      const durable = await this.#durable?.catch(() => null);
-      await durable?.close();
+      await this.durable?.close();
       await this.#handle.close();
     });
   }
@@ -195,9 +196,17 @@ export class ImageFile implements BlockDevice {
       await writeFully(this.#calls, this.#handle.fd, offset + at, zeroes);
     }
   }
+}
 
-  #durableHandle(): Promise<FileHandle> {
-    this.#durable ??= open(`/proc/self/fd/${this.#handle.fd}`, fs.constants.O_RDWR | fs.constants.O_DSYNC);
-    return this.#durable;
+/**
+ * At once, and not with the first fua write: that there is no descriptor left must keep the image from being opened, and
+ * is no failure of what it lies on. If it fails the image is closed again.
+ */
+async function openDurable(handle: FileHandle): Promise<FileHandle> {
+  try {
+    return await open(`/proc/self/fd/${handle.fd}`, fs.constants.O_RDWR | fs.constants.O_DSYNC);
+  } catch (error) {
+    await handle.close();
+    throw error;
   }
 }

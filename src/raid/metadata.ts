@@ -151,6 +151,8 @@ export class ArrayMetadata {
   /** A change of who is in the array, made in memory by `change`, is made durable with two events. */
   changeMembers(change: (roles: DeviceRole[]) => void): Promise<void> {
     return this.serial(async () => {
+      // Before the change: what is left of an update is of how things were then.
+      await this.superblocks.level();
       change(this.roles.table);
       await this.superblocks.write(2, this.currentResyncOffset());
     });

@@ -59,9 +59,14 @@ export class SuperblockRounds {
   async write(updates: 1 | 2, resyncOffset: number | null): Promise<void> {
     await this.level();
     const excluded = this.roles.settle();
-    for (let left: number = excluded ? 2 : updates; left > 0; left--) {
+    for (let left: number = excluded ? 2 : updates; left > 0 || this.isOneBehind(); left--) {
       if (await this.writeRound(resyncOffset)) left = 3;
     }
+  }
+
+  /** Who failed may have had a round that the others have not: two rounds are not enough to leave it behind. */
+  private isOneBehind(): boolean {
+    return this.roles.faultyMembers().some(({ superblock }) => superblock.events + 2n > this.currentEvents);
   }
 
   /** The superblock of this one alone, without a new event. Throws what its image throws. */
@@ -71,14 +76,17 @@ export class SuperblockRounds {
 
   /** Whether no round is left that came to some members only. */
   get isLevel(): boolean {
-    const [first, ...others] = this.updatedMembers();
+    const [first, ...others] = this.servingMembers();
     return others.every(({ superblock }) => superblock.events === first?.superblock.events);
   }
 
-  /** Ends an update that a cut or a full disk kept from some members: they say what the others say. */
-  private async level(): Promise<void> {
+  /**
+   * Ends an update that a cut or a full disk kept from some members: they say what the others say. What a spare says
+   * counts for nothing, whatever its events: it may come from another time.
+   */
+  async level(): Promise<void> {
     this.core.assertUsable();
-    const members = this.updatedMembers();
+    const members = this.servingMembers();
     const freshest = members.reduce((a, b) => (b.superblock.events > a.superblock.events ? b : a));
     const { events, resyncOffset, roles } = freshest.superblock;
     // Of one that nobody could take nothing is known to be on disk.
@@ -106,10 +114,15 @@ export class SuperblockRounds {
     return this.roles.faultyMembers().length > faulty.length;
   }
 
-  /** Who takes updates. Who leaves keeps the superblock that it has: it is behind by that. */
-  private updatedMembers(): ArrayMember[] {
+  /** Who leaves keeps the superblock that it has: it is behind by that. */
+  private servingMembers(): ArrayMember[] {
     const leaving = new Set(this.core.slots.map((slot) => slot.leaving));
-    return this.core.liveMembers().filter((member) => !leaving.has(member));
+    return this.core.slotMembers().filter((member) => !leaving.has(member));
+  }
+
+  /** Who takes updates. */
+  private updatedMembers(): ArrayMember[] {
+    return [...this.servingMembers(), ...this.core.spares.filter((member) => !member.isFaulty)];
   }
 
   private async writeSuperblocks(update: SuperblockUpdate): Promise<void> {

@@ -77,6 +77,43 @@ describe('after a cut amid superblocks', () => {
     expect(new Set(found)).toEqual(new Set(['in-sync in-sync in-sync in-sync']));
   });
 
+  it.each([1n, 10n])('what a spare says counts for nothing, though it is %d events ahead', async (ahead) => {
+    const devices = await makeMembers(SHAPE);
+    const { array } = await openDevices(devices);
+    const spare = await joinMember(array, blank(devices[0]!), null);
+    await array.write(0, new Uint8Array(512));
+    await array.close();
+    const wrong = changeSuperblock(spare.superblock, {
+      events: spare.superblock.events + ahead,
+      roles: ['faulty', 'faulty', 2, 3, 'spare'],
+    });
+    await spare.device.write(wrong.superOffset, superblockBytes(wrong));
+    const all = [...devices, spare.device];
+    const again = await openDevices(all);
+    const found = new Set<string>();
+    afterSuperblocks(all, async () => {
+      const { slots } = await judgeDevices(devices);
+      found.add(slots.map(({ state, superblock }) => `${state} ${superblock!.roles.slice(0, 4)}`).join('; '));
+    });
+    await again.array.write(0, new Uint8Array(512));
+    await again.array.close();
+    const well = 'in-sync 0,1,2,3';
+    expect([...found]).toEqual([[well, well, well, well].join('; ')]);
+  });
+
+  it('a member that is ahead and fails is left two events behind all the same', async () => {
+    const bases = await makeMembers(SHAPE);
+    const { superblock, device } = (await judgeDevices(bases)).slots[0]!;
+    const raised = changeSuperblock(superblock!, { events: superblock!.events + 1n, resyncOffset: 0 });
+    await device!.write(raised.superOffset, superblockBytes(raised));
+    const { array } = await openDevices(bases);
+    await failMember(array, 0);
+    await array.close();
+    const { slots, members } = await judgeDevices(bases);
+    const own = members.find(({ image }) => image === 'member-0')!.superblock!.events;
+    expect(slots[1]!.superblock!.events).toBeGreaterThanOrEqual(own + 2n);
+  });
+
   it('nothing is raised that a full disk kept from all', async () => {
     const bases = await makeMembers(SHAPE);
     const devices = bases.map((base) => new FaultyDevice(base));

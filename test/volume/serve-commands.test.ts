@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
@@ -118,6 +119,33 @@ describe('a volume that is served', { timeout: 120_000 }, () => {
     expect(Buffer.compare(back.stdoutBytes, bytes)).toBe(0);
     const again = await serve(folder, volume);
     expect((await again.stop('SIGINT')).exitCode).toBe(0);
+  });
+
+  it('stops though somebody is silent on its control socket', async () => {
+    const { folder, volume } = await newVolume();
+    const served = await serve(folder, volume);
+    const silent = connect(join(volume, 'control.socket'));
+    await new Promise((resolve) => silent.once('connect', resolve));
+    expect((await served.stop()).exitCode).toBe(0);
+    silent.destroy();
+    expect((await runJson(['status', volume])).json.result).toMatchObject({ state: 'clean' });
+  });
+
+  it('answers what is no request with an error', async () => {
+    const { folder, volume } = await newVolume();
+    const served = await serve(folder, volume);
+    for (const [said, code] of [
+      ['rubbish', 'USAGE'],
+      ['{"holdfast":1,"operation":"format everything","arguments":{}}', 'UNSUPPORTED'],
+      ['{"holdfast":1,"operation":"member fail","arguments":{"slot":"x"}}', 'USAGE'],
+    ]) {
+      const socket = connect(join(volume, 'control.socket'));
+      socket.write(`${said}\n`);
+      let answer = '';
+      for await (const chunk of socket) answer += String(chunk);
+      expect(JSON.parse(answer)).toMatchObject({ error: { code } });
+    }
+    await served.stop();
   });
 
   it('is a volume for other commands under its URI', async () => {

@@ -55,6 +55,7 @@ export async function askServer(
   const stop = () => socket.end();
   signal?.addEventListener('abort', stop, { once: true });
   try {
+    signal?.throwIfAborted();
     send(socket, { holdfast: 1, operation, arguments: args });
     for await (const answer of readAnswers(socket)) {
       if ('progress' in answer) onProgress?.(answer.progress.doneBytes, answer.progress.totalBytes);

@@ -9,6 +9,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { UserError } from '../../errors.js';
 import { takeSocketPath } from '../../nbd/server/unix-socket.js';
+import { closeInOrder } from '../stack.js';
 import { type ControlRequest, errorOf, readRequest, send } from './messages.js';
 import { SocketDirectory, type SocketKind } from './places.js';
 
@@ -28,6 +29,8 @@ export interface ControlHandlers {
   onData(socket: Socket): void;
 }
 
+/** Who connects has something to say. */
+const REQUEST_LIMIT_MS = 10_000;
 /** Progress is for people: more often is not seen. */
 const PROGRESS_EVERY_MS = 100;
 
@@ -35,6 +38,8 @@ export class ControlServer {
   readonly #stopping = new AbortController();
   readonly #running = new Set<Promise<void>>();
   readonly #sockets = new Set<Socket>();
+  /** Those whose request is not read yet. */
+  readonly #asking = new Set<Socket>();
   #changing: string | null = null;
 
   private constructor(
@@ -60,10 +65,11 @@ export class ControlServer {
   /** Stops operations at a safe point, waits for their ends, and takes the sockets away. */
   async close(): Promise<void> {
     this.#stopping.abort(new UserError('INTERRUPTED', 'the server stops'));
-    await Promise.all(this.#running);
+    // Who has not said yet what it wants will not be heard any more.
+    for (const socket of this.#asking) socket.destroy();
+    while (this.#running.size > 0) await Promise.all(this.#running);
     for (const socket of this.#sockets) socket.destroy();
-    for (const close of this.closers.splice(0).reverse()) await close();
-    await this.directory.close();
+    await closeInOrder([...this.closers.splice(0).reverse(), () => this.directory.close()]);
   }
 
   async #listen(kind: SocketKind, onSocket: (socket: Socket) => void): Promise<void> {
@@ -85,12 +91,25 @@ export class ControlServer {
 
   async #serve(socket: Socket): Promise<void> {
     try {
-      const request = await readRequest(socket);
-      if (request !== null) send(socket, { result: await this.#perform(request, socket) });
+      const request = await this.#readRequest(socket);
+      if (request === null) return void socket.destroy();
+      send(socket, { result: await this.#perform(request, socket) });
     } catch (error) {
       send(socket, { error: errorOf(error) });
     }
     socket.end();
+  }
+
+  async #readRequest(socket: Socket): Promise<ControlRequest | null> {
+    if (this.#stopping.signal.aborted) return null;
+    const limit = setTimeout(() => socket.destroy(), REQUEST_LIMIT_MS);
+    this.#asking.add(socket);
+    try {
+      return await readRequest(socket);
+    } finally {
+      clearTimeout(limit);
+      this.#asking.delete(socket);
+    }
   }
 
   async #perform(request: ControlRequest, socket: Socket): Promise<unknown> {
@@ -109,6 +128,7 @@ export class ControlServer {
       warn: (warning) => send(socket, { warning }),
     };
     const { operation } = request;
+    this.#stopping.signal.throwIfAborted();
     if (this.handlers.isLook(operation)) return this.handlers.operate(request, reporting);
     if (this.#changing !== null) {
       throw new UserError('IN_USE', `${operation}: ${this.#changing} runs on this volume already`, {

@@ -56,16 +56,27 @@ export function send(socket: Socket, message: ControlRequest | ControlAnswer): v
   if (!socket.destroyed) socket.write(`${JSON.stringify(message)}\n`);
 }
 
-/** The first line. Throws SyntaxError or ZodError for what is no request; null: it hung up before its end. */
+/** The first line. Throws USAGE for what is no request; null: it hung up before its end, or said too much. */
 export async function readRequest(socket: Socket): Promise<ControlRequest | null> {
   let text = '';
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
     text += String(chunk);
     const end = text.indexOf('\n');
-    if (end >= 0) return requestSchema.parse(JSON.parse(text.slice(0, end)));
+    if (end >= 0) return parseRequest(text.slice(0, end));
     if (text.length > MAX_REQUEST_BYTES) return null;
   }
   return null;
+}
+
+function parseRequest(line: string): ControlRequest {
+  try {
+    return requestSchema.parse(JSON.parse(line));
+  } catch (cause) {
+    throw new UserError('USAGE', 'what came on the control socket is no request', {
+      hint: 'one line of JSON: {"holdfast":1,"operation":"serving status","arguments":{}}',
+      cause,
+    });
+  }
 }
 
 export async function* readAnswers(socket: Socket): AsyncGenerator<ControlAnswer> {
