@@ -94,11 +94,6 @@ export class NbdServer {
     return this.#listeners.inherited(env, pid);
   }
 
-  /** Serves a connection that was made elsewhere. */
-  serve(socket: Socket): void {
-    this.#accept(socket);
-  }
-
   status(): ServerStatus {
     const connections = [...this.#connections.keys()]
       .map((connection) => connection.status())
