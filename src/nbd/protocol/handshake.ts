@@ -77,13 +77,8 @@ export function decodeClientFlags(bytes: Buffer): number {
 }
 
 /** An option with its data. */
-export function encodeOption(option: number, data: Uint8Array = Buffer.alloc(0)): Buffer {
-  const bytes = Buffer.alloc(OPTION_HEADER_BYTES + data.byteLength);
-  bytes.writeBigUInt64BE(IHAVEOPT, 0);
-  bytes.writeUInt32BE(option, 8);
-  bytes.writeUInt32BE(data.byteLength, 12);
-  bytes.set(data, OPTION_HEADER_BYTES);
-  return bytes;
+export function encodeOption(option: number, data: Uint8Array = new Uint8Array()): Buffer {
+  return message(IHAVEOPT, [option, data.byteLength], data);
 }
 
 export function decodeOptionHeader(bytes: Buffer): OptionHeader {
@@ -92,14 +87,12 @@ export function decodeOptionHeader(bytes: Buffer): OptionHeader {
 }
 
 /** A reply to an option with its data. */
-export function encodeOptionReply(option: number, reply: number, data: Uint8Array = Buffer.alloc(0)): Buffer {
-  const bytes = Buffer.alloc(OPTION_REPLY_HEADER_BYTES + data.byteLength);
-  bytes.writeBigUInt64BE(NBD_REP_MAGIC, 0);
-  bytes.writeUInt32BE(option, 8);
-  bytes.writeUInt32BE(reply, 12);
-  bytes.writeUInt32BE(data.byteLength, 16);
-  bytes.set(data, OPTION_REPLY_HEADER_BYTES);
-  return bytes;
+export function encodeOptionReply(
+  option: number,
+  reply: number,
+  data: Uint8Array = new Uint8Array(),
+): Buffer {
+  return message(NBD_REP_MAGIC, [option, reply, data.byteLength], data);
 }
 
 export function decodeOptionReplyHeader(bytes: Buffer): OptionReplyHeader {
@@ -124,4 +117,12 @@ export function encodeExportAnswer(answer: ExportAnswer, zeroes: boolean): Buffe
 /** Of its first EXPORT_ANSWER_BYTES. */
 export function decodeExportAnswer(bytes: Buffer): ExportAnswer {
   return { size: bytes.readBigUInt64BE(0), transmissionFlags: bytes.readUInt16BE(8) };
+}
+
+/** A magic, numbers of 32 bits, and data. */
+function message(magic: bigint, numbers: readonly number[], data: Uint8Array): Buffer {
+  const header = Buffer.alloc(8 + 4 * numbers.length);
+  let at = header.writeBigUInt64BE(magic, 0);
+  for (const number of numbers) at = header.writeUInt32BE(number, at);
+  return Buffer.concat([header, data]);
 }

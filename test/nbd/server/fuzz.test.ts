@@ -130,6 +130,22 @@ it.each(corpus)('$name as it is', async ({ bytes }) => {
   expect(made.device.overlaps).toEqual([]);
 });
 
+it.each(['options.hex', 'requests-simple.hex', 'requests-structured.hex'])(
+  '%s, broken off behind each byte',
+  async (file) => {
+    const made = await target(1);
+    const onlooker = await made.client({ name: OWN });
+    const { bytes } = corpus.find(({ name }) => name === file)!;
+    for (let end = 1; end < bytes.byteLength; end += 20) {
+      const ends = Array.from({ length: Math.min(20, bytes.byteLength - end) }, (_, i) => end + i);
+      await Promise.all(ends.map((at) => play(made.path, [bytes.subarray(0, at)], at % 2 === 0)));
+    }
+    await settled(made);
+    expect((await onlooker.read(0, 512)).byteLength).toBe(512);
+    expect(made.device.overlaps).toEqual([]);
+  },
+);
+
 it('changed, cut and put together at random', { timeout: 60_000 + ROUNDS * 100 }, () =>
   withSeed(async (random) => {
     const made = await target(random.below(2 ** 32));

@@ -1,7 +1,9 @@
 /** Each command, by a client that says what a test wants, over devices that fail and count. */
 import { describe, expect, it } from 'vitest';
+import { MemoryDevice } from '../../../src/device/memory.js';
 import { CHUNKS, COMMAND_FLAGS, COMMANDS, ERRORS } from '../../../src/nbd/protocol/constants.js';
 import { assembled, pattern, type Request } from '../../support/nbd/raw-client.js';
+import { served } from '../../support/nbd/served.js';
 import { SIZE, stage } from '../../support/nbd/stage.js';
 
 const MIB = 1024 * 1024;
@@ -246,4 +248,15 @@ describe('sizes that were agreed on', () => {
       expect((await peer.ask({ command, offset: 512, ...payload })).error).toBe(0);
     },
   );
+});
+
+it('what is thrown and is no error of the device is reported; the client sees an I/O error and goes on', async () => {
+  const device = new MemoryDevice(MIB);
+  const fault = new TypeError('ours');
+  device.trim = () => Promise.reject(fault);
+  const { client, faults } = await served([{ name: 'a', device }]);
+  const peer = await client({});
+  expect((await peer.ask({ command: NBD_CMD_TRIM, length: 512 })).error).toBe(NBD_EIO);
+  expect((await peer.read(0, 512)).byteLength).toBe(512);
+  expect(faults.splice(0)).toEqual([fault]);
 });
