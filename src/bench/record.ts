@@ -24,7 +24,8 @@
  * Tried on copies of the code, and not kept:
  * - Reads that do not leave the thread when the page cache has it all (preadv2 with RWF_NOWAIT through koffi): with 16
  *   writers listed stripes went from 0.80 to 1.03, with one from 0.68 to 0.73. But who reads so without end lets
- *   nobody else have a turn, signals among them: it wants a limit of its own.
+ *   nobody else have a turn, signals among them: it wants a limit of its own. With such a limit 64 writers paid one
+ *   record for 30 writes instead of 32: writers that do not wait for their reads gather less in one record.
  * - A flush of the cache that has one block to write does it with fua: no gain that could be told from chance.
  * - More threads (8, 16): none either; the files gained more.
  */
