@@ -5,7 +5,9 @@
 import { readFileSync } from 'node:fs';
 
 const SECTOR = 512;
-const [old, next, got] = process.argv.slice(2).map((path) => readFileSync(path));
+const [old, over, got] = process.argv.slice(2).map((path) => readFileSync(path));
+// NEW may end within a sector, whose rest stays old
+const next = Buffer.concat([over, old.subarray(over.length)]);
 const counts = { old: 0, new: 0, other: 0 };
 let firstOther = -1;
 for (let at = 0; at < old.length; at += SECTOR) {
