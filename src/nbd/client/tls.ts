@@ -6,12 +6,10 @@
  * - TLS 1.2 or later. The server is verified unless the URI says tls-verify-peer=0: the chain, and the name.
  * - Not one byte that arrived before the upgrade counts after it: somebody in between could have sent it.
  */
-import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { isIP } from 'node:net';
-import { join } from 'node:path';
 import { type ConnectionOptions, checkServerIdentity, connect, type TLSSocket } from 'node:tls';
-import { fileError, systemCode } from '../../device/device-errors.js';
+import { readCertificateFile } from '../certificate-file.js';
 import { lost, refusedBy } from './client-errors.js';
 import type { NbdTarget } from './uri.js';
 
@@ -27,16 +25,16 @@ export async function readCredentials(target: NbdTarget): Promise<TlsCredentials
   const directory = target.tls?.certificates ?? null;
   if (directory === null) return {};
   const [ca, cert, key, crl] = await Promise.all(
-    ['ca-cert.pem', 'client-cert.pem', 'client-key.pem', 'ca-crl.pem'].map((name) =>
-      readIfThere(join(directory, name)),
+    (['ca-cert.pem', 'client-cert.pem', 'client-key.pem', 'ca-crl.pem'] as const).map((name) =>
+      readCertificateFile(directory, name),
     ),
   );
   const hint = `A directory of certificates holds ca-cert.pem, and client-cert.pem with client-key.pem if the server asks for one.`;
-  if (ca === undefined && cert === undefined && key === undefined) {
+  if (ca === null && cert === null && key === null) {
     throw refusedBy(target, 'VOLUME_NOT_FOUND', `${directory} holds no certificates`, hint);
   }
-  if ((cert === undefined) !== (key === undefined)) {
-    const missing = cert === undefined ? 'client-cert.pem' : 'client-key.pem';
+  if ((cert === null) !== (key === null)) {
+    const missing = cert === null ? 'client-cert.pem' : 'client-key.pem';
     throw refusedBy(
       target,
       'VOLUME_NOT_FOUND',
@@ -45,20 +43,10 @@ export async function readCredentials(target: NbdTarget): Promise<TlsCredentials
     );
   }
   return {
-    ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined || key === undefined ? {} : { cert, key }),
-    ...(crl === undefined ? {} : { crl }),
+    ...(ca === null ? {} : { ca }),
+    ...(cert === null || key === null ? {} : { cert, key }),
+    ...(crl === null ? {} : { crl }),
   };
-}
-
-async function readIfThere(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw fileError(path, 'read', error);
-  }
 }
 
 /** Speaks TLS over a connection whose server has just agreed to. Nothing else may read from it. */

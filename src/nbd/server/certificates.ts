@@ -3,11 +3,10 @@
  * ca-cert.pem with the authority that clients' certificates have to come from, ca-crl.pem with those that are
  * revoked.
  */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createSecureContext, type TlsOptions } from 'node:tls';
-import { fileError, systemCode } from '../../device/device-errors.js';
 import { UserError } from '../../errors.js';
+import { readCertificateFile } from '../certificate-file.js';
 import type { TlsPolicy } from './wire-pair.js';
 
 /**
@@ -21,7 +20,7 @@ export async function readServerCertificates(directory: string, verifyPeer: bool
     readFrom(directory, 'server-key.pem'),
   ]);
   const ca = verifyPeer ? await readFrom(directory, 'ca-cert.pem') : null;
-  const crl = verifyPeer ? await readIfThere(directory, 'ca-crl.pem') : null;
+  const crl = verifyPeer ? await readCertificateFile(directory, 'ca-crl.pem') : null;
   const options: TlsOptions = {
     cert,
     key,
@@ -42,21 +41,10 @@ export async function readServerCertificates(directory: string, verifyPeer: bool
 }
 
 async function readFrom(directory: string, name: string): Promise<Buffer> {
-  const found = await readIfThere(directory, name);
+  const found = await readCertificateFile(directory, name);
   if (found !== null) return found;
   throw new UserError('VOLUME_NOT_FOUND', `${join(directory, name)}: no such file`, {
     hint: 'a directory of certificates holds server-cert.pem and server-key.pem, and ca-cert.pem where clients have to show theirs',
     details: { file: join(directory, name) },
   });
-}
-
-async function readIfThere(directory: string, name: string): Promise<Buffer | null> {
-  const path = join(directory, name);
-  try {
-    return await readFile(path);
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === 'ENOENT' || code === 'ENOTDIR') return null;
-    throw fileError(path, 'read', error);
-  }
 }
