@@ -22,7 +22,7 @@ import { type ArrayCore, GROUP_BUFFER_BYTES, isMemberFault } from './core.js';
 import type { Faults } from './faults.js';
 import type { ArrayMetadata } from './metadata.js';
 import { xorInto, xorOf } from './parity/index.js';
-import { readTransfers, type Transfer, type TransferFailure, writeTransfers } from './transfers.js';
+import { readTransfers, type Transfer, type TransferFailure, toSlot, writeTransfers } from './transfers.js';
 import type { IntentTicket } from './write-intent.js';
 import { type BandPlan, bandBuffers, planWindow, type WindowWrite } from './write-plan.js';
 
@@ -216,8 +216,7 @@ export class ArrayWriter {
     const { geometry, slots } = this.core;
     for (const { stripe, segments } of group) {
       for (const { dataIndex, start, bytes } of segments) {
-        for (const member of slots[geometry.dataMember(stripe, dataIndex)]!.writers())
-          yield { member, start, bytes };
+        yield* toSlot(slots[geometry.dataMember(stripe, dataIndex)]!, start, bytes);
       }
     }
   }

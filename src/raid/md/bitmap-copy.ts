@@ -46,13 +46,10 @@ export async function readBitmapCopy(
   device: BlockDevice,
   superblock: Superblock,
 ): Promise<BitmapCopy | DamagedBitmap | null> {
-  if (superblock.bitmapOffset === null) return null;
-  const head = new Uint8Array(SECTOR_BYTES);
-  await device.read(superblock.bitmapOffset, head);
-  const checked = checkHead(new UncheckedBytes(head, superblock.bitmapOffset), superblock, device.size);
-  if ('reason' in checked) return checked;
+  const checked = await readHead(device, superblock);
+  if (checked === null || 'reason' in checked) return checked;
   const raw = new Uint8Array(checked.lengthBytes);
-  await device.read(superblock.bitmapOffset, raw);
+  await device.read(checked.offset, raw);
   const view = BITMAP_SUPERBLOCK.at(raw);
   return {
     image: device.name,
@@ -66,6 +63,12 @@ export async function readBitmapCopy(
   };
 }
 
+/** Bytes that the bitmap takes in the image; null where that cannot be told. Throws DeviceError if it cannot be read. */
+export async function bitmapLengthBytes(device: BlockDevice, superblock: Superblock): Promise<number | null> {
+  const head = await readHead(device, superblock);
+  return head === null || 'reason' in head ? null : head.lengthBytes;
+}
+
 /** How many of the bits that count are set. */
 export function countDirtyBits(copy: BitmapCopy): number {
   const at = (bit: number) => copy.raw[BITMAP_SUPERBLOCK.sizeBytes + (bit >>> 3)]! & (1 << (bit & 7));
@@ -74,7 +77,20 @@ export function countDirtyBits(copy: BitmapCopy): number {
   return count;
 }
 
+async function readHead(
+  device: BlockDevice,
+  superblock: Superblock,
+): Promise<CheckedHead | DamagedBitmap | null> {
+  const { bitmapOffset } = superblock;
+  if (bitmapOffset === null) return null;
+  const head = new Uint8Array(SECTOR_BYTES);
+  await device.read(bitmapOffset, head);
+  return checkHead(new UncheckedBytes(head, bitmapOffset), superblock, device.size);
+}
+
 interface CheckedHead {
+  /** In the image. */
+  readonly offset: number;
   readonly chunkBytes: number;
   readonly bits: number;
   readonly lengthBytes: number;
@@ -109,7 +125,7 @@ function checkHead(
     superblock,
     imageSizeBytes,
   );
-  return clash === null ? { chunkBytes, bits, lengthBytes } : wrong(clash);
+  return clash === null ? { offset: found.foundAt, chunkBytes, bits, lengthBytes } : wrong(clash);
 }
 
 /** What the kernel writes of it: up to the sector with the last bit (md-bitmap.c, __write_sb_page). */

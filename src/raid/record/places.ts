@@ -8,7 +8,7 @@
  * A place has two slots, and what is newest in a place is never overwritten: the next record goes to the other slot.
  */
 import type { BlockDevice } from '../../device/contract.js';
-import { readBitmapCopy } from '../md/bitmap-copy.js';
+import { bitmapLengthBytes } from '../md/bitmap-copy.js';
 import type { Superblock } from '../md/model.js';
 import { recordBytes } from './codec.js';
 
@@ -50,9 +50,9 @@ export async function memberPlace(
     ends.push(superblock.badBlockLog.offset + superblock.badBlockLog.lengthBytes);
   if (superblock.ppl !== null) ends.push(superblock.ppl.offset + superblock.ppl.lengthBytes);
   if (superblock.bitmapOffset !== null) {
-    const bitmap = await readBitmapCopy(device, superblock);
-    if (bitmap === null || 'reason' in bitmap) return { reason: 'how long its bitmap is cannot be told' };
-    ends.push(superblock.bitmapOffset + bitmap.raw.length);
+    const lengthBytes = await bitmapLengthBytes(device, superblock);
+    if (lengthBytes === null) return { reason: 'how long its bitmap is cannot be told' };
+    ends.push(superblock.bitmapOffset + lengthBytes);
   }
   const offset = Math.ceil(Math.max(...ends) / BLOCK_BYTES) * BLOCK_BYTES;
   const room = Math.floor((dataOffset - offset) / SLOTS / BLOCK_BYTES) * BLOCK_BYTES;
