@@ -11,7 +11,7 @@ import { runChild } from '../src/cli/run-child.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { VolumeCommand } from '../src/cli/volume-command.js';
 import { UserError } from '../src/errors.js';
-import type { ServedVolume } from '../src/volume/index.js';
+import type { ServedVolume } from '../src/volume/serve.js';
 import { assertGuarded, DEFAULT_PORT, tcpUri, unixUri } from '../src/volume/serve-places.js';
 
 export default class Serve extends VolumeCommand<typeof Serve> {
@@ -86,7 +86,7 @@ The volume is served under the empty name and under --export. With TLS nothing i
   }
 
   async #open(): Promise<ServedVolume> {
-    const { ServedVolume } = await import('../src/volume/index.js');
+    const { ServedVolume } = await import('../src/volume/serve.js');
     const { readServerCertificates } = await import('../src/nbd/server/certificates.js');
     const { flags } = this;
     const directory = flags['tls-certificates'];

@@ -8,6 +8,7 @@ import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { BlockDevice } from '../device/contract.js';
 import { fileError } from '../device/device-errors.js';
+import { syncDirectory } from '../device/image-open.js';
 import { openImage } from '../device/open-image.js';
 import { UserError } from '../errors.js';
 import { createArray, eraseArray, memberShape, newUuid } from '../raid/create.js';
@@ -15,7 +16,7 @@ import { layoutNumber } from '../raid/geometry.js';
 import { firstContent, makeBlank } from './blank.js';
 import { NewRecordFile, recordFileContent, recordNotBlank } from './create-record.js';
 import { defaultName, manifestPath, refuseUri } from './locate.js';
-import { MANIFEST_NAME, type Manifest, syncDirectory, writeManifest } from './manifest.js';
+import { MANIFEST_NAME, type Manifest, writeManifest } from './manifest.js';
 
 export interface CreateVolumeOptions {
   readonly directory: string;

@@ -22,7 +22,6 @@ export {
 } from './members.js';
 export type { OpenVolumeOptions, Recovery, Volume } from './model.js';
 export type { OperationArguments, OperationName, OperationResult } from './operations.js';
-export { ServedVolume, type ServeOptions } from './serve.js';
 export type { ServingStatus } from './serving-status.js';
 export { volumeStatus } from './status.js';
 export type { MemberStatus, RecordStatus, VolumeState, VolumeStatus } from './status-model.js';

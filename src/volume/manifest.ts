@@ -13,9 +13,6 @@ import { fileError, systemCode } from '../device/device-errors.js';
 import { syncDirectory } from '../device/image-open.js';
 import { UserError } from '../errors.js';
 
-/** Who makes a directory for a volume makes its name durable too. */
-export { syncDirectory };
-
 export const MANIFEST_NAME = 'holdfast.json';
 
 const schema = z

@@ -5,6 +5,7 @@
  * What a file has and they have not: a lock (a server lets others in as it likes), a size that can be chosen, and a
  * name that can be looked up without connecting.
  */
+import { resolve } from 'node:path';
 import type { BlockDevice } from '../device/contract.js';
 import { openElsewhere } from '../device/open-image.js';
 import { UserError } from '../errors.js';
@@ -12,6 +13,11 @@ import { isNbdUri } from '../nbd/client/uri.js';
 
 export function isRemote(image: string): boolean {
   return isNbdUri(image);
+}
+
+/** A name that means the same in any directory: who serves a volume may be in another one than who asks. */
+export function absoluteImage(image: string): string {
+  return isRemote(image) ? image : resolve(image);
 }
 
 openElsewhere({

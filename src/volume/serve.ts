@@ -6,7 +6,6 @@
  * device is flushed; the volume is closed, which makes it clean. What is left after a second signal, or a cut, is for
  * recovery: nothing here is needed for that.
  */
-import { resolve } from 'node:path';
 import { WriteBackCache } from '../device/cache/index.js';
 import type { CacheMode, Export } from '../nbd/server/export.js';
 import { NbdServer } from '../nbd/server/server.js';
@@ -18,7 +17,7 @@ import { controlDirectories } from './control/places.js';
 import { defaultName } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { isOperation, OPERATIONS, runRequested } from './operations.js';
-import { isRemote } from './remote.js';
+import { absoluteImage } from './remote.js';
 import { SERVING_STATUS, type ServingStatus } from './serving-status.js';
 import { closeInOrder } from './stack.js';
 import { openVolume } from './volume.js';
@@ -62,7 +61,7 @@ export class ServedVolume {
   /** Opens the volume. @throws what openVolume throws; IN_USE where another server has its sockets. */
   static async open(names: readonly string[], options: ServeOptions): Promise<ServedVolume> {
     // Who asks it later may be in another directory than it was started in.
-    const volume = await openVolume(names.map(fromAnywhere), options);
+    const volume = await openVolume(names.map(absoluteImage), options);
     const served = new ServedVolume(volume, options);
     try {
       if (options.access === 'write') await served.#openControl();
@@ -111,8 +110,4 @@ export class ServedVolume {
     if (request.operation === SERVING_STATUS) return this.status();
     return runRequested(this.volume, request.operation, request.arguments, reporting);
   }
-}
-
-function fromAnywhere(name: string): string {
-  return isRemote(name) ? name : resolve(name);
 }

@@ -2,7 +2,7 @@
  * What the server of a volume adds to its status: what its images say while it writes them is always a moment old, and
  * names what is being written as dirty.
  */
-import { askServer, connectTo } from './control/control-client.js';
+import { askServer, atServer } from './control/control-client.js';
 import { controlDirectories } from './control/places.js';
 import type { Located } from './locate.js';
 import { SERVING_STATUS, type ServingStatus } from './serving-status.js';
@@ -11,9 +11,10 @@ import type { VolumeStatus } from './status-model.js';
 /** `status` itself where somebody else has it open, who does not serve it. */
 export async function withServer(located: Located, status: VolumeStatus): Promise<VolumeStatus> {
   if (status.holder === null) return status;
-  const server = await connectTo(controlDirectories(located), 'control');
-  if (server === null) return status;
-  const serving = (await askServer(server.socket, SERVING_STATUS, {})) as ServingStatus;
+  const directories = controlDirectories(located);
+  const answer = await atServer(directories, 'control', (socket) => askServer(socket, SERVING_STATUS, {}));
+  if (answer === null) return status;
+  const serving = answer as ServingStatus;
   const { inDoubt } = serving;
   if (status.state !== 'dirty-degraded') return { ...status, inDoubt, serving };
   // What it is writing now is dirty on its images; lost would be only what it says itself.

@@ -71,7 +71,13 @@ async function openRaw(
   }
   const file = await openImage(image, { readOnly });
   await warnOfTail(file, options);
-  const device = readOnly ? file : cached(file, RAW_STRIPE_BYTES);
+  return rawVolume(located, file);
+}
+
+/** A volume that is the bytes of one device; where it may be written, behind a cache and to the byte. */
+export function rawVolume(located: Located, lower: BlockDevice): Volume {
+  const device = lower.readOnly ? lower : cached(lower, RAW_STRIPE_BYTES);
+  const upper = lower.readOnly ? [] : [() => device.flush(), () => device.close()];
   return {
     label: located.label,
     located,
@@ -81,7 +87,7 @@ async function openRaw(
     recovery: null,
     release: () => Promise.resolve(),
     adopt: () => undefined,
-    close: () => closeInOrder([() => device.flush(), () => device.close(), () => file.close()]),
+    close: () => closeInOrder([...upper, () => lower.close()]),
   };
 }
 

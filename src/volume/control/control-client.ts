@@ -11,17 +11,21 @@ import { SocketDirectory, type SocketKind } from './places.js';
 
 export type Reporting = Partial<OperationReporting>;
 
-/** Connected to the socket of a server, in the first of the directories that has one; null: nobody serves it. */
-export async function connectTo(
+/**
+ * Has `use` what it wants of the server that is behind the first socket of this kind; null: nobody serves the volume.
+ * `socket` is a connection that `use` has to end, `path` the socket's name, good until `use` is done.
+ */
+export async function atServer<R>(
   directories: readonly string[],
   kind: SocketKind,
-): Promise<{ socket: Socket; directory: string } | null> {
+  use: (socket: Socket, path: string) => Promise<R>,
+): Promise<R | null> {
   for (const path of directories) {
     const directory = await SocketDirectory.find(path);
     if (directory === null) continue;
     try {
       const socket = await connected(directory.socket(kind));
-      if (socket !== null) return { socket, directory: path };
+      if (socket !== null) return await use(socket, directory.socket(kind));
     } finally {
       await directory.close();
     }
