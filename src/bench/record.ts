@@ -6,8 +6,8 @@
  * disk where a plain file has one. A stripe that is listed already takes one. So next to two plain files, written and
  * flushed at the same time as data and parity are, a half is all that unlisted stripes can come to with one writer.
  *
- * At most two records are written for all that so many writers have in flight: while one is on its way, all others
- * gather in the next. So 64 writers pay at most one for 32 writes.
+ * While a record is on its way, all others gather in the next; and the next waits as long as each turn of the event
+ * loop brings another write (record-intent.ts, gather). So 64 writers pay at most one for 32 writes, mostly for 40.
  *
  * What was measured (two cores of an AMD EPYC that others kept busy, Node 20.20, ext4; 0.5 ms for a 4 KiB write and a
  * flush of two files, one writer) and what was done:
@@ -18,14 +18,11 @@
  * - Who writes alone has nobody to wait for: its record is written while it reads what makes its parity. Unlisted
  *   stripes went from 0.37 to 0.45 of the files' speed by these three, listed ones from 0.6 to 0.7.
  * - Writes at random looked like streams now and then, and had records written ahead: a stream has to prove itself.
- * What keeps one writer from the files' speed are two reads (0.09 ms, a turn of the thread pool) and 0.1 ms of the
- * array's own work, beside a disk that flushes in 0.43 ms; a disk that takes longer is nearer to it.
+ * - Reads do not leave the thread when the page cache has it all (src/device/cached-reads.ts): with 16 writers listed
+ *   stripes went from 0.80 to 1.03, with one from 0.68 to 0.73. Writers that do not wait for their reads came one by
+ *   one, and 64 of them had one record for 26 to 30 writes, until the record waited for them.
  *
  * Tried on copies of the code, and not kept:
- * - Reads that do not leave the thread when the page cache has it all (preadv2 with RWF_NOWAIT through koffi): with 16
- *   writers listed stripes went from 0.80 to 1.03, with one from 0.68 to 0.73. But who reads so without end lets
- *   nobody else have a turn, signals among them: it wants a limit of its own. With such a limit 64 writers paid one
- *   record for 30 writes instead of 32: writers that do not wait for their reads gather less in one record.
  * - A flush of the cache that has one block to write does it with fua: no gain that could be told from chance.
  * - More threads (8, 16): none either; the files gained more.
  */

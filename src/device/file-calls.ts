@@ -7,6 +7,7 @@
 import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { bindC } from './c-library.js';
+import { CachedReads } from './cached-reads.js';
 
 /** lseek(2): the offset reached, or the name of the error. */
 export type Seek = (fd: number, offset: number, whence: number) => number | string;
@@ -29,8 +30,12 @@ function settle(resolve: (bytes: number) => void, reject: (error: Error) => void
     error === null ? resolve(bytes) : reject(error);
 }
 
+const cachedReads = new CachedReads();
+
 export const systemCalls: FileCalls = {
   read(fd, buffers, position) {
+    const cached = cachedReads.read(fd, buffers, position);
+    if (cached !== null) return Promise.resolve(cached);
     return new Promise((resolve, reject) => {
       const done = settle(resolve, reject);
       const only = buffers[0];

@@ -97,7 +97,7 @@ describe('spread', () => {
     expect(spread(values)).toEqual(wanted);
   });
 
-  test.prop([fc.array(fc.double({ noNaN: true, min: 0 }), { minLength: 1 })], seed)(
+  test.prop([fc.array(fc.double({ noNaN: true, min: 0, max: 1e300 }), { minLength: 1 })], seed)(
     'is in order and does not depend on the order of the values',
     (values) => {
       const { min, lowerQuartile, median, upperQuartile, max } = spread(values);

@@ -9,6 +9,7 @@
  * Whatever else writes superblocks does it behind a record that knows both what they were and what they become: a
  * record whose superblocks are not those on disk is void.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Range, RangeSet } from '../../device/range-set.js';
 import type { ArrayCore } from '../core.js';
 import type { Superblock } from '../md/model.js';
@@ -18,6 +19,7 @@ import type { MetadataFollower, SuperblockUpdate } from '../metadata-follower.js
 import type { IntentTicket, WriteIntent } from '../write-intent.js';
 import type { SuperblockHash } from './codec.js';
 import { type ChosenRecord, type FoundRecord, goodRecords, superblockHash } from './find.js';
+import { addUseful, fewer } from './fitting.js';
 import { memberPlace, type RecordPlace } from './places.js';
 import { COPIES, type NextRecord, RecordWriter, type WriterPlace } from './record-writer.js';
 import { StripeJournal, type Ticket } from './stripe-journal.js';
@@ -28,6 +30,8 @@ const RECENT_BYTES = 64 * MIB;
 const RECENT_RANGES = 96;
 /** Superblocks of a member that were tried to be written, and may be on disk. */
 const MAX_ATTEMPTS = 4;
+/** A turn is some hundredths of a millisecond: together less than most disks take for the record. */
+const GATHER_TURNS = 16;
 /** More than this written and not flushed: a flush is asked for, so that a crash does not cost a long resync. */
 const UNFLUSHED_BYTES = 1024 * MIB;
 
@@ -76,6 +80,7 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
       highest: chosen.highest,
       durable: chosen.record?.dirty ?? [],
       follows: durableGeneration(found, chosen),
+      gather: () => (this.journal.isShared ? this.gather() : null),
       compose: (maxEntries) => this.compose(maxEntries),
       assertUsable: () => core.assertUsable(),
     });
@@ -166,6 +171,18 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
     const before = this.attempted.get(member) ?? [];
     const kept = before.length < MAX_ATTEMPTS ? before : [before[0]!, ...before.slice(2 - MAX_ATTEMPTS)];
     this.attempted.set(member, [...kept, superblock]);
+  }
+
+  /**
+   * A record that many are to share waits as long as each turn of the event loop brings another write: of writers whose
+   * last writes end one after the other, the first would have one for itself. Who is alone waits for nobody.
+   */
+  private async gather(): Promise<void> {
+    for (let turn = 0; turn < GATHER_TURNS; turn++) {
+      const { begun } = this.journal;
+      await nextTurn();
+      if (this.journal.begun === begun) return;
+    }
   }
 
   /** Synchronous: nothing begins while it is put together. */
@@ -280,29 +297,4 @@ function anyMember(core: ArrayCore): ArrayMember {
   const [member] = core.slotMembers();
   if (member === undefined) throw new Error(`${core.name} has no member`);
   return member;
-}
-
-/** Adds of `ranges`, the last first, as long as the list stays within `room` ranges. */
-function addUseful(listed: RangeSet, ranges: readonly Range[], room: number): void {
-  for (const { start, end } of [...ranges].reverse()) {
-    if (listed.list().length >= room) return;
-    listed.add(start, end);
-  }
-}
-
-/** At most `room` ranges that cover all of `ranges`: those that lie nearest to each other are joined. */
-function fewer(ranges: readonly Range[], room: number): readonly Range[] {
-  if (ranges.length <= room) return ranges;
-  const gaps = ranges.slice(1).map(({ start }, index) => start - ranges[index]!.end);
-  const limit = [...gaps].sort((a, b) => a - b)[ranges.length - room - 1]!;
-  const joined: Range[] = [];
-  let left = ranges.length - room;
-  for (const range of ranges) {
-    const last = joined.at(-1);
-    if (last !== undefined && left > 0 && range.start - last.end <= limit) {
-      joined[joined.length - 1] = { start: last.start, end: range.end };
-      left -= 1;
-    } else joined.push(range);
-  }
-  return joined;
 }

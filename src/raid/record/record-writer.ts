@@ -39,6 +39,8 @@ export interface RecordWriterOptions {
   /** What the record lists that counts now: nothing where none does. */
   readonly durable: readonly Range[];
   readonly follows: bigint;
+  /** Asked before a generation is put together: resolves (never rejects) when those are in it who are worth waiting for; null: nobody is. */
+  readonly gather: () => Promise<void> | null;
   /** Puts together what is to be written next: at most so many ranges, dirty and in doubt together. */
   readonly compose: (maxEntries: (superblocks: number) => number) => NextRecord;
   /** Throws where too few members are left. */
@@ -54,6 +56,8 @@ export class RecordWriter {
   /** Stripes listed by the newest durable generation, and by the one that is being written. */
   private durable: RangeSet;
   private inFlight: RangeSet | null = null;
+  /** The next generation has its turn, and waits for others before it is put together. */
+  private isGathering = false;
   private landing: Promise<void> = Promise.resolve();
   private readonly newestSlot = new Map<WriterPlace, number>();
   private readonly reserved = new Set<WriterPlace>();
@@ -96,7 +100,8 @@ export class RecordWriter {
 
   /** Makes a generation durable that says what is so now. */
   write(): Promise<void> {
-    return this.shared.run();
+    // What is not put together yet will say it.
+    return this.isGathering ? this.landing : this.shared.run();
   }
 
   private async writeNext(): Promise<void> {
@@ -105,6 +110,12 @@ export class RecordWriter {
   }
 
   private async writeGeneration(): Promise<void> {
+    const gathering = this.options.gather();
+    if (gathering !== null) {
+      this.isGathering = true;
+      await gathering;
+      this.isGathering = false;
+    }
     this.options.assertUsable();
     const places = this.places.filter((place) => place.isUsable());
     const smallest = Math.min(...places.map((place) => place.slotBytes));

@@ -23,6 +23,8 @@ type Covered = RangeSet;
 
 export class StripeJournal {
   readonly marks: StreamMarks;
+  /** Writes that have begun since the volume was opened. */
+  begun = 0;
   private readonly writing = new Set<Ticket>();
   /** Written, not flushed since. */
   private ended = new RangeSet();
@@ -37,6 +39,7 @@ export class StripeJournal {
   /** A write of these stripes begins (Corrado, paragraphs 23 and 24). */
   begin(stripes: readonly Range[]): Ticket {
     const ticket = { stripes };
+    this.begun += 1;
     this.writing.add(ticket);
     for (const { start, end } of stripes) this.marks.note(start, end);
     return ticket;
@@ -50,6 +53,11 @@ export class StripeJournal {
     this.writing.delete(ticket);
     if (isDurable) this.keepRecent(ticket.stripes);
     else this.keepUnflushed(ticket.stripes);
+  }
+
+  /** Several writes are under way. */
+  get isShared(): boolean {
+    return this.writing.size > 1;
   }
 
   /** One write is under way, and no other. */

@@ -31,9 +31,16 @@ interface BenchOptions {
   readonly found?: (places: readonly WriterPlace[]) => Promise<FoundRecord[]>;
   readonly bases?: readonly MemoryDevice[];
   readonly wrap?: (device: BlockDevice) => BlockDevice;
+  readonly gather?: () => Promise<void> | null;
 }
 
-async function benchOf({ places: count = 4, found, bases, wrap }: BenchOptions = {}): Promise<Bench> {
+async function benchOf({
+  places: count = 4,
+  found,
+  bases,
+  wrap,
+  gather = () => null,
+}: BenchOptions = {}): Promise<Bench> {
   const memory =
     bases ?? Array.from({ length: count }, (_, index) => new MemoryDevice(65536, { name: `place-${index}` }));
   const devices = memory.map((base) => new FaultyDevice(wrap?.(base) ?? base));
@@ -59,6 +66,7 @@ async function benchOf({ places: count = 4, found, bases, wrap }: BenchOptions =
     highest: 0n,
     durable: [],
     follows: 0n,
+    gather,
     compose: (maxEntries) => {
       composed.push(maxEntries(3));
       return { isClean: false, superblocks: [], dirty: [...dirty.list()], inDoubt: [] };
@@ -180,6 +188,21 @@ describe('a generation', () => {
     await Promise.all([first, ...others]);
     expect(writer.generations - before).toBe(2);
     expect(writer.isListed([{ start: 0, end: 65 }])).toBe(true);
+  });
+
+  it('that waits for others lists all who come meanwhile, and none of them has one of their own', async () => {
+    let goOn: () => void = () => undefined;
+    const gather = () => new Promise<void>((resolve) => (goOn = resolve));
+    const { writer, dirty, composed } = await benchOf({ gather });
+    dirty.add(0, 1);
+    const first = writer.list([one(0)]);
+    dirty.add(1, 2);
+    const second = writer.list([one(1)]);
+    expect(composed).toHaveLength(0);
+    goOn();
+    await Promise.all([first, second]);
+    expect(writer.generations).toBe(1);
+    expect(writer.isListed([{ start: 0, end: 2 }])).toBe(true);
   });
 
   it('that is on its way and does not list a stripe any more makes who writes it wait, though the durable one does', async () => {
