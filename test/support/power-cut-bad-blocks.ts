@@ -4,7 +4,6 @@
  */
 import type { MemoryDevice } from '../../src/device/memory.js';
 import type { RaidArray } from '../../src/raid/array.js';
-import { joinMember } from '../../src/raid/membership.js';
 import { recoverArray } from '../../src/volume/recovery.js';
 import { abandonArrays, judgeDevices, openDevices } from './arrays.js';
 import type { SeededRandom } from './devices/seeded-random.js';
@@ -15,6 +14,7 @@ import {
   cutAll,
   fill,
   poweredMembers,
+  rebuildUntilCut,
   type Scenario,
   SECTOR_BYTES,
   SHAPE,
@@ -132,7 +132,7 @@ async function settled(work: Promise<void>): Promise<PromiseSettledResult<void>>
 
 /** What a rebuild could not make, because another member is bad there, is bad on the new member. */
 export const rebuildingBad: Scenario = async (options) => {
-  const { random, mutate } = options;
+  const { random } = options;
   const { power, devices } = await poweredMembers(options);
   const content = await fill(devices, random);
   const slot = random.below(SHAPE.members);
@@ -142,12 +142,7 @@ export const rebuildingBad: Scenario = async (options) => {
   await fresh.flush();
   const others = devices.filter((_, index) => index !== slot);
   const history = new SectorHistory(ARRAY_BYTES, content);
-  await untilCut(power, options, async () => {
-    const { array } = await openDevices(others);
-    mutate?.(array);
-    await array.rebuild(array.core.slots[slot]!, await joinMember(array, fresh, array.core.slots[slot]!));
-    await array.close();
-  });
+  await rebuildUntilCut(power, options, { others, fresh, slot });
   const left = cutAll([...others, fresh], options);
   await checkReads((await openDevices(left, true)).array, history);
   abandonArrays();

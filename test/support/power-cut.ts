@@ -323,20 +323,29 @@ async function checkJoined(fresh: BlockDevice, others: readonly BlockDevice[]): 
   }
 }
 
+/** The array of `others` gets `fresh` into its slot, and the power goes. */
+export async function rebuildUntilCut(
+  power: PowerSupply,
+  options: CutOptions,
+  { others, fresh, slot }: { others: readonly VolatileDevice[]; fresh: VolatileDevice; slot: number },
+): Promise<void> {
+  await untilCut(power, options, async () => {
+    const { array } = await openDevices(others);
+    options.mutate?.(array);
+    await array.rebuild(array.core.slots[slot]!, await joinMember(array, fresh, array.core.slots[slot]!));
+    await array.close();
+  });
+}
+
 /** A rebuild, of an array that nobody writes: what the superblocks call rebuilt is there. */
 export const rebuilding: Scenario = async (options) => {
-  const { random, mutate } = options;
+  const { random } = options;
   const { power, devices } = await poweredMembers(options);
   const content = await fill(devices, random);
   const slot = random.below(SHAPE.members);
   const fresh = volatileDevice(devices[0]!.size, 'new', power, options);
   const others = devices.filter((_, index) => index !== slot);
-  await untilCut(power, options, async () => {
-    const { array } = await openDevices(others);
-    mutate?.(array);
-    await array.rebuild(array.core.slots[slot]!, await joinMember(array, fresh, array.core.slots[slot]!));
-    await array.close();
-  });
+  await rebuildUntilCut(power, options, { others, fresh, slot });
   const left = cutAll([...others, fresh], options);
   const { array } = await openDevices(left, true);
   must(Buffer.compare(await readAll(array), content) === 0, 'it reads otherwise than before the rebuild');

@@ -11,6 +11,7 @@ import type { Bench, Workload } from './raid-recording.js';
 
 const CHUNK_BYTES = 4096;
 const FOUR: TestShape = { members: 4, chunkBytes: CHUNK_BYTES, layout: 2, stripes: 6 };
+const STRIPE_BYTES = CHUNK_BYTES * (FOUR.members - 1);
 const THREE: TestShape = { members: 3, chunkBytes: 65_536, layout: 2, stripes: 2 };
 
 interface Written {
@@ -86,10 +87,9 @@ const scattered: Workload = {
   async run(bench) {
     const { array, witnessed } = await bench.open();
     const { random } = bench;
-    const stripeBytes = CHUNK_BYTES * (FOUR.members - 1);
     // Each wants a record of its own, while what was written before is not flushed.
     for (const stripe of [4, 1, 5, 2, 0]) {
-      const offset = stripe * stripeBytes + SECTOR_BYTES * random.below(20);
+      const offset = stripe * STRIPE_BYTES + SECTOR_BYTES * random.below(20);
       await writeAll(witnessed, [{ offset, bytes: random.bytes(2 * SECTOR_BYTES) }]);
       if (stripe === 5) await witnessed.flush();
     }
@@ -160,12 +160,11 @@ const batches: Workload = {
   async run(bench) {
     const { array, witnessed } = await bench.open();
     const { random } = bench;
-    const stripeBytes = CHUNK_BYTES * (FOUR.members - 1);
     for (const stripe of [0, 3]) {
       const writes = [
-        { offset: stripe * stripeBytes, from: random.bytes(stripeBytes) },
-        { offset: (stripe + 1) * stripeBytes + CHUNK_BYTES, from: random.bytes(SECTOR_BYTES) },
-        { offset: (stripe + 2) * stripeBytes, from: random.bytes(CHUNK_BYTES + 1024) },
+        { offset: stripe * STRIPE_BYTES, from: random.bytes(STRIPE_BYTES) },
+        { offset: (stripe + 1) * STRIPE_BYTES + CHUNK_BYTES, from: random.bytes(SECTOR_BYTES) },
+        { offset: (stripe + 2) * STRIPE_BYTES, from: random.bytes(CHUNK_BYTES + 1024) },
       ];
       await witnessed.batch(writes, () => array.writeBatch(writes));
       await witnessed.flush();
@@ -181,11 +180,10 @@ const zeroes: Workload = {
   async run(bench) {
     const { array, witnessed } = await bench.open();
     const { random } = bench;
-    const stripeBytes = CHUNK_BYTES * (FOUR.members - 1);
-    await writeAll(witnessed, [{ offset: 0, bytes: random.bytes(4 * stripeBytes) }]);
+    await writeAll(witnessed, [{ offset: 0, bytes: random.bytes(4 * STRIPE_BYTES) }]);
     await witnessed.flush();
-    await witnessed.writeZeroes(CHUNK_BYTES, 3 * stripeBytes);
-    await writeAll(witnessed, [{ offset: 2 * stripeBytes + 1024, bytes: random.bytes(2048) }]);
+    await witnessed.writeZeroes(CHUNK_BYTES, 3 * STRIPE_BYTES);
+    await writeAll(witnessed, [{ offset: 2 * STRIPE_BYTES + 1024, bytes: random.bytes(2048) }]);
     await witnessed.flush();
     await array.close();
   },
