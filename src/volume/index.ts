@@ -1,13 +1,8 @@
 /** What commands do with volumes. */
 export { act, openForData } from './act.js';
 export { thenClose } from './closing.js';
-export {
-  type CreatedVolume,
-  type CreateVolumeOptions,
-  createVolume,
-  type PlannedVolume,
-  planVolume,
-} from './create.js';
+export { type CreatedVolume, createVolume } from './create.js';
+export { type CreateVolumeOptions, type PlannedVolume, planVolume } from './create-plan.js';
 export { examineImages, type ImageReport } from './examine.js';
 export { type FsckOptions, type FsckReport, fsckVolume, type ReportedFinding } from './fsck.js';
 export { type RevertedVolume, revertVolume } from './fsck-revert.js';
