@@ -129,6 +129,7 @@ function describe(verb: string, options: CreateVolumeOptions, plan: PlannedVolum
   plan.images.forEach((image, index) => {
     facts.push([index === 0 ? 'Images' : '', `${image} (${formatSize(plan.imageSizeBytes)})`]);
   });
+  if (plan.record !== null) facts.push(['Stripe record', plan.record]);
   for (const { image, offsetBytes } of plan.overwrites) {
     facts.push(['Overwritten', `${image}, which held data from offset ${offsetBytes} on`]);
   }

@@ -3,6 +3,7 @@ import type { Outcome } from '../src/cli/base-command.js';
 import { forceFlag, volumesArgument } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { secondsSince, VolumeCommand } from '../src/cli/volume-command.js';
+import type { Recovery } from '../src/volume/index.js';
 
 export default class Recover extends VolumeCommand<typeof Recover> {
   static override summary = 'Make a volume right that was not closed';
@@ -36,28 +37,25 @@ export default class Recover extends VolumeCommand<typeof Recover> {
         `parity of ${formatSize(recovery.skippedBytes)} of each member could not be made: a member has bad blocks there. It is noted as bad: what cannot be read is not made up`,
       );
     }
-    const counts = {
-      resyncedStripes: 0,
-      resyncedBytes: 0,
-      correctedStripes: 0,
-      replayedEntries: 0,
-      ...recovery,
-    };
     const seconds = secondsSince(started);
     return {
-      result: { ...counts, redoneTransactions: 0, rebuilt, seconds },
-      text: () => describe(recovery === null ? null : counts, rebuilt, seconds),
+      result: { ...NOTHING, ...recovery, redoneTransactions: 0, rebuilt, seconds },
+      text: () => describe(recovery, rebuilt, seconds),
     };
   }
 }
 
+const NOTHING: Recovery = {
+  resyncedStripes: 0,
+  resyncedBytes: 0,
+  correctedStripes: 0,
+  skippedBytes: 0,
+  replayedEntries: 0,
+  isInDoubt: false,
+};
+
 function describe(
-  counts: {
-    resyncedStripes: number;
-    resyncedBytes: number;
-    correctedStripes: number;
-    replayedEntries: number;
-  } | null,
+  recovery: Recovery | null,
   rebuilt: readonly { slot: number; image: string; rebuiltBytes: number }[],
   seconds: number,
 ): string {
@@ -65,13 +63,16 @@ function describe(
     ({ slot, image, rebuiltBytes }) =>
       `slot ${slot}: ${image} is rebuilt (the last ${formatSize(rebuiltBytes)} of it)`,
   );
-  if (counts !== null) {
-    const { resyncedStripes, resyncedBytes, correctedStripes, replayedEntries } = counts;
-    lines.unshift(
-      `parity of ${resyncedStripes} stripes (${formatSize(resyncedBytes)}) checked, ${correctedStripes} corrected, ${replayedEntries} log entries replayed`,
-    );
-  }
+  if (recovery !== null) lines.unshift(describeParity(recovery));
   return lines.length === 0
     ? 'nothing had to be recovered'
     : `${lines.join('\n')}\nrecovered in ${seconds} s`;
+}
+
+function describeParity(recovery: Recovery): string {
+  const { resyncedStripes, resyncedBytes, correctedStripes, replayedEntries, isInDoubt } = recovery;
+  const replayed = `${replayedEntries} log entries replayed`;
+  if (isInDoubt)
+    return `started with what there is, ${replayed}: what is in doubt stays so (holdfast status)`;
+  return `parity of ${resyncedStripes} stripes (${formatSize(resyncedBytes)}) checked, ${correctedStripes} corrected, ${replayed}`;
 }

@@ -24,6 +24,8 @@ export interface OpenVolumeOptions {
 export interface Recovery extends ResyncResult {
   /** Entries of partial parity logs that were replayed. */
   readonly replayedEntries: number;
+  /** It was dirty and degraded, and is started all the same: what is in doubt stays so. */
+  readonly isInDoubt: boolean;
 }
 
 export interface Volume {

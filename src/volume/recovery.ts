@@ -11,8 +11,6 @@ import type { OpenVolumeOptions, Recovery } from './model.js';
 
 type Options = Pick<OpenVolumeOptions, 'force' | 'warn' | 'sweep'>;
 
-/** How many ranges in doubt a message names. */
-
 const NOTHING = { resyncedStripes: 0, resyncedBytes: 0, correctedStripes: 0, skippedBytes: 0 };
 
 /** Makes a dirty array's parity right before it is written. null: there was nothing to do. */
@@ -26,11 +24,14 @@ export async function recoverArray(
   if (core.suspect.isEmpty) core.isRecovered = true;
   if (!core.isDegraded && !core.suspect.isEmpty) {
     options.warn(`${array.name} was not closed: making parity anew where it may be wrong`);
-    return { ...(await array.resync(options.sweep)), replayedEntries };
+    return { ...(await array.resync(options.sweep)), replayedEntries, isInDoubt: false };
   }
   if (core.isRecovered) await makeClean(array, judgement);
-  else await startInDoubt(array, options);
-  return replayedEntries === 0 ? null : { ...NOTHING, replayedEntries };
+  else {
+    await startInDoubt(array, options);
+    return { ...NOTHING, replayedEntries, isInDoubt: true };
+  }
+  return replayedEntries === 0 ? null : { ...NOTHING, replayedEntries, isInDoubt: false };
 }
 
 /**
