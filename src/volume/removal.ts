@@ -4,7 +4,6 @@
  * A volume may have been open for long, so what counts is what its array knows now. Of images that never were of the
  * array while it was open, stale ones above all, it is what was judged when they were opened.
  */
-import { resolve } from 'node:path';
 import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import type { MemberState, Superblock } from '../raid/md/model.js';
@@ -13,6 +12,7 @@ import { dropMember, forgetMember } from '../raid/membership.js';
 import { sameFile } from './locate.js';
 import { unlistImage } from './manifest-images.js';
 import { arrayOf, type Volume } from './model.js';
+import { absoluteImage } from './remote.js';
 
 export interface RemovedMember {
   readonly image: string;
@@ -111,5 +111,5 @@ function deviceOf({ device }: ArrayMember): BlockDevice {
 
 /** By any path that leads to it; an image that is not there any more, by its own. */
 async function isNamed(own: string, name: string): Promise<boolean> {
-  return resolve(own) === resolve(name) || sameFile(own, name);
+  return absoluteImage(own) === absoluteImage(name) || sameFile(own, name);
 }

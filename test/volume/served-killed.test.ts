@@ -22,9 +22,6 @@ import { statusOf } from '../support/volumes.js';
 const MIB = 1024 * 1024;
 const THIRD = 32 * MIB;
 const BLOCK = 4096;
-const SECTOR = 512;
-const LANES = 4;
-const BLOCKS_A_LANE = 64;
 
 interface FioReport {
   readonly exitCode: number;
@@ -56,6 +53,10 @@ async function fio(
   const [{ error, read, write }] = jobs as [(typeof jobs)[0]];
   return { exitCode, error, reads: read.total_ios, writes: write.total_ios };
 }
+
+const SECTOR = 512;
+const LANES = 4;
+const BLOCKS_A_LANE = 64;
 
 /** Writes blocks of its own anew and anew, with a flush now and then, until its server is gone. */
 class Lane {
