@@ -10,7 +10,7 @@
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlockDevice } from '../device/contract.js';
-import { failMember, forgetDevice, joinMember } from '../raid/membership.js';
+import { failMember, forgetMember, joinMember } from '../raid/membership.js';
 import type { Bench, BenchContext, Comparison, Contender, Sample } from './bench.js';
 import { type BenchArray, MEMBERS, MIB, makeArray, openBenchArray } from './bench-array.js';
 import { measured } from './counting-device.js';
@@ -65,7 +65,7 @@ function rebuilding({ array, tally }: BenchArray, target: BlockDevice): Contende
       const member = await joinMember(array, target, slot);
       const sample = await measured(tally, () => array.rebuild(slot, member));
       await failMember(array, REBUILT_SLOT);
-      await forgetDevice(array, member.superblock.deviceNumber);
+      await forgetMember(array, member, member.superblock.deviceNumber);
       return sample;
     },
   };

@@ -144,6 +144,24 @@ export class ArrayCore {
     return members;
   }
 
+  /** Members that are out of service and were not removed, with the slot that they were in. */
+  outMembers(): { readonly slot: number | null; readonly member: ArrayMember }[] {
+    const spares = this.spares.filter((member) => member.isFaulty);
+    return [
+      ...this.slots.flatMap((slot) => slot.out().map((member) => ({ slot: slot.index, member }))),
+      ...spares.map((member) => ({ slot: null, member })),
+    ];
+  }
+
+  /** Takes a member out that is out of service, or a spare: its device may be closed then. */
+  forget(member: ArrayMember): void {
+    // What was planned with it and comes to it late fails, and is nobody's loss.
+    member.markFaulty(new UserError('REFUSED', 'it was removed'));
+    for (const slot of this.slots) slot.forget(member);
+    const spare = this.spares.indexOf(member);
+    if (spare >= 0) this.spares.splice(spare, 1);
+  }
+
   get isDegraded(): boolean {
     return this.slots.some((slot) => !slot.isInSync);
   }

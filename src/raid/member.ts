@@ -7,6 +7,7 @@
  */
 import type { BlockDevice, Buffers, WriteOptions } from '../device/contract.js';
 import { RangeSet } from '../device/range-set.js';
+import { UserError } from '../errors.js';
 import type { BadBlocks } from './md/bad-blocks.js';
 import type { Superblock } from './md/model.js';
 
@@ -151,6 +152,8 @@ export class Slot {
    * all that is written.
    */
   leaving: ArrayMember | null = null;
+  /** Who was replaced, or failed and was made good for, and was not removed: nothing is asked of them any more. */
+  private former: ArrayMember[] = [];
 
   constructor(
     readonly index: number,
@@ -175,6 +178,37 @@ export class Slot {
     if (this.replacement?.isFaulty === false) to.push(this.replacement);
     if (this.leaving?.isFaulty === false) to.push(this.leaving);
     return to;
+  }
+
+  /** Puts a member in: to replace who serves here, or where nobody does in the place of who failed. */
+  take(member: ArrayMember): void {
+    const isFree = this.writers().length === 0;
+    for (const each of isFree ? [this.member, this.replacement] : [this.replacement])
+      if (each !== null) this.former.push(each);
+    if (isFree) this.member = member;
+    this.replacement = isFree ? null : member;
+  }
+
+  /** Who was leaving is durably out: nobody is to wait for it, or to hear of its failures. */
+  retire(member: ArrayMember): void {
+    this.leaving = null;
+    member.markFaulty(new UserError('REFUSED', 'it was replaced'));
+    this.former.push(member);
+  }
+
+  /** Everyone of this slot who is out of service. */
+  out(): ArrayMember[] {
+    const inPlace = [this.member, this.replacement].filter((member) => member?.isFaulty === true);
+    return [...(inPlace as ArrayMember[]), ...this.former];
+  }
+
+  /** Takes one out that is out of service. Its replacement is the member then (raid5.c, raid5_remove_disk). */
+  forget(member: ArrayMember): void {
+    this.former = this.former.filter((each) => each !== member);
+    if (this.replacement === member) this.replacement = null;
+    if (this.member !== member) return;
+    this.member = this.replacement;
+    this.replacement = null;
   }
 
   /** Whether its content is all there without the help of others (but for bad blocks). */

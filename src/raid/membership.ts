@@ -43,13 +43,40 @@ export async function failMember(array: RaidArray, index: number): Promise<Array
   return member;
 }
 
-/** Forgets a device number: its role becomes spare, which is what md shows of failed and removed members. */
-export async function forgetDevice(array: RaidArray, deviceNumber: number): Promise<void> {
+/**
+ * Takes a member that is out of service, or a spare, out of the array, and forgets its device number: its role becomes
+ * spare, which is what md shows of failed and removed members. Its device may be closed when this returns.
+ *
+ * `member` is null for an image that never was one since the array was opened.
+ */
+export async function forgetMember(
+  array: RaidArray,
+  member: ArrayMember | null,
+  deviceNumber: number,
+): Promise<void> {
+  const { core, metadata } = array;
+  if (member !== null) await assertOut(array, member);
+  const others = core.liveMembers().filter((other) => other !== member);
+  const forget = () => (member === null ? undefined : core.forget(member));
   // A number can have been given to another member since: that one's role is not to be touched.
-  if (array.core.liveMembers().some((member) => member.superblock.deviceNumber === deviceNumber)) return;
-  await array.metadata.changeMembers((roles) => {
-    roles[deviceNumber] = 'spare';
+  if (others.some(({ superblock }) => superblock.deviceNumber === deviceNumber)) return forget();
+  await metadata.changeMembers((roles) => {
+    forget();
+    // That of a broken spare may be anything, and numbers behind the table are spare as they are.
+    if (deviceNumber < roles.length) roles[deviceNumber] = 'spare';
   });
+}
+
+/** Takes a member that is out of service out of the array, whose image is to come in anew; its number stays out. */
+export async function dropMember(array: RaidArray, member: ArrayMember): Promise<void> {
+  await assertOut(array, member);
+  array.core.forget(member);
+}
+
+/** Who fails is in its slot until all others say so durably: as long as it is there, writes wait for that. */
+async function assertOut(array: RaidArray, member: ArrayMember): Promise<void> {
+  if (array.core.slotMembers().includes(member)) throw new Error(`${member.image} serves`);
+  await array.metadata.recordFaults();
 }
 
 /** The slot that a new member would fill: the one asked for, else the lowest that nobody fills. */
@@ -93,8 +120,7 @@ export async function seat(array: RaidArray, member: ArrayMember, slot: Slot): P
   await array.metadata.changeMembers(() => {
     const at = array.core.spares.indexOf(member);
     if (at >= 0) array.core.spares.splice(at, 1);
-    if (slot.writers().length === 0) slot.member = member;
-    else slot.replacement = member;
+    slot.take(member);
   });
 }
 

@@ -156,7 +156,7 @@ export class Rebuild {
       slot.leaving = replaced;
       roles[replaced.superblock.deviceNumber] = 'faulty';
     });
-    slot.leaving = null;
+    slot.retire(replaced);
   }
 }
 

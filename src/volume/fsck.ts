@@ -19,7 +19,8 @@ import { type Looked, lookAt } from './fsck-look.js';
 import { type ChosenRepair, ScrubLedger, type ScrubScope } from './fsck-scrub.js';
 import { judgeImages, lookAndJudge, openImages, pathsInUse } from './images.js';
 import { locateVolume } from './locate.js';
-import { arrayOf, finishRebuilds } from './members.js';
+import { finishRebuilds } from './members.js';
+import { arrayOf } from './model.js';
 import { openVolume } from './volume.js';
 
 type Sweep = Omit<SweepOptions, 'checkpoint'>;

@@ -10,13 +10,12 @@ export {
   type AddedMember,
   type AddMemberOptions,
   addMember,
-  arrayOf,
   chooseSlot,
   finishRebuilds,
-  removeMember,
 } from './members.js';
-export type { OpenVolumeOptions, Recovery, Volume } from './model.js';
+export { arrayOf, type OpenVolumeOptions, type Recovery, type Volume } from './model.js';
 export type { OperationArguments, OperationName, OperationResult } from './operations.js';
+export { type RemovedMember, removeMember } from './removal.js';
 export type { ServingStatus } from './serving-status.js';
 export { volumeStatus } from './status.js';
 export type { MemberStatus, RecordStatus, VolumeState, VolumeStatus } from './status-model.js';

@@ -156,6 +156,13 @@ async function identity(path: string): Promise<string> {
   return file === null ? resolve(path) : `${file.dev}:${file.ino}`;
 }
 
+/** Whether both are there, and are one file. */
+export async function sameFile(a: string, b: string): Promise<boolean> {
+  if (isRemote(a) || isRemote(b)) return a === b;
+  const [first, second] = await Promise.all([stat(a).catch(() => null), stat(b).catch(() => null)]);
+  return first !== null && second !== null && first.dev === second.dev && first.ino === second.ino;
+}
+
 async function refuseTwice(args: readonly string[]): Promise<void> {
   const seen = new Map<string, string>();
   for (const arg of args) {

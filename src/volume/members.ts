@@ -1,33 +1,25 @@
 /**
- * Members of a volume: the images behind `member fail | remove | add | replace`, and the manifest that names
- * them. What happens to the array is src/raid/membership.ts.
+ * Members of a volume: the images behind `member add | replace`; how they leave it is removal.ts's. What happens to the
+ * array is src/raid/membership.ts.
  */
 
 import { stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { BlockDevice } from '../device/contract.js';
 import { openImage } from '../device/open-image.js';
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
 import { examineImage } from '../raid/md/examine.js';
-import type { ExaminedImage, JudgedMember } from '../raid/md/model.js';
+import type { ExaminedImage } from '../raid/md/model.js';
 import type { ArrayMember, Slot } from '../raid/member.js';
-import {
-  assertFits,
-  assertSeat,
-  forgetDevice,
-  freeSlot,
-  joinMember,
-  seat,
-  slotOf,
-} from '../raid/membership.js';
+import { assertFits, assertSeat, freeSlot, joinMember, seat, slotOf } from '../raid/membership.js';
 import type { RebuildResult } from '../raid/rebuild.js';
 import type { SweepOptions } from '../raid/sweep.js';
 import { firstContent } from './blank.js';
-import { manifestPath } from './locate.js';
-import { readManifest, writeManifest } from './manifest.js';
-import type { Volume } from './model.js';
+import { sameFile } from './locate.js';
+import { listImage } from './manifest-images.js';
+import { arrayOf, type Volume } from './model.js';
 import { isRemote } from './remote.js';
+import { releaseImage } from './removal.js';
 
 export interface AddMemberOptions {
   /** The image to add; made if it is not there. Without one, what is begun goes on, or a spare is taken. */
@@ -45,12 +37,6 @@ export interface AddedMember {
   readonly slot: number | null;
   /** null: it became a spare. */
   readonly rebuild: RebuildResult | null;
-}
-
-/** The array of a volume that has one. */
-export function arrayOf(volume: Volume): RaidArray {
-  if (volume.array !== null) return volume.array;
-  throw new UserError('UNSUPPORTED', `${volume.label} is a single image: it has no members`);
 }
 
 /** Members that were begun and not finished, in slots. */
@@ -86,10 +72,10 @@ export async function addMember(volume: Volume, options: AddMemberOptions): Prom
   }
   if (options.image === undefined) throw noImage(volume);
   if (slot !== null) assertSeat(array, slot);
-  await volume.release(options.image);
+  await releaseImage(volume, options.image);
   const device = await openNewMember(array, options.image, options.force);
   // Whatever happens from here on, the array may write to it until it is closed.
-  volume.adopt(device);
+  volume.held.add(device);
   const member = await joinMember(array, device, slot);
   await listImage(volume, options.image);
   if (slot === null) return { image: options.image, slot: null, rebuild: null };
@@ -131,7 +117,7 @@ export function chooseSlot(
   if (options.slot === undefined)
     throw new UserError('USAGE', 'replace wants --slot: which member is to be replaced?');
   const slot = slotOf(array, options.slot);
-  if (slot.replacement !== null) {
+  if (slot.replacement?.isFaulty === false) {
     throw new UserError(
       'REFUSED',
       `${array.name}: slot ${slot.index} is being replaced already, by ${slot.replacement.image}`,
@@ -185,68 +171,6 @@ async function refuseContent(device: BlockDevice): Promise<void> {
 async function wipeSuperblocks(examined: ExaminedImage): Promise<void> {
   const places = [...examined.superblocks, ...examined.damaged].map((found) => found.superOffset);
   for (const place of places) await examined.device.write(place, new Uint8Array(512), { fua: true });
-}
-
-/** Takes a member that is out of service off the list. It stays as it is, and is stale from now on. */
-export async function removeMember(
-  volume: Volume,
-  choose: { slot?: number | undefined; image?: string | undefined },
-): Promise<JudgedMember> {
-  const array = arrayOf(volume);
-  const wanted = choose.image === undefined ? undefined : resolve(choose.image);
-  const found = (volume.judgement?.members ?? []).filter(
-    ({ superblock, slot, image }) =>
-      superblock !== null &&
-      (choose.slot === undefined || slot === choose.slot) &&
-      (wanted === undefined || (image !== null && resolve(image) === wanted)),
-  );
-  const serving = new Set(array.core.slotMembers().map((member) => member.image));
-  const out = found.find((member) => member.image !== null && !serving.has(member.image));
-  if (out === undefined) {
-    throw new UserError(
-      'REFUSED',
-      `${array.name}: no member that could be removed is there${choose.slot === undefined ? '' : ` in slot ${choose.slot}`}`,
-      {
-        hint: 'a member that serves has to be failed first: holdfast member fail',
-      },
-    );
-  }
-  const spare = array.core.spares.findIndex((member) => member.image === out.image);
-  if (spare >= 0) {
-    array.core.spares.splice(spare, 1);
-    // A spare holds nothing; left with its superblock it would be one again at the next opening.
-    await out.device!.write(out.superblock!.superOffset, new Uint8Array(512), { fua: true });
-  }
-  await forgetDevice(array, out.superblock!.deviceNumber);
-  await unlistImage(volume, out.image!);
-  return out;
-}
-
-async function listImage(volume: Volume, image: string): Promise<void> {
-  await editImages(volume, (images, path) => (images.includes(path) ? images : [...images, path]), image);
-}
-
-async function unlistImage(volume: Volume, image: string): Promise<void> {
-  await editImages(volume, (images, path) => images.filter((entry) => entry !== path), image);
-}
-
-async function editImages(
-  volume: Volume,
-  edit: (images: readonly string[], path: string) => readonly string[],
-  image: string,
-): Promise<void> {
-  const { directory } = volume.located;
-  // What it says now: it was located before the images were locked, and others may have changed it.
-  const manifest = directory === null ? null : await readManifest(directory);
-  if (directory === null || manifest === null) return;
-  const images = [...edit(manifest.images, manifestPath(directory, image))];
-  await writeManifest(directory, { ...manifest, images });
-}
-
-async function sameFile(a: string, b: string): Promise<boolean> {
-  if (isRemote(a) || isRemote(b)) return a === b;
-  const [first, second] = await Promise.all([stat(a).catch(() => null), stat(b).catch(() => null)]);
-  return first !== null && second !== null && first.dev === second.dev && first.ino === second.ino;
 }
 
 function noImage(volume: Volume): UserError {

@@ -2,10 +2,12 @@
  * What a volume is while it is open, and how it is to be opened: the words that the files of this folder share.
  */
 import type { BlockDevice } from '../device/contract.js';
+import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
 import type { Judgement } from '../raid/md/model.js';
 import type { ResyncResult } from '../raid/resync.js';
 import type { SweepOptions } from '../raid/sweep.js';
+import type { HeldImages } from './held-images.js';
 import type { Located } from './locate.js';
 
 export interface OpenVolumeOptions {
@@ -37,10 +39,14 @@ export interface Volume {
   readonly array: RaidArray | null;
   readonly judgement: Judgement | null;
   readonly recovery: Recovery | null;
-  /** Closes an image of the set that does not serve (stale, faulty), so that it can be made a member anew. */
-  release(image: string): Promise<void>;
-  /** Closes this device, too, with the volume. */
-  adopt(device: BlockDevice): void;
+  /** The images that are open, and locked, because of it: closed with the volume, or as soon as they leave it. */
+  readonly held: HeldImages;
   /** Stops what is open in order, top down; the volume is clean after it, if it can be. */
   close(): Promise<void>;
+}
+
+/** The array of a volume that has one. */
+export function arrayOf(volume: Volume): RaidArray {
+  if (volume.array !== null) return volume.array;
+  throw new UserError('UNSUPPORTED', `${volume.label} is a single image: it has no members`);
 }

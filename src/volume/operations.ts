@@ -6,8 +6,9 @@ import { z } from 'zod';
 import { UserError } from '../errors.js';
 import { failMember, slotOf } from '../raid/membership.js';
 import type { OperationReporting } from './control/control-server.js';
-import { addMember, arrayOf, removeMember } from './members.js';
-import type { Volume } from './model.js';
+import { addMember } from './members.js';
+import { arrayOf, type Volume } from './model.js';
+import { removeMember } from './removal.js';
 
 const slot = z.number().int().nonnegative();
 

@@ -2,13 +2,12 @@
  * An array as a volume: its images locked and judged once more, the array over them, and where it is open for
  * writing a cache above, which gathers small writes into full stripes.
  */
-import { resolve } from 'node:path';
-import type { BlockDevice } from '../device/contract.js';
 import type { RaidArray } from '../raid/array.js';
 import type { Judgement } from '../raid/md/model.js';
 import { openArray } from '../raid/open.js';
 import { replayForReading } from '../raid/ppl-replay.js';
 import { closeFailed } from './closing.js';
+import { HeldImages } from './held-images.js';
 import { judgeImages, type OpenedImages, openImages } from './images.js';
 import type { Located } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
@@ -36,8 +35,8 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
   const found = judgeImages(located, opened.images);
   const judgement = readOnly ? await replayForReading(found, options.warn) : found;
   const recordFile = await openRecordFile(located, judgement, options);
-  const adopted: BlockDevice[] = recordFile === null ? [] : [recordFile];
-  const images = [() => Promise.all(adopted.map((device) => device.close())), () => opened.close()];
+  const held = new HeldImages(opened.images.map(({ device }) => device));
+  const files = [async () => recordFile?.close(), () => held.close()];
   const array = await openArray(judgement, {
     name: label,
     readOnly,
@@ -59,13 +58,12 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
       array,
       judgement: found,
       recovery,
-      release: (image) => release(array, opened, image),
-      adopt: (member) => adopted.push(member),
-      close: () => closeInOrder([...upper, () => array.close(), ...images]),
+      held,
+      close: () => closeInOrder([...upper, () => array.close(), ...files]),
     };
   } catch (error) {
     // Why it could not be opened is what the user must hear.
-    await closeFailed(label, () => closeInOrder([() => array.close(), ...images]), options.warn);
+    await closeFailed(label, () => closeInOrder([() => array.close(), ...files]), options.warn);
     throw error;
   }
 }
@@ -76,12 +74,4 @@ function warnReader(array: RaidArray, judgement: Judgement, warn: (message: stri
   const { suspect, degradedSlots } = array.core;
   if (suspect.isEmpty || degradedSlots.length === 0) return;
   warn(`${array.name} was not closed and is degraded: ${describeDoubt(array)}`);
-}
-
-async function release(array: RaidArray, opened: OpenedImages, image: string): Promise<void> {
-  const serving = new Set(array.core.liveMembers().map((member) => member.device));
-  const idle = opened.images.find(
-    (entry) => resolve(entry.image) === resolve(image) && !serving.has(entry.device),
-  );
-  await idle?.device.close();
 }

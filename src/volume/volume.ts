@@ -8,6 +8,7 @@ import { openImage } from '../device/open-image.js';
 import { UserError } from '../errors.js';
 import type { ExaminedImage, Judgement } from '../raid/md/model.js';
 import { assertAllowed } from '../raid/open.js';
+import { HeldImages } from './held-images.js';
 import { lookAndJudge, pathsInUse } from './images.js';
 import { assertHoldsVolume, assertWhole, type Located, locateVolume } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
@@ -78,6 +79,7 @@ async function openRaw(
 export function rawVolume(located: Located, lower: BlockDevice): Volume {
   const device = lower.readOnly ? lower : cached(lower, RAW_STRIPE_BYTES);
   const upper = lower.readOnly ? [] : [() => device.flush(), () => device.close()];
+  const held = new HeldImages([lower]);
   return {
     label: located.label,
     located,
@@ -85,9 +87,8 @@ export function rawVolume(located: Located, lower: BlockDevice): Volume {
     array: null,
     judgement: null,
     recovery: null,
-    release: () => Promise.resolve(),
-    adopt: () => undefined,
-    close: () => closeInOrder([...upper, () => lower.close()]),
+    held,
+    close: () => closeInOrder([...upper, () => held.close()]),
   };
 }
 

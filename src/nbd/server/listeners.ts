@@ -63,10 +63,11 @@ export class Listeners {
     return count;
   }
 
-  /** Takes no more connections; those that are there stay. */
+  /** Takes no more connections; those that are there stay. @throws the first failure, when all are closed. */
   async close(): Promise<void> {
     for (const server of this.#servers.splice(0)) server.close();
-    for (const remove of this.#removals.splice(0)) await remove();
+    const outcomes = await Promise.allSettled(this.#removals.splice(0).map((remove) => remove()));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
   async #listen(where: ListenOptions & { readonly fd?: number }): Promise<void> {

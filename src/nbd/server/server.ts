@@ -2,7 +2,7 @@
  * An NBD server: exports, the places where it listens, its connections, and how it ends.
  *
  * - Limits: so many connections, so many of them in the handshake and for so long; so much memory for the data of
- *   requests. One connection more is closed at once.
+ *   requests. One connection more is closed at once. Strangers do not take the room of the user's own commands.
  * - `stop` lets what is in flight end, flushes what it served, and closes: afterwards everything that was answered is
  *   on disk. `stopNow` closes and promises nothing.
  * - Devices are whoever made the exports' to close, after the server has stopped.
@@ -46,17 +46,25 @@ export interface ServerOptions {
   readonly maxConnections?: number;
 }
 
+/** Who comes by one way, and how many of them are there: no way takes the room of another. */
+interface Way {
+  readonly shared: Shared;
+  connections: number;
+  handshakes: number;
+}
+
 export class NbdServer {
   readonly #host: { -readonly [K in keyof Host]: Host[K] };
   readonly #shared: Shared;
-  /** The same, without TLS. */
-  readonly #local: Shared;
-  readonly #listeners = new Listeners((socket) => this.#accept(socket));
+  /** From anywhere. */
+  readonly #outer: Way;
+  /** From this machine's own user: the same, without TLS. */
+  readonly #local: Way;
+  readonly #listeners = new Listeners((socket) => this.#accept(socket, this.#outer));
   /** With the end of each. */
   readonly #connections = new Map<Connection, Promise<void>>();
   readonly #maxHandshakes: number;
   readonly #maxConnections: number;
-  #handshakes = 0;
   #refused = 0;
   #stopped: Promise<void> | null = null;
 
@@ -87,7 +95,8 @@ export class NbdServer {
         return host.isStopping;
       },
     };
-    this.#local = { ...this.#shared, host: local };
+    this.#outer = { shared: this.#shared, connections: 0, handshakes: 0 };
+    this.#local = { shared: { ...this.#shared, host: local }, connections: 0, handshakes: 0 };
   }
 
   /** Listens at a unix socket. A file that a server left behind is replaced. Errors: see `takeSocketPath`. */
@@ -105,7 +114,10 @@ export class NbdServer {
     return this.#listeners.inherited(env, pid);
   }
 
-  /** Serves a connection that was made elsewhere, and is known to come from this machine's own user: without TLS. */
+  /**
+   * Serves a connection that was made elsewhere, and is known to come from this machine's own user: without TLS, and
+   * however many others there are. Of these there may be as many.
+   */
   serveLocal(socket: Socket): void {
     this.#accept(socket, this.#local);
   }
@@ -117,7 +129,7 @@ export class NbdServer {
     return {
       exports: this.#host.exports.map((served) => served.status()),
       connections,
-      handshakes: this.#handshakes,
+      handshakes: this.#outer.handshakes + this.#local.handshakes,
       refused: this.#refused,
       heldBytes: this.#shared.budget.usedBytes,
     };
@@ -127,7 +139,7 @@ export class NbdServer {
    * Ends well: takes no more, lets requests in flight end and answers them, flushes every export, closes. Clients
    * that have not let their requests end after `limitMs` are cut off. Stopping twice is allowed.
    *
-   * @throws DeviceError of the first flush that failed, when all is closed.
+   * @throws DeviceError of the first flush that failed, else what could not be closed first, when all is closed.
    */
   stop(limitMs = STOP_LIMIT_MS): Promise<void> {
     this.#stopped ??= this.#stop(limitMs);
@@ -138,9 +150,9 @@ export class NbdServer {
   async stopNow(): Promise<void> {
     this.#host.isStopping = true;
     for (const connection of this.#connections.keys()) connection.hangUp();
-    await this.#listeners.close();
-    await Promise.all(this.#connections.values());
+    const closing = await Promise.allSettled([this.#listeners.close(), ...this.#connections.values()]);
     this.#shared.buffers.close();
+    throwFirst(closing);
   }
 
   async #stop(limitMs: number): Promise<void> {
@@ -149,38 +161,43 @@ export class NbdServer {
       for (const connection of this.#connections.keys()) connection.hangUp();
     }, limitMs);
     const stopping = [...this.#connections.keys()].map((connection) => connection.stop());
-    await Promise.all([this.#listeners.close(), ...stopping]);
-    await Promise.all(this.#connections.values());
+    const closing = await Promise.allSettled([this.#listeners.close(), ...stopping]);
+    const ended = await Promise.allSettled(this.#connections.values());
     clearTimeout(limit);
     this.#shared.buffers.close();
     const changed = this.#host.exports.filter(({ readOnly }) => !readOnly);
-    const outcomes = await Promise.allSettled(changed.map(({ device }) => device.flush()));
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    const flushed = await Promise.allSettled(changed.map(({ device }) => device.flush()));
+    // What was answered and is not on disk is worse than what is left of a socket.
+    throwFirst([...flushed, ...closing, ...ended]);
   }
 
-  #accept(socket: Socket, shared = this.#shared): void {
-    if (
-      this.#host.isStopping ||
-      this.#handshakes >= this.#maxHandshakes ||
-      this.#connections.size >= this.#maxConnections
-    ) {
+  #accept(socket: Socket, way: Way): void {
+    const isFull = way.handshakes >= this.#maxHandshakes || way.connections >= this.#maxConnections;
+    if (this.#host.isStopping || isFull) {
       this.#refused += 1;
       socket.destroy();
       return;
     }
-    const connection = new Connection(socket, shared);
-    this.#handshakes += 1;
+    const connection = new Connection(socket, way.shared);
+    way.connections += 1;
+    way.handshakes += 1;
     let isInHandshake = true;
     const leaveHandshake = () => {
-      if (isInHandshake) this.#handshakes -= 1;
+      if (isInHandshake) way.handshakes -= 1;
       isInHandshake = false;
     };
     const ended = connection.run(leaveHandshake).then(() => {
       leaveHandshake();
+      way.connections -= 1;
       this.#connections.delete(connection);
     });
     this.#connections.set(connection, ended);
   }
+}
+
+function throwFirst(outcomes: readonly PromiseSettledResult<unknown>[]): void {
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }
 
 function checkExports(exports: readonly ServedExport[]): void {

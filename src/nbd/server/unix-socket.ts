@@ -41,7 +41,10 @@ export async function takeSocketPath(
     } finally {
       await rm(own, { force: true });
     }
-    return () => removeOwn(path, ino);
+    return () =>
+      removeOwn(path, ino).catch((cause: unknown) => {
+        throw fileError(path, 'removed', cause);
+      });
   } catch (error) {
     if (systemCode(error) === 'EEXIST') throw inUse(path);
     throw fileError(path, 'made', error);

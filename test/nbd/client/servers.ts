@@ -1,4 +1,7 @@
-/** Servers of other people, as processes of their own on a Unix socket: qemu-nbd and nbdkit, where they are installed. */
+/**
+ * Servers of other people, as processes of their own on a Unix socket: qemu-nbd and nbdkit, where they are installed; and
+ * which of their programs are.
+ */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, rmSync, watch } from 'node:fs';
@@ -15,6 +18,13 @@ export function isInstalled(program: string, question = '--version'): boolean {
     console.log(`left out: ${program} is not installed`);
     return false;
   }
+}
+
+/** Whether fio was built with its engine for NBD; what is left out for want of it is printed. */
+export function fioSpeaksNbd(): boolean {
+  const speaks = execFileSync('fio', ['--enghelp'], { encoding: 'utf8' }).split(/\s+/).includes('nbd');
+  if (!speaks) console.log('left out: fio is installed without its engine for NBD');
+  return speaks;
 }
 
 export class ServerProcess {

@@ -1,13 +1,17 @@
 /** Clients that hang, that are too many, and that no longer read: what they cost, and that others are served. */
+import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Extent } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { COMMANDS, OPTIONS } from '../../../src/nbd/protocol/constants.js';
 import { encodeOption } from '../../../src/nbd/protocol/handshake.js';
 import { encodeInfoRequest } from '../../../src/nbd/protocol/option-data.js';
 import { SIMPLE_REPLY_BYTES } from '../../../src/nbd/protocol/transmission.js';
+import type { NbdServer } from '../../../src/nbd/server/server.js';
 import { HeldDevice } from '../../support/devices/held-device.js';
+import { scratchDirectory } from '../../support/devices/scratch.js';
 import { pattern, RawClient } from '../../support/nbd/raw-client.js';
 import { served } from '../../support/nbd/served.js';
 
@@ -80,6 +84,33 @@ describe('the handshake', () => {
     await client({});
   });
 });
+
+it('strangers do not take the room of who comes from this machine itself, nor the other way round', async () => {
+  const { client, greeted, path, server } = await served(memory(), { maxConnections: 2, maxHandshakes: 1 });
+  const own = await localSocket(server);
+  await client({});
+  await greeted();
+  expect(await (await RawClient.connect(path)).ended()).toBe(0);
+  const locals = [await RawClient.transmitting(own), await RawClient.greeted(own)];
+  expect((await locals[0]!.read(0, 512)).byteLength).toBe(512);
+  expect(server.status()).toMatchObject({ handshakes: 2, refused: 1 });
+  // They have limits of their own.
+  expect(await (await RawClient.connect(own)).ended()).toBe(0);
+  expect(server.status().refused).toBe(2);
+  for (const each of locals) each.close();
+  await until(() => server.status().handshakes === 1 && server.status().connections.length === 1);
+  expect(await (await RawClient.connect(path)).ended()).toBe(0);
+  (await RawClient.transmitting(own)).close();
+});
+
+/** Where clients of this machine's own user come, as by the socket that a served volume has for them. */
+async function localSocket(server: NbdServer): Promise<string> {
+  const path = join(await scratchDirectory(), 'own.sock');
+  const listening = createServer({ allowHalfOpen: true }, (socket) => server.serveLocal(socket));
+  await new Promise<void>((resolve) => listening.listen(path, resolve));
+  onTestFinished(() => void listening.close());
+  return path;
+}
 
 describe('a client that no longer reads', () => {
   it.each([false, true])(

@@ -1,10 +1,10 @@
 /** Where a server can be reached, what it leaves behind, and how it ends. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { lstat } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
@@ -199,6 +199,27 @@ describe('stop', () => {
     device.addRule({ operations: ['flush'] });
     await expect(one.stop()).rejects.toMatchObject({ code: 'IO_ERROR' });
     expect(await peer.ended()).toBe(0);
+  });
+
+  it('closes all of it, and flushes, though a socket cannot be taken away', async () => {
+    const { client, path, server: one, device } = await stage();
+    const other = await socketPath();
+    await one.listenUnix(other);
+    const { port } = await one.listenTcp({ host: '127.0.0.1', port: 0 });
+    const peer = await client({});
+    const folder = dirname(path);
+    renameSync(folder, `${folder}.gone`);
+    writeFileSync(folder, 'no folder');
+    try {
+      await expect(one.stop()).rejects.toMatchObject({ message: expect.stringContaining(path) });
+    } finally {
+      rmSync(folder);
+      renameSync(`${folder}.gone`, folder);
+    }
+    expect(existsSync(other)).toBe(false);
+    await expect(once(connect({ host: '127.0.0.1', port }), 'connect')).rejects.toThrow('ECONNREFUSED');
+    expect(await peer.ended()).toBe(0);
+    expect(device.counts.flushes).toBe(1);
   });
 
   it('at once: nothing is flushed, and no call is left in flight', async () => {

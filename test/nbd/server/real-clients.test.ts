@@ -11,7 +11,7 @@ import { openImage } from '../../../src/device/open-image.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
 import { scratchDirectory } from '../../support/devices/scratch.js';
 import { type Served, served } from '../../support/nbd/served.js';
-import { isInstalled } from '../client/servers.js';
+import { fioSpeaksNbd, isInstalled } from '../client/servers.js';
 
 const MIB = 1024 * 1024;
 const SIZE = 64 * MIB;
@@ -20,17 +20,11 @@ const hasNbdcopy = isInstalled('nbdcopy');
 const hasQemuImg = isInstalled('qemu-img');
 const hasQemuIo = isInstalled('qemu-io');
 const hasNbdkit = isInstalled('nbdkit');
-const hasFio = isInstalled('fio') && (await fioSpeaksNbd());
+const hasFio = isInstalled('fio') && fioSpeaksNbd();
 
 async function run(program: string, ...args: string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(program, args, { maxBuffer: 64 * MIB });
   return stdout;
-}
-
-async function fioSpeaksNbd(): Promise<boolean> {
-  const speaks = (await run('fio', '--enghelp')).split(/\s+/).includes('nbd');
-  if (!speaks) console.log('left out: fio is installed without its engine for NBD');
-  return speaks;
 }
 
 /** A sparse image with some data in it. */
