@@ -12,6 +12,7 @@ import { COMMAND_FLAGS, COMMANDS } from '../protocol/constants.js';
 import { decodeRequest, REQUEST_BYTES, type RequestHeader } from '../protocol/transmission.js';
 import { answerStatus, STATUS_BYTES } from './block-status.js';
 import { FAILURES } from './failures.js';
+import { prefetch } from './prefetch.js';
 import { isOnePiece, readContiguously, readInChunks, readOnePiece } from './reads.js';
 import type { Failure } from './replies.js';
 import { kindOf, refusalOf } from './request-rules.js';
@@ -164,8 +165,7 @@ export class Transmission {
         }
         break;
       default:
-        // NBD_CMD_CACHE: devices fill their caches by reads; the hint is taken and nothing is done.
-        break;
+        await prefetch(this.session, request);
     }
     replies.ack(request);
   }

@@ -10,7 +10,7 @@ import { served } from '../../support/nbd/served.js';
 import { SIZE, stage } from '../../support/nbd/stage.js';
 
 const MIB = 1024 * 1024;
-const { NBD_CMD_READ, NBD_CMD_WRITE, NBD_CMD_DISC, NBD_CMD_FLUSH, NBD_CMD_TRIM } = COMMANDS;
+const { NBD_CMD_READ, NBD_CMD_WRITE, NBD_CMD_DISC, NBD_CMD_FLUSH, NBD_CMD_TRIM, NBD_CMD_CACHE } = COMMANDS;
 const { NBD_CMD_WRITE_ZEROES, NBD_CMD_BLOCK_STATUS } = COMMANDS;
 const { NBD_CMD_FLAG_FUA, NBD_CMD_FLAG_NO_HOLE, NBD_CMD_FLAG_FAST_ZERO, NBD_CMD_FLAG_REQ_ONE } =
   COMMAND_FLAGS;
@@ -52,6 +52,24 @@ describe('trim and zeroes', () => {
     const peer = await client({});
     expect((await peer.ask({ command: NBD_CMD_WRITE_ZEROES, length: MIB, flags })).error).toBe(error);
     expect(device.counts.zeroings).toBe(error === 0 ? 1 : 0);
+  });
+});
+
+describe('a cache hint', () => {
+  it('reads what it names, whole, and sends none of it', async () => {
+    const { client, device } = await stage();
+    const peer = await client({});
+    const { error } = await peer.ask({ command: NBD_CMD_CACHE, offset: 4096, length: 3 * MIB + 512 });
+    expect([error, device.counts.readBytes]).toEqual([0, 3 * MIB + 512]);
+  });
+
+  it('of what cannot be read is an error, and the next request is heard', async () => {
+    const { client, device } = await stage();
+    const peer = await client({});
+    device.addRule({ operations: ['read'], range: { offset: 2 * MIB, length: 512 } });
+    const hint = { command: NBD_CMD_CACHE, offset: 0, length: 4 * MIB };
+    expect((await peer.ask(hint)).error).toBe(NBD_EIO);
+    expect((await peer.ask({ command: NBD_CMD_READ, length: 512 })).error).toBe(0);
   });
 });
 
