@@ -102,7 +102,7 @@ const DEGRADED: readonly Check<DegradedReading>[] = [
       ? null
       : breach('3: doubt survives', `opened anew, ${difference(started, restarted)}`),
   ({ restartedState }) =>
-    restartedState === 'degraded'
+    restartedState === 'degraded' || restartedState === 'rebuilding'
       ? null
       : breach('3: started and stopped', `it is ${restartedState} after it was started and stopped`),
 ];

@@ -29,6 +29,8 @@ export interface Bench {
   readonly history: RaidHistory;
   /** One a slot, below what records. */
   readonly members: readonly SlowDevice[];
+  /** What lies in the slot of the member that is away: recorded, and not in the array. */
+  readonly absent: BlockDevice | undefined;
   /** Opens the array over the members that are there. */
   open(): Promise<{ array: RaidArray; witnessed: WitnessedDevice }>;
 }
@@ -115,6 +117,7 @@ export async function recordWorkload(
     random,
     history,
     members: slow,
+    absent: workload.away === undefined ? undefined : recorded[workload.away],
     async open() {
       const devices = recorded.filter((_, slot) => slot !== workload.away);
       const array = await openArray(await judgeDevices(devices), {

@@ -4,6 +4,7 @@
  */
 
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
+import { joinMember } from '../../../src/raid/membership.js';
 import { sizeOf, type TestShape } from '../arrays.js';
 import { addBitmap } from '../md-features.js';
 import { SECTOR_BYTES, type WitnessedDevice } from './raid-history.js';
@@ -12,6 +13,9 @@ import type { Bench, Workload } from './raid-recording.js';
 const CHUNK_BYTES = 4096;
 const FOUR: TestShape = { members: 4, chunkBytes: CHUNK_BYTES, layout: 2, stripes: 6 };
 const STRIPE_BYTES = CHUNK_BYTES * (FOUR.members - 1);
+/** Of metadata 1.2, which these have. */
+const SUPERBLOCK_OFFSET = 4096;
+const SUPERBLOCK_BYTES = 4096;
 const THREE: TestShape = { members: 3, chunkBytes: 65_536, layout: 2, stripes: 2 };
 
 interface Written {
@@ -216,6 +220,22 @@ const degraded: Workload = {
   },
 };
 
+const rebuilt: Workload = {
+  name: 'a new member is rebuilt while others write',
+  shape: FOUR,
+  isHealthy: false,
+  away: 1,
+  prepare: ([, member]) => member!.write(SUPERBLOCK_OFFSET, new Uint8Array(SUPERBLOCK_BYTES)),
+  async run(bench) {
+    const { array, witnessed } = await bench.open();
+    const slot = array.core.slots[1]!;
+    const joined = joinMember(array, bench.absent!, slot);
+    await all([joined.then((member) => array.rebuild(slot, member)), mixture(bench, FOUR, witnessed, 3)]);
+    await mixture(bench, FOUR, witnessed, 1);
+    await array.close();
+  },
+};
+
 const failing: Workload = {
   name: 'a member fails',
   shape: FOUR,
@@ -231,5 +251,5 @@ const failing: Workload = {
 };
 
 /** Every one of them is explored in CI, in two halves of about the same cost. */
-export const FIRST_HALF: readonly Workload[] = [several, scattered, mixed, resting, degraded, large];
+export const FIRST_HALF: readonly Workload[] = [several, scattered, mixed, resting, degraded, large, rebuilt];
 export const SECOND_HALF: readonly Workload[] = [flushing, reopened, batches, zeroes, withBitmap, failing];
