@@ -6,8 +6,8 @@ import { type BlockDevice, DeviceError } from '../device/contract.js';
 import { judge } from '../raid/md/judge.js';
 import type { ExaminedImage, Judgement, Superblock } from '../raid/md/model.js';
 import { SUPERBLOCK_READ_BYTES, superblockPlaces } from '../raid/md/places.js';
-import { UncheckedBytes } from '../raid/md/structure.js';
 import { restoreSuperblockV1 } from '../raid/md/superblock-v1-restore.js';
+import { UncheckedBytes } from '../structure.js';
 
 /** By image. `judgement` is over `images`; no image is in it twice. */
 export async function findRestorable(

@@ -6,7 +6,7 @@ import { examineImage } from '../../src/raid/md/examine.js';
 import { SUPERBLOCK_V1 } from '../../src/raid/md/fields-superblock.js';
 import { judge } from '../../src/raid/md/judge.js';
 import type { Superblock } from '../../src/raid/md/model.js';
-import { fieldBytes } from '../../src/raid/md/structure.js';
+import { fieldBytes } from '../../src/structure.js';
 import { makeSet, SUPER_OFFSET } from '../raid/md/support/sets.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
 import { loadMetadata } from '../support/md-fixtures.js';

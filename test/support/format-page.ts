@@ -2,7 +2,7 @@
  * The page on the format on disk: how a structure is drawn there, and how the page is read back. The drawing
  * has eight bytes a row; a field of whole rows is one row, however long it is.
  */
-import { type Field, fieldBytes, type StructureDescription } from '../../src/raid/md/structure.js';
+import { type Field, fieldBytes, type StructureDescription } from '../../src/structure.js';
 
 const ROW_BYTES = 8;
 const BYTE_COLUMNS = 12;

@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { UserError } from '../../src/errors.js';
 import { MAX_DEV_V1, SUPERBLOCK_V1 } from '../../src/raid/md/fields-superblock.js';
-import { type Field, fieldBytes } from '../../src/raid/md/structure.js';
 import { checksumV1 } from '../../src/raid/md/superblock-v1.js';
+import { type Field, fieldBytes } from '../../src/structure.js';
 import {
   createVolume,
   examineImages,

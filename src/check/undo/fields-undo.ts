@@ -6,7 +6,7 @@
  * What an entry holds begins 64 bytes behind a sector's start: so a superblock that was kept never lies where one is
  * looked for, and the file is no member of an array whatever it holds.
  */
-import { describe } from '../../raid/md/structure.js';
+import { describe } from '../../structure.js';
 
 /** "hfundo" and two zeroes. */
 export const UNDO_MAGIC = new Uint8Array([0x68, 0x66, 0x75, 0x6e, 0x64, 0x6f, 0, 0]);

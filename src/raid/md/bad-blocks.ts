@@ -9,9 +9,9 @@
  */
 import type { BlockDevice } from '../../device/contract.js';
 import { type Range, RangeSet } from '../../device/range-set.js';
+import { UncheckedBytes } from '../../structure.js';
 import { BAD_BLOCK_ENTRY } from './fields-logs.js';
 import { type BadBlockLogPlace, SECTOR_BYTES, type Superblock } from './model.js';
-import { UncheckedBytes } from './structure.js';
 
 /** Kernel: MAX_BADBLOCKS and BB_MAX_LEN. */
 const MAX_ENTRIES = 512;

@@ -7,10 +7,10 @@
  * it; those of a little-endian one are the same, and of a big-endian one md's superblocks would not be known.
  */
 import type { BlockDevice } from '../../device/contract.js';
+import { UncheckedBytes } from '../../structure.js';
 import { BITMAP_MAGIC, BITMAP_STATE, BITMAP_SUPERBLOCK } from './fields-logs.js';
 import { SECTOR_BYTES, type Superblock } from './model.js';
 import { overlap, type Stretch } from './places.js';
-import { UncheckedBytes } from './structure.js';
 import { setUuidBytes } from './uuid.js';
 
 const VERSIONS = [3, 4];

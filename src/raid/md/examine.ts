@@ -3,10 +3,10 @@
  * what has the magic and is not a good superblock is reported with its reason.
  */
 import { type BlockDevice, DeviceError } from '../../device/contract.js';
+import { UncheckedBytes } from '../../structure.js';
 import { MD_MAGIC } from './fields-superblock.js';
 import type { DamagedSuperblock, ExaminedImage, Superblock } from './model.js';
 import { isDamaged, SUPERBLOCK_READ_BYTES, type SuperblockPlace, superblockPlaces } from './places.js';
-import { UncheckedBytes } from './structure.js';
 import { decodeSuperblockV1 } from './superblock-v1.js';
 import { decodeSuperblockV090, isBigEndianV090 } from './superblock-v090.js';
 

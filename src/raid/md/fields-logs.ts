@@ -2,7 +2,7 @@
  * What md keeps beside the superblock: the write-intent bitmap (Linux drivers/md/md-bitmap.c), the bad block
  * log (md.c, block/badblocks.c) and the partial parity log (include/uapi/linux/raid/md_p.h, raid5-ppl.c).
  */
-import { describe } from './structure.js';
+import { describe } from '../../structure.js';
 
 export const BITMAP_MAGIC = 0x6d74_6962;
 

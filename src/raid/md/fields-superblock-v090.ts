@@ -2,7 +2,7 @@
  * md's superblock of version 0.90 as it lies on disk, and its description of one disk (Linux
  * include/uapi/linux/raid/md_p.h).
  */
-import { describe } from './structure.js';
+import { describe } from '../../structure.js';
 
 export const SUPERBLOCK_V090 = describe({
   name: 'superblock-0.90',

@@ -1,5 +1,5 @@
 /** md's superblock of version 1 as it lies on disk (Linux include/uapi/linux/raid/md_p.h). */
-import { describe } from './structure.js';
+import { describe } from '../../structure.js';
 
 export const MD_MAGIC = 0xa92b_4efc;
 

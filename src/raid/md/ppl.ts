@@ -13,9 +13,9 @@
  */
 import { crc32c } from '@node-rs/crc32';
 import type { BlockDevice } from '../../device/contract.js';
+import { UncheckedBytes } from '../../structure.js';
 import { PPL_ENTRY, PPL_HEADER, PPL_MAX_ENTRIES } from './fields-logs.js';
 import { SECTOR_BYTES, type Superblock } from './model.js';
-import { UncheckedBytes } from './structure.js';
 import { setUuidBytes } from './uuid.js';
 
 /** Enough to check a partial parity of any size without holding all of it. */

@@ -5,6 +5,8 @@
  *
  * Invariant: a rebuild leaves no trace in this version. Who is being rebuilt is a spare until it is in sync.
  */
+
+import type { UncheckedBytes } from '../../structure.js';
 import { foldSum, superblockSum } from './checksums.js';
 import { MD_MAGIC } from './fields-superblock.js';
 import { DISK_STATE, DISK_V090, DISKS_V090, STATE_V090, SUPERBLOCK_V090 } from './fields-superblock-v090.js';
@@ -17,7 +19,6 @@ import {
 } from './model.js';
 import { damaged, decodeOrDamage, mustBeApart, type SuperblockPlace } from './places.js';
 import { checkShape } from './shape.js';
-import type { UncheckedBytes } from './structure.js';
 import { formatUuid, reverseGroups } from './uuid.js';
 
 const KIB = 1024;

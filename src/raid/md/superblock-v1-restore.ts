@@ -9,10 +9,11 @@
  * The checksum is a sum, so two fields that were both replaced by wrong values may cancel out. Where the data lies and
  * how much of it there is do just that (on images of one size their sum is the same): they are never replaced.
  */
+
+import { fieldBytes, UncheckedBytes } from '../../structure.js';
 import { SUPERBLOCK_V1 } from './fields-superblock.js';
 import { SECTOR_BYTES, type Superblock } from './model.js';
 import { isDamaged, SUPERBLOCK_READ_BYTES, superblockPlaces } from './places.js';
-import { fieldBytes, UncheckedBytes } from './structure.js';
 import { checksumV1, decodeSuperblockV1 } from './superblock-v1.js';
 
 type FieldName = (typeof SUPERBLOCK_V1)['fields'][number]['name'];

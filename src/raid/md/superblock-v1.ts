@@ -8,6 +8,8 @@
  * - `raw` is what the kernel writes, whole sectors that hold all roles, and never more: behind it a bitmap
  *   may lie.
  */
+
+import type { UncheckedBytes } from '../../structure.js';
 import { superblockSum } from './checksums.js';
 import {
   DEVICE_ROLE_V1,
@@ -29,7 +31,6 @@ import {
 } from './model.js';
 import { damaged, decodeOrDamage, fieldToBytes, type SuperblockPlace, sectorsToBytes } from './places.js';
 import { checkShape } from './shape.js';
-import type { UncheckedBytes } from './structure.js';
 import { decodeDataArea, decodeLogs, superblockBytesV1, type V1View } from './superblock-v1-places.js';
 import { formatUuid } from './uuid.js';
 

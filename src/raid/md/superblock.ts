@@ -4,9 +4,10 @@
  * Invariant: what is to be written is decoded again before it is handed out, so that no write of ours ever
  * leaves a superblock that our own checks, which are at least the kernel's, would refuse.
  */
+
+import { UncheckedBytes } from '../../structure.js';
 import type { DeviceRole, Superblock, SuperblockChange } from './model.js';
 import { isDamaged, type SuperblockPlace } from './places.js';
-import { UncheckedBytes } from './structure.js';
 import { decodeSuperblockV1 } from './superblock-v1.js';
 import { encodeSuperblockV1, type JoinOptions, joinSuperblockV1 } from './superblock-v1-encode.js';
 import { decodeSuperblockV090 } from './superblock-v090.js';

@@ -4,8 +4,8 @@
  */
 import { crc32c } from '@node-rs/crc32';
 import type { Range } from '../../device/range-set.js';
+import type { UncheckedBytes } from '../../structure.js';
 import { SECTOR_BYTES } from '../md/model.js';
-import type { UncheckedBytes } from '../md/structure.js';
 import {
   RECORD_DIRTY,
   RECORD_FLAGS,

@@ -2,7 +2,7 @@
  * The dirty-stripe record on disk: a header of one sector, which tears at most with what follows it and never in
  * itself, then three lists. docs/on-disk-format.md draws it and a test holds the page to this.
  */
-import { describe } from '../md/structure.js';
+import { describe } from '../../structure.js';
 
 /** "hfds" */
 export const RECORD_MAGIC = 0x7364_6668;

@@ -17,8 +17,8 @@ import { createHash } from 'node:crypto';
 import type { BlockDevice } from '../../device/contract.js';
 import { RangeSet } from '../../device/range-set.js';
 import { UserError } from '../../errors.js';
+import { UncheckedBytes } from '../../structure.js';
 import type { Superblock } from '../md/model.js';
-import { UncheckedBytes } from '../md/structure.js';
 import {
   type DamagedRecord,
   decodeRecord,

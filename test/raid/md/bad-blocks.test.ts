@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RangeSet } from '../../../src/device/range-set.js';
 import { BadBlocks, decodeBadBlocks } from '../../../src/raid/md/bad-blocks.js';
-import { UncheckedBytes } from '../../../src/raid/md/structure.js';
+import { UncheckedBytes } from '../../../src/structure.js';
 import { seeded } from '../../support/seed.js';
 
 const DATA_OFFSET = 1024 * 1024;

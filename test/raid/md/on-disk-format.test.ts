@@ -8,8 +8,8 @@ import * as undo from '../../../src/check/undo/fields-undo.js';
 import * as logs from '../../../src/raid/md/fields-logs.js';
 import * as superblocks from '../../../src/raid/md/fields-superblock.js';
 import * as superblocksV090 from '../../../src/raid/md/fields-superblock-v090.js';
-import { fieldBytes, Structure, type StructureDescription } from '../../../src/raid/md/structure.js';
 import * as records from '../../../src/raid/record/fields.js';
+import { fieldBytes, Structure, type StructureDescription } from '../../../src/structure.js';
 import { drawStructure, parseFormatPage } from '../../support/format-page.js';
 
 const page = parseFormatPage(

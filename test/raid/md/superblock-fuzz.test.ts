@@ -14,9 +14,9 @@ import { SUPERBLOCK_V090 } from '../../../src/raid/md/fields-superblock-v090.js'
 import { arrayState, judge } from '../../../src/raid/md/judge.js';
 import type { ExaminedImage, Superblock } from '../../../src/raid/md/model.js';
 import { readPpl } from '../../../src/raid/md/ppl.js';
-import { type Field, fieldBytes } from '../../../src/raid/md/structure.js';
 import { changeSuperblock } from '../../../src/raid/md/superblock.js';
 import { checksumV090 } from '../../../src/raid/md/superblock-v090.js';
+import { type Field, fieldBytes } from '../../../src/structure.js';
 import { loadMetadata } from '../../support/md-fixtures.js';
 import { seeded } from '../../support/seed.js';
 import { examineAll, forge, formatOptions, formatted, makeSet, SUPER_OFFSET } from './support/sets.js';

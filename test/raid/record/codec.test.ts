@@ -3,7 +3,6 @@ import { crc32c } from '@node-rs/crc32';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Range } from '../../../src/device/range-set.js';
-import { UncheckedBytes } from '../../../src/raid/md/structure.js';
 import {
   decodeRecord,
   describeBits,
@@ -15,6 +14,7 @@ import {
   recordBytes,
 } from '../../../src/raid/record/codec.js';
 import { RECORD_HEADER } from '../../../src/raid/record/fields.js';
+import { UncheckedBytes } from '../../../src/structure.js';
 import { chosenSeed } from '../../support/devices/seeded-random.js';
 
 const UUID = new Uint8Array(16).map((_, index) => index);

@@ -8,7 +8,6 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { type Range, RangeSet } from '../../../src/device/range-set.js';
 import { UserError } from '../../../src/errors.js';
-import { type Field, fieldBytes } from '../../../src/raid/md/structure.js';
 import type { RecordContent } from '../../../src/raid/record/codec.js';
 import {
   RECORD_DIRTY,
@@ -17,6 +16,7 @@ import {
   RECORD_SUPERBLOCK,
 } from '../../../src/raid/record/fields.js';
 import type { RecordPlace } from '../../../src/raid/record/places.js';
+import { type Field, fieldBytes } from '../../../src/structure.js';
 import { recoverArray } from '../../../src/volume/recovery.js';
 import { judgeDevices, mismatches, SMALL } from '../../support/arrays.js';
 import { chosenSeed, SeededRandom } from '../../support/devices/seeded-random.js';

@@ -9,11 +9,11 @@ import { bufferList } from '../../../../src/device/buffers.js';
 import type { BlockDevice } from '../../../../src/device/contract.js';
 import { MemoryDevice } from '../../../../src/device/memory.js';
 import type { RaidArray } from '../../../../src/raid/array.js';
-import { UncheckedBytes } from '../../../../src/raid/md/structure.js';
 import { setUuidBytes } from '../../../../src/raid/md/uuid.js';
 import { type OpenArrayOptions, openArray } from '../../../../src/raid/open.js';
 import { decodeRecord, isDamagedRecord, type RecordContent } from '../../../../src/raid/record/codec.js';
 import { memberPlace, type RecordPlace, SLOTS } from '../../../../src/raid/record/places.js';
+import { UncheckedBytes } from '../../../../src/structure.js';
 import { judgeDevices, makeMembers, SMALL, type TestShape } from '../../../support/arrays.js';
 import { HeldDevice } from '../../../support/devices/held-device.js';
 
