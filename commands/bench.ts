@@ -1,7 +1,7 @@
 /** `holdfast bench`: measures side by side with peers, and keeps the report. */
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import type { ComparisonResult, Spread } from '../src/bench/measure.js';
+import type { ComparisonResult, ContenderResult, Spread } from '../src/bench/measure.js';
 import type { BenchReport, BenchResult } from '../src/bench/report.js';
 import { HoldfastCommand, type Outcome } from '../src/cli/base-command.js';
 import type { Painter } from '../src/cli/colour.js';
@@ -79,7 +79,9 @@ async function describeReport(report: BenchReport, file: string, paint: Painter)
 
 async function describeBench(bench: BenchResult, paint: Painter): Promise<string> {
   const { title, notes, comparisons } = bench;
-  const tables = [speeds(comparisons), counts(comparisons)].filter((table) => table.rows.length > 0);
+  const tables = [speeds, latencies, counts]
+    .map((table) => table(comparisons))
+    .filter((table) => table.rows.length > 0);
   const shown = await Promise.all(tables.map((table) => renderTable(table, paint)));
   return [paint('strong', title), notes.join('\n'), ...shown].join('\n\n');
 }
@@ -91,20 +93,38 @@ function speeds(comparisons: readonly ComparisonResult[]): Table {
   };
 }
 
-/** One a contender, beside the baseline; or one for each where there is none. */
+/** One a contender, beside whom it is compared with; or one for each where there is nobody. */
 function speedRows({ title, baseline, contenders }: ComparisonResult): Row[] {
-  const base = contenders.find(({ name }) => name === baseline);
   return contenders
-    .filter((contender) => contender !== base)
-    .map(({ name, seconds, speedBytes, ratio }) => [
-      title,
-      name,
-      `${(1000 * seconds.median).toPrecision(3)} ms`,
-      speed(speedBytes),
-      ...(base === undefined || ratio === null
-        ? ['-', '-', '-', '-', '-']
-        : [base.name, speed(base.speedBytes), ...ratioCells(ratio)]),
-    ]);
+    .filter(({ name }) => name !== baseline)
+    .map(({ name, seconds, speedBytes, against, ratio }) => {
+      const base = contenders.find((contender) => contender.name === against);
+      return [
+        title,
+        name,
+        milliseconds(1000 * seconds.median),
+        speed(speedBytes),
+        ...(base === undefined || ratio === null
+          ? ['-', '-', '-', '-', '-']
+          : [base.name, speed(base.speedBytes), ...ratioCells(ratio)]),
+      ];
+    });
+}
+
+/** Medians over the rounds, of everybody whose requests were timed. */
+function latencies(comparisons: readonly ComparisonResult[]): Table {
+  const row = (title: string, { name, latency }: ContenderResult): Row[] =>
+    latency === null
+      ? []
+      : [[title, name, milliseconds(latency.p50Ms.median), milliseconds(latency.p99Ms.median)]];
+  return {
+    head: ['latency', 'what', 'p50', 'p99'],
+    rows: comparisons.flatMap(({ title, contenders }) => contenders.flatMap((each) => row(title, each))),
+  };
+}
+
+function milliseconds(value: number): string {
+  return `${value.toPrecision(3)} ms`;
 }
 
 function ratioCells({ median, lowerQuartile, upperQuartile, min, max }: Spread): string[] {

@@ -12,8 +12,16 @@
 /** Names of counts; what they count in one round. Bytes are integers in counts named `...Bytes`. */
 export type Counts = Readonly<Record<string, number>>;
 
+/** Of single requests of a round, in milliseconds. */
+export interface Latency {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
 export interface Sample {
   readonly seconds: number;
+  /** Absent: single requests are not timed. */
+  readonly latency?: Latency;
   /** Device reads, writes, barriers and the like. Absent: nothing is counted. */
   readonly counts?: Counts;
 }
@@ -21,6 +29,8 @@ export interface Sample {
 export interface Contender {
   /** Unique in its comparison. */
   readonly name: string;
+  /** Whom it is compared with. Absent: the comparison's baseline. */
+  readonly against?: string;
   /** One round's work, wherever it is done. */
   run(): Promise<Sample> | Sample;
 }

@@ -6,7 +6,7 @@
  * - A ratio is taken within each round, from neighbours in time, and summarised afterwards.
  * - The median and the spread are shown, never the best.
  */
-import type { Comparison, Contender, Counts, Sample } from './bench.js';
+import type { Comparison, Contender, Counts, Latency, Sample } from './bench.js';
 
 /** Of the rounds' values. Quartiles are nearest ranks. */
 export interface Spread {
@@ -22,8 +22,12 @@ export interface ContenderResult {
   readonly seconds: Spread;
   /** Bytes a second in the median round. */
   readonly speedBytes: number;
-  /** Speed over the baseline's, round by round: more than 1 is faster. null for the baseline and without one. */
+  /** Whom it is compared with; null for the baseline and without one. */
+  readonly against: string | null;
+  /** Its speed over that one's, round by round: more than 1 is faster. */
   readonly ratio: Spread | null;
+  /** Of the rounds' latencies; null where single requests are not timed. */
+  readonly latency: Readonly<Record<keyof Latency, Spread>> | null;
   /** Over all rounds that were measured. */
   readonly counts: Counts;
   readonly countsPerOperation: Counts;
@@ -49,8 +53,9 @@ export async function measure(
   signal?: AbortSignal,
 ): Promise<ComparisonResult> {
   const { baseline, contenders } = comparison;
-  if (baseline !== null && !contenders.some(({ name }) => name === baseline))
-    throw new Error(`"${comparison.title}" is to be compared with "${baseline}", which is not in it.`);
+  for (const against of [baseline, ...contenders.map((contender) => contender.against ?? null)])
+    if (against !== null && !contenders.some(({ name }) => name === against))
+      throw new Error(`"${comparison.title}" is to be compared with "${against}", which is not in it.`);
   const samples = new Map<Contender, Sample[]>(contenders.map((contender) => [contender, []]));
   for (let round = 0; round <= rounds; round++) {
     for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {
@@ -69,7 +74,8 @@ function summarise(
   samples: ReadonlyMap<Contender, readonly Sample[]>,
 ): ComparisonResult {
   const { title, roundBytes, operations, baseline, contenders } = comparison;
-  const base = contenders.find(({ name }) => name === baseline);
+  const samplesOf = (wanted: string): readonly Sample[] =>
+    samples.get(contenders.find(({ name }) => name === wanted)!)!;
   return {
     title,
     roundBytes,
@@ -80,11 +86,15 @@ function summarise(
       const own = samples.get(contender)!;
       const seconds = spread(own.map((sample) => sample.seconds));
       const counts = sum(own);
+      const chosen = contender.against ?? baseline;
+      const against = chosen === contender.name ? null : chosen;
       return {
         name: contender.name,
         seconds,
         speedBytes: Math.round(roundBytes / seconds.median),
-        ratio: base === undefined || base === contender ? null : ratio(samples.get(base)!, own),
+        against,
+        ratio: against === null ? null : ratio(samplesOf(against), own),
+        latency: latencyOf(own),
         counts,
         countsPerOperation: divided(counts, operations * rounds),
       };
@@ -94,6 +104,15 @@ function summarise(
 
 function ratio(base: readonly Sample[], own: readonly Sample[]): Spread {
   return spread(own.map((sample, round) => base[round]!.seconds / sample.seconds));
+}
+
+function latencyOf(samples: readonly Sample[]): ContenderResult['latency'] {
+  const known = samples.flatMap(({ latency }) => latency ?? []);
+  if (known.length === 0) return null;
+  return {
+    p50Ms: spread(known.map(({ p50Ms }) => p50Ms)),
+    p99Ms: spread(known.map(({ p99Ms }) => p99Ms)),
+  };
 }
 
 /** Of one value or more. */

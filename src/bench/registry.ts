@@ -3,13 +3,23 @@ import { UserError } from '../errors.js';
 import type { Bench } from './bench.js';
 import { degradedReads } from './degraded-reads.js';
 import { kernels } from './kernels.js';
+import { nbd } from './nbd.js';
 import { rebuild } from './rebuild.js';
 import { record } from './record.js';
 import { recovery } from './recovery.js';
 import { scrub } from './scrub.js';
 import { writes } from './writes.js';
 
-export const BENCHES: readonly Bench[] = [kernels, writes, record, degradedReads, rebuild, scrub, recovery];
+export const BENCHES: readonly Bench[] = [
+  kernels,
+  writes,
+  record,
+  degradedReads,
+  rebuild,
+  scrub,
+  recovery,
+  nbd,
+];
 
 /**
  * The benches of these names, in the registry's order; all of them when none is named.

@@ -53,6 +53,27 @@ describe('measure', () => {
     expect(first!.speedBytes).toBe(250);
   });
 
+  test('compares a contender with whom it names, and sums up latencies', async () => {
+    const other = scripted('other', times(1, 4, 4));
+    const latency = [9, 1, 3].map((p50Ms) => ({ p50Ms, p99Ms: 10 * p50Ms }));
+    const own = {
+      ...scripted(
+        'own',
+        latency.map((each) => ({ seconds: 2, latency: each })),
+      ),
+      against: 'other',
+    };
+    const result = await measure(
+      comparison([scripted('base', times(1, 1, 1)), other, own], { baseline: 'base' }),
+      2,
+    );
+    const [, second, third] = result.contenders;
+    expect(second).toMatchObject({ against: 'base', ratio: { median: 0.25 }, latency: null });
+    expect(third).toMatchObject({ against: 'other', ratio: { median: 2 } });
+    expect(third!.latency).toMatchObject({ p50Ms: { median: 2, max: 3 }, p99Ms: { median: 20, min: 10 } });
+    await expect(measure(comparison([own]), 1)).rejects.toThrow('"other"');
+  });
+
   test('adds up the counts of the measured rounds and divides them by the operations', async () => {
     const samples = [
       { seconds: 1, counts: { reads: 100 } },
