@@ -47,12 +47,16 @@ export class CallGuard {
   ): Promise<void> {
     this.#admit(operation, offset, length);
     if (length === 0) return;
+    // Not by #counted: every layer of a stack comes here for every request, and each promise more shows.
+    this.#inFlight += 1;
     try {
-      await this.#counted(body);
+      await body();
     } catch (cause) {
       const error = this.#located(cause, operation, offset, length);
       if (isFinal(error)) this.fail(error);
       throw error;
+    } finally {
+      this.#left();
     }
   }
 
@@ -109,9 +113,13 @@ export class CallGuard {
     try {
       return await body();
     } finally {
-      this.#inFlight -= 1;
-      if (this.#inFlight === 0) this.#idle?.();
+      this.#left();
     }
+  }
+
+  #left(): void {
+    this.#inFlight -= 1;
+    if (this.#inFlight === 0) this.#idle?.();
   }
 
   #admit(operation: RangeOperation, offset: number, length: number): void {

@@ -103,17 +103,16 @@ export class ArrayCore {
   }
 
   /** The array's bytes cut at windows: no piece spans two. */
-  *windowPieces(arrayOffset: number, length: number): Generator<Piece> {
-    for (const piece of this.geometry.pieces(arrayOffset, length)) {
-      let at = 0;
-      while (at < piece.length) {
-        const offsetInData = piece.offsetInData + at;
-        const room = this.windowBytes - (offsetInData % this.windowBytes);
-        const pieceLength = Math.min(room, piece.length - at);
-        yield { ...piece, arrayOffset: piece.arrayOffset + at, length: pieceLength, offsetInData };
-        at += pieceLength;
-      }
+  windowPieces(arrayOffset: number, length: number): Piece[] {
+    const pieces: Piece[] = [];
+    const end = arrayOffset + length;
+    for (let at = arrayOffset; at < end; ) {
+      const piece = this.geometry.pieceAt(at, end - at);
+      const room = this.windowBytes - (piece.offsetInData % this.windowBytes);
+      pieces.push(piece.length <= room ? piece : { ...piece, length: room });
+      at += Math.min(piece.length, room);
     }
+    return pieces;
   }
 
   /**

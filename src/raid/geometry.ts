@@ -110,23 +110,27 @@ export class Geometry {
   /** Cuts array bytes at chunk boundaries, in order. */
   *pieces(arrayOffset: number, length: number): Generator<Piece> {
     const end = arrayOffset + length;
-    let at = arrayOffset;
-    while (at < end) {
-      const chunk = Math.floor(at / this.chunkBytes);
-      const inChunk = at - chunk * this.chunkBytes;
-      const stripe = Math.floor(chunk / this.dataDisks);
-      const dataIndex = chunk - stripe * this.dataDisks;
-      const pieceLength = Math.min(this.chunkBytes - inChunk, end - at);
-      yield {
-        arrayOffset: at,
-        length: pieceLength,
-        stripe,
-        dataIndex,
-        slot: this.dataMember(stripe, dataIndex),
-        offsetInData: stripe * this.chunkBytes + inChunk,
-      };
-      at += pieceLength;
+    for (let at = arrayOffset; at < end; ) {
+      const piece = this.pieceAt(at, end - at);
+      yield piece;
+      at += piece.length;
     }
+  }
+
+  /** The first of them: at most `length` bytes. */
+  pieceAt(arrayOffset: number, length: number): Piece {
+    const chunk = Math.floor(arrayOffset / this.chunkBytes);
+    const inChunk = arrayOffset - chunk * this.chunkBytes;
+    const stripe = Math.floor(chunk / this.dataDisks);
+    const dataIndex = chunk - stripe * this.dataDisks;
+    return {
+      arrayOffset,
+      length: Math.min(this.chunkBytes - inChunk, length),
+      stripe,
+      dataIndex,
+      slot: this.dataMember(stripe, dataIndex),
+      offsetInData: stripe * this.chunkBytes + inChunk,
+    };
   }
 
   /** The array offset of what a slot holds at an offset in data; null where that is parity. */

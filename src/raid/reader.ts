@@ -34,17 +34,16 @@ export class ArrayReader {
   async read(offset: number, into: Buffers): Promise<void> {
     const direct: (PieceRead & { transfer: Transfer })[] = [];
     const degraded: PieceRead[] = [];
-    for (const entry of this.pieces(offset, into)) {
-      const { slot, offsetInData, length } = entry.piece;
-      const member = this.core.slots[slot]!.reader(offsetInData, offsetInData + length);
-      if (member === null) degraded.push(entry);
-      else direct.push({ ...entry, transfer: { member, start: offsetInData, bytes: entry.into } });
+    for (const { piece, into: bytes } of this.pieces(offset, into)) {
+      const { slot, offsetInData: start, length } = piece;
+      const member = this.core.slots[slot]!.reader(start, start + length);
+      if (member === null) degraded.push({ piece, into: bytes });
+      else direct.push({ piece, into: bytes, transfer: { member, start, bytes } });
     }
-    const [failures, outcomes] = await Promise.all([
-      readTransfers(direct.map((entry) => entry.transfer)),
-      Promise.allSettled(degraded.map((entry) => this.reconstruct(entry))),
-    ]);
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    const transfers = direct.map((entry) => entry.transfer);
+    const failures = await (degraded.length === 0
+      ? readTransfers(transfers)
+      : this.readBeside(transfers, degraded));
     if (failures.length === 0) return;
     await this.faults.settleReads(failures);
     for (const { piece, into: bytes, transfer } of direct) {
@@ -56,15 +55,31 @@ export class ArrayReader {
     }
   }
 
-  private *pieces(offset: number, into: Buffers): Generator<PieceRead> {
+  /** The transfers, and beside them what has to be made from other members. */
+  private async readBeside(
+    transfers: readonly Transfer[],
+    degraded: readonly PieceRead[],
+  ): Promise<TransferFailure[]> {
+    const [failures, outcomes] = await Promise.all([
+      readTransfers(transfers),
+      Promise.allSettled(degraded.map((entry) => this.reconstruct(entry))),
+    ]);
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    return failures;
+  }
+
+  private pieces(offset: number, into: Buffers): PieceRead[] {
+    const reads: PieceRead[] = [];
     let arrayOffset = offset;
     for (const bytes of bufferList(into)) {
       for (const piece of this.core.windowPieces(arrayOffset, bytes.length)) {
         const at = piece.arrayOffset - arrayOffset;
-        yield { piece, into: bytes.subarray(at, at + piece.length) };
+        const isAll = piece.length === bytes.length;
+        reads.push({ piece, into: isAll ? bytes : bytes.subarray(at, at + piece.length) });
       }
       arrayOffset += bytes.length;
     }
+    return reads;
   }
 
   /** A piece of which some sectors could not be read: those are made from the other members. */

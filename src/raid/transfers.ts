@@ -51,6 +51,8 @@ async function settle(
   transfers: readonly Transfer[],
   perform: (run: Run) => Promise<void>,
 ): Promise<TransferFailure[]> {
+  const [only] = transfers;
+  if (only !== undefined && transfers.length === 1) return settleOne(only, perform);
   const runs = gather(transfers);
   const outcomes = await Promise.allSettled(runs.map(perform));
   return outcomes.flatMap((outcome, index) => {
@@ -60,6 +62,19 @@ async function settle(
       { member: run.member, start: run.start, length: run.end - run.start, error: outcome.reason as unknown },
     ];
   });
+}
+
+/** Most reads are one transfer: nothing is gathered for them. */
+async function settleOne(
+  { member, start, bytes }: Transfer,
+  perform: (run: Run) => Promise<void>,
+): Promise<TransferFailure[]> {
+  try {
+    await perform({ member, start, end: start + bytes.length, buffers: [bytes] });
+    return [];
+  } catch (error) {
+    return [{ member, start, length: bytes.length, error }];
+  }
 }
 
 function gather(transfers: readonly Transfer[]): Run[] {

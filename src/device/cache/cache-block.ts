@@ -32,6 +32,10 @@ export class CacheBlock {
   fill: Promise<void> | null = null;
   /** Readers that are about to copy from it. */
   pins = 0;
+  /** Its place in the order of eviction (eviction-order.ts, which alone sets these). */
+  isInOrder = false;
+  older: CacheBlock | null = null;
+  newer: CacheBlock | null = null;
 
   constructor(
     readonly index: number,

@@ -7,6 +7,7 @@
 import { scatter } from '../buffers.js';
 import type { Buffers } from '../contract.js';
 import type { BlockStore } from './block-store.js';
+import type { CacheBlock } from './cache-block.js';
 import type { Fills, Wanted } from './fills.js';
 import type { Piece } from './pieces.js';
 
@@ -22,6 +23,7 @@ export class CachedReads {
   ) {}
 
   async read(pieces: readonly Piece[], into: Buffers): Promise<void> {
+    if (pieces.length === 1) return this.#readOne(pieces[0]!, into);
     for (let from = 0; from < pieces.length; from += this.chunkBlocks) {
       const chunk = pieces.slice(from, from + this.chunkBlocks);
       const missing = this.#copy(chunk, into);
@@ -29,6 +31,32 @@ export class CachedReads {
       this.counts.misses += missing.length;
       if (missing.length > 0) await this.#readMissing(missing, into);
     }
+  }
+
+  /** The same for one block, which most reads are: nobody has it in hand, and there is a frame. */
+  async #readOne(piece: Piece, into: Buffers): Promise<void> {
+    const { index, start, end } = piece;
+    const found = this.store.get(index);
+    if (found?.valid.covers(start, end) === true) {
+      this.counts.hits += 1;
+      return this.#copyFrom(found, piece, into);
+    }
+    this.counts.misses += 1;
+    const isFree = found === undefined && this.store.locks.obstacle(index) === null;
+    const frames = isFree ? this.store.budget.tryTake(1) : null;
+    if (frames === null) return this.#readMissing([piece], into);
+    const block = this.store.insert(index, frames[0]!);
+    block.pins += 1;
+    let left: readonly Piece[] = [piece];
+    try {
+      await this.fills.run([{ block, start, end }]);
+      // A trim may have dropped it in the same moment.
+      left = this.#copy(left, into);
+    } finally {
+      block.pins -= 1;
+      this.store.settle(block);
+    }
+    if (left.length > 0) await this.#readMissing(left, into);
   }
 
   async #readMissing(pieces: readonly Piece[], into: Buffers): Promise<void> {
@@ -82,13 +110,17 @@ export class CachedReads {
 
   /** Copies the pieces that are valid in the cache; returns the others. */
   #copy(pieces: readonly Piece[], into: Buffers): readonly Piece[] {
-    return pieces.filter(({ index, start, end, at }) => {
-      const block = this.store.get(index);
-      if (block === undefined || !block.valid.covers(start, end)) return true;
-      scatter(block.frame.subarray(start, end), into, at);
-      this.store.settle(block);
+    return pieces.filter((piece) => {
+      const block = this.store.get(piece.index);
+      if (block === undefined || !block.valid.covers(piece.start, piece.end)) return true;
+      this.#copyFrom(block, piece, into);
       return false;
     });
+  }
+
+  #copyFrom(block: CacheBlock, { start, end, at }: Piece, into: Buffers): void {
+    scatter(block.frame.subarray(start, end), into, at);
+    this.store.settle(block);
   }
 
   #obstacle({ index }: Piece): Promise<void> | null {
