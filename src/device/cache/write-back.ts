@@ -8,11 +8,12 @@
  *   So an error in the background is reported by the flush that cannot put it right, as a disk does, and by
  *   the writers that wait for room.
  */
-import type { BatchDevice, BlockDevice } from '../contract.js';
+import type { BatchDevice, BatchWrite, BlockDevice } from '../contract.js';
 import type { BlockStore } from './block-store.js';
 import { ByteCover } from './byte-cover.js';
 import { CACHE_BLOCK_BYTES, type CacheBlock, type Flight, gate } from './cache-block.js';
 import { type Fills, roundOut } from './fills.js';
+import { Staging } from './staging.js';
 
 export interface WriteBackLimits {
   /** Dirty blocks above which the background starts. */
@@ -21,6 +22,7 @@ export interface WriteBackLimits {
   readonly stopBlocks: number;
   /** Bytes of one batch, but always at least one stripe. */
   readonly batchBytes: number;
+  readonly stripeBytes: number;
 }
 
 export interface WriteBackCounts {
@@ -55,6 +57,7 @@ interface Sent {
 export class WriteBack {
   readonly counts: WriteBackCounts = { batches: 0, writes: 0, bytes: 0, fullStripes: 0 };
   readonly #flights = new Set<Flight>();
+  readonly #staging: Staging;
   #background: Promise<void> = Promise.resolve();
   #isRunning = false;
   /** The last attempt failed: the background tries again only when somebody waits for it. */
@@ -65,7 +68,10 @@ export class WriteBack {
     private readonly store: BlockStore,
     private readonly fills: Fills,
     private readonly limits: WriteBackLimits,
-  ) {}
+  ) {
+    // The last stripe of a batch may begin where the batch is nearly full.
+    this.#staging = new Staging(lower.name, limits.batchBytes + limits.stripeBytes);
+  }
 
   /** Starts the background if there is reason to. To be called when blocks became dirty or an obstacle ended. */
   kick(): void {
@@ -79,6 +85,7 @@ export class WriteBack {
   /** Waits for the background, which must not be started any more. */
   async stopped(): Promise<void> {
     await this.#background;
+    this.#staging.close();
   }
 
   /** Everything that is dirty now goes down; throws when some of it cannot. */
@@ -217,6 +224,15 @@ export class WriteBack {
     this.counts.batches += 1;
     this.counts.writes += runs.length;
     for (const run of runs) this.counts.bytes += run.end - run.offset;
+    const staged = this.#staging.stage(runs);
+    try {
+      return await this.#writeBelow(staged.runs, fua);
+    } finally {
+      staged.release();
+    }
+  }
+
+  async #writeBelow(runs: readonly BatchWrite[], fua: boolean): Promise<(Failure | null)[]> {
     const { lower } = this;
     if (!fua && 'writeBatch' in lower) {
       try {
