@@ -65,6 +65,13 @@ export class BlockStore {
     }
   }
 
+  /** Whether there is a block of [first, end). */
+  hasAny(first: number, end: number): boolean {
+    if (end - first > this.#blocks.size) return !this.within(first, end).next().done;
+    for (let index = first; index < end; index++) if (this.#blocks.has(index)) return true;
+    return false;
+  }
+
   /** A new block of which nothing is known. It is not evictable before `settle`. */
   insert(index: number, frame: Uint8Array): CacheBlock {
     const length = Math.min(CACHE_BLOCK_BYTES, this.#size - index * CACHE_BLOCK_BYTES);

@@ -12,6 +12,7 @@
  *   into it (fills.ts).
  * - Below, writes that overlap are never in flight together, nor with a read (cache-block.ts).
  * - Memory is bounded by `capacityBytes`, dirty memory by `dirtyLimitBytes`.
+ * - Long reads of what is not cached pass it by (PAST_BYTES); what they read is locked meanwhile.
  * - A block that failed to go down stays dirty. Only a failed flush of the lower device is final.
  */
 import { byteLength, gather } from '../buffers.js';
@@ -29,6 +30,9 @@ import { CachedReads } from './cached-reads.js';
 import { Fills } from './fills.js';
 import { cutIntoPieces, type Piece, wholeBlocks } from './pieces.js';
 import { WriteBack } from './write-back.js';
+
+/** Reads of so much are not kept. */
+const PAST_BYTES = 128 * 1024;
 
 export interface CacheStatistics {
   /** Blocks of 4 KiB, once for every read that touches them. */
@@ -93,9 +97,10 @@ export class WriteBackCache implements BlockDevice {
 
   read(offset: number, into: Buffers): Promise<void> {
     const length = byteLength(into);
-    return this.#guard.run('read', offset, length, () =>
-      this.#reads.read(cutIntoPieces(offset, length), into),
-    );
+    return this.#guard.run('read', offset, length, async () => {
+      if (length >= PAST_BYTES && (await this.#readPast(offset, length, into))) return;
+      await this.#reads.read(cutIntoPieces(offset, length), into);
+    });
   }
 
   write(offset: number, from: Buffers, options: WriteOptions = {}): Promise<void> {
@@ -159,6 +164,30 @@ export class WriteBackCache implements BlockDevice {
       this.#arena.close();
       if (this.#closesLower) await this.#lower.close();
     });
+  }
+
+  /**
+   * Reads a long range of which nothing is in the cache from below, beside it: long reads are seldom repeated, and to
+   * take them in costs as much as to read them. False: something of it is there, and nothing was read.
+   */
+  async #readPast(offset: number, length: number, into: Buffers): Promise<boolean> {
+    const { blockSize } = this.#lower;
+    if (offset % blockSize !== 0 || length % blockSize !== 0) return false;
+    const store = this.#store;
+    const first = Math.floor(offset / CACHE_BLOCK_BYTES);
+    const end = Math.ceil((offset + length) / CACHE_BLOCK_BYTES);
+    if (store.hasAny(first, end)) return false;
+    const release = await store.locks.take(first, end);
+    try {
+      // Under the lock none comes in, so nothing is written below while it is read; before it some may have.
+      if (store.hasAny(first, end)) return false;
+      await this.#lower.read(offset, into);
+      this.#reads.counts.misses += end - first;
+      return true;
+    } finally {
+      release();
+      this.#writeBack.kick();
+    }
   }
 
   async #place(pieces: readonly Piece[], fill: (piece: Piece, frame: Uint8Array) => void): Promise<void> {
@@ -257,6 +286,7 @@ export class WriteBackCache implements BlockDevice {
   }
 
   #addDirty(data: RangeSet, offset: number, length: number): void {
+    if (this.#store.budget.dirty === 0) return;
     const first = Math.floor(offset / CACHE_BLOCK_BYTES);
     const end = Math.ceil((offset + length) / CACHE_BLOCK_BYTES);
     for (const block of this.#store.within(first, end)) {

@@ -94,6 +94,38 @@ it('a write that comes while its block is read in is not overwritten by what was
   expectSame(await readAt(cache, 0, BLOCK), wanted);
 });
 
+it('a long read beside the cache is not overtaken by a write to its range, and sees what came before it', async () => {
+  const { base, lower, cache } = await held();
+  const before = pattern(MIB, 1);
+  lower.hold('read');
+  const reading = readAt(cache, 0, 4 * STRIPE);
+  await lower.arrived(1);
+  const writing = cache.write(STRIPE, pattern(BLOCK, 2));
+  const flushing = writing.then(() => cache.flush());
+  // Held back by the lock, and then by the block that is in the cache: it must not be read beside it.
+  const later = writing.then(() => readAt(cache, 0, 4 * STRIPE));
+  await settled();
+  expect(lower.waiting).toBe(1);
+  lower.release('read');
+  expectSame(await reading, before.subarray(0, 4 * STRIPE));
+  await flushing;
+  const wanted = Uint8Array.from(before.subarray(0, 4 * STRIPE));
+  wanted.set(pattern(BLOCK, 2), STRIPE);
+  expectSame(await later, wanted);
+  expectSame(await readAt(base, 0, 4 * STRIPE), wanted);
+});
+
+it('a long read is not kept: what is below is read again', async () => {
+  const { lower, cache } = await held();
+  await readAt(cache, 0, 4 * STRIPE);
+  expect(cache.statistics).toMatchObject({ cachedBytes: 0, misses: (4 * STRIPE) / BLOCK });
+  lower.hold('read');
+  const again = readAt(cache, 0, 4 * STRIPE);
+  await lower.arrived(1);
+  lower.release('read');
+  expectSame(await again, pattern(MIB, 1).subarray(0, 4 * STRIPE));
+});
+
 it.each(['trim', 'write-zeroes'] as const)(
   'a read that comes during a %s below does not keep what it saw',
   async (operation) => {
