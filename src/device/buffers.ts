@@ -48,6 +48,40 @@ export function gather(from: Buffers, start: number, into: Uint8Array): void {
   }
 }
 
+/** `gather` for one who goes through the list from its start to its end: what lies behind is not looked at again. */
+export class Gathering {
+  readonly #from: readonly Uint8Array[];
+  #index = 0;
+  /** Where the buffer at #index starts, counted over the whole list. */
+  #start = 0;
+
+  constructor(from: Buffers) {
+    this.#from = bufferList(from);
+  }
+
+  /** Fills `into` with what lies from `start` on; no start lies before an earlier one. */
+  copy(start: number, into: Uint8Array): void {
+    for (let at = 0; at < into.byteLength; ) {
+      const buffer = this.#from[this.#index];
+      if (buffer === undefined) throw new RangeError('the buffers end before the range');
+      const skip = start + at - this.#start;
+      if (skip >= buffer.byteLength) {
+        this.#start += buffer.byteLength;
+        this.#index += 1;
+        continue;
+      }
+      const view = viewOf(buffer, skip, Math.min(buffer.byteLength, skip + into.byteLength - at));
+      into.set(view, at);
+      at += view.byteLength;
+    }
+  }
+}
+
+/** The buffer itself where all of it is meant: a view costs more than what is done with it is worth. */
+export function viewOf(buffer: Uint8Array, start: number, end: number): Uint8Array {
+  return start === 0 && end === buffer.byteLength ? buffer : buffer.subarray(start, end);
+}
+
 /** Copies all of `from` into the list, from `start` on. */
 export function scatter(from: Uint8Array, into: Buffers, start: number): void {
   let at = 0;

@@ -7,6 +7,7 @@
  * - The budget's dirty frames are the blocks that are dirty or in flight, and the versions in flight of
  *   which a newer one has been made.
  */
+import { viewOf } from '../buffers.js';
 import { BlockLocks } from './block-locks.js';
 import { ByteCover } from './byte-cover.js';
 import { CACHE_BLOCK_BYTES, CacheBlock } from './cache-block.js';
@@ -92,7 +93,7 @@ export class BlockStore {
     copy: (into: Uint8Array) => void,
   ): void {
     const block = this.#writable(index, frame, end - start === CACHE_BLOCK_BYTES);
-    copy(block.frame.subarray(start, end));
+    copy(viewOf(block.frame, start, end));
     block.valid.add(start, end);
     block.dirty.add(start, end);
     this.#evictable.remove(block);

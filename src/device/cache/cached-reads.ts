@@ -4,7 +4,7 @@
  *
  * Invariant: a reader that waits for frames holds no block, so it cannot be what others wait for.
  */
-import { scatter } from '../buffers.js';
+import { scatter, viewOf } from '../buffers.js';
 import type { Buffers } from '../contract.js';
 import type { BlockStore } from './block-store.js';
 import type { CacheBlock } from './cache-block.js';
@@ -119,7 +119,7 @@ export class CachedReads {
   }
 
   #copyFrom(block: CacheBlock, { start, end, at }: Piece, into: Buffers): void {
-    scatter(block.frame.subarray(start, end), into, at);
+    scatter(viewOf(block.frame, start, end), into, at);
     this.store.settle(block);
   }
 

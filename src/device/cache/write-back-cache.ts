@@ -15,7 +15,7 @@
  * - Long reads of what is not cached pass it by (PAST_BYTES); what they read is locked meanwhile.
  * - A block that failed to go down stays dirty. Only a failed flush of the lower device is final.
  */
-import { byteLength, gather } from '../buffers.js';
+import { byteLength, Gathering } from '../buffers.js';
 import { CallGuard } from '../call-guard.js';
 import type { BatchDevice, BlockDevice, Buffers, Extent, WriteOptions } from '../contract.js';
 import { toDeviceError } from '../device-errors.js';
@@ -107,7 +107,8 @@ export class WriteBackCache implements BlockDevice {
     const length = byteLength(from);
     return this.#guard.run('write', offset, length, async () => {
       const pieces = cutIntoPieces(offset, length);
-      await this.#place(pieces, (piece, frame) => gather(from, piece.at, frame));
+      const data = new Gathering(from);
+      await this.#place(pieces, (piece, frame) => data.copy(piece.at, frame));
       if (options.fua === true) await this.#harden(pieces);
     });
   }

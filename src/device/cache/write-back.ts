@@ -8,6 +8,7 @@
  *   So an error in the background is reported by the flush that cannot put it right, as a disk does, and by
  *   the writers that wait for room.
  */
+import { viewOf } from '../buffers.js';
 import type { BatchDevice, BatchWrite, BlockDevice } from '../contract.js';
 import type { BlockStore } from './block-store.js';
 import { ByteCover } from './byte-cover.js';
@@ -268,7 +269,7 @@ export class WriteBack {
 }
 
 function append(runs: Run[], block: CacheBlock, from: number, to: number): void {
-  const bytes = block.frame.subarray(from, to);
+  const bytes = viewOf(block.frame, from, to);
   const last = runs.at(-1);
   const offset = block.offset + from;
   if (last === undefined || last.end < offset) {
