@@ -124,7 +124,7 @@ function latencies(comparisons: readonly ComparisonResult[]): Table {
 }
 
 function milliseconds(value: number): string {
-  return `${value.toPrecision(3)} ms`;
+  return `${value < 1000 ? value.toPrecision(3) : Math.round(value)} ms`;
 }
 
 function ratioCells({ median, lowerQuartile, upperQuartile, min, max }: Spread): string[] {
