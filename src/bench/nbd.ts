@@ -8,11 +8,12 @@
  *
  * What was measured (two cores of an AMD EPYC that others kept busy, Node 20.20, ext4; processor time of a request,
  * because it hangs less on the others than the clock does) and what was done:
- * - 4 KiB reads: 46 us of the main thread, a third of them promises, maps and lists for one piece; 31 us now. Two
- *   thirds of what is left is in Node's own read and the thread that it wakes.
+ * - 4 KiB reads: 46 us of the main thread, a third of them promises, maps and lists for one piece; 31 us now. Most of
+ *   what was left was Node's own read and the thread that it wakes: reads that stay on the thread spare it
+ *   (device/cached-reads.ts).
  * - 1 MiB reads: 1.9 ms to take 256 blocks into the cache and copy them out; long reads pass it by now: 0.4 ms.
  * - 1 MiB writes to RAID-5: 4.2 ms, most of it paid for each of 256 buffers on its way down. Runs go down from one
- *   buffer now, though that is a copy more: 2.9 ms; one walk over the payload and no views of whole frames: 2.7 ms.
+ *   buffer now, though that is a copy more: 2.9 ms; one walk over the payload and no views of whole frames: a tenth less.
  *
  * Tried, and not kept:
  * - libuv's io_uring (UV_USE_IO_URING=1): its polling thread takes a core of two. 4 KiB reads 0.7 of what they were.
