@@ -4,13 +4,14 @@
  *
  * Invariants
  * - No call waits for a disk: the kernel says EAGAIN where it would.
- * - Between two turns of the event loop only so much is read: who reads without end leaves timers, sockets and signals
- *   their turn.
+ * - Between two turns of the event loop only so much is read (turn-budget.ts).
  *
  * koffi is optional, and is loaded only when much is read: a command that looks at a few superblocks starts faster
  * without it.
  */
+import { byteLength } from './buffers.js';
 import { bindC } from './c-library.js';
+import { TurnBudget } from './turn-budget.js';
 
 /** As preadv2 has it: bytes read, 0 at the end of the file; negative: the number of the error. */
 export type ReadNow = (fd: number, buffers: readonly Uint8Array[], position: number) => number;
@@ -18,17 +19,12 @@ export type ReadNow = (fd: number, buffers: readonly Uint8Array[], position: num
 /** More is copied by the thread pool, beside what else this thread has to do. */
 const MAX_CALL_BYTES = 128 * 1024;
 const MAX_CALL_BUFFERS = 8;
-/** About half a millisecond, at most. */
-const TURN_BYTES = 1024 * 1024;
-const TURN_CALLS = 64;
 const READS_BEFORE_LOAD = 128;
 
 export class CachedReads {
   private readNow: ReadNow | null = null;
   private reads = 0;
-  private bytesLeft = TURN_BYTES;
-  private callsLeft = TURN_CALLS;
-  private hasNextTurn = false;
+  private readonly budget = new TurnBudget();
 
   constructor(private readonly load: () => Promise<ReadNow | null> = loadReadNow) {}
 
@@ -40,8 +36,8 @@ export class CachedReads {
       return null;
     }
     if (buffers.length > MAX_CALL_BUFFERS) return null;
-    const length = buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0);
-    if (length > MAX_CALL_BYTES || !this.takeTurn(length)) return null;
+    const length = byteLength(buffers);
+    if (length > MAX_CALL_BYTES || !this.budget.take(length)) return null;
     const bytes = this.readNow(fd, buffers, position);
     // The end of the file, and whatever is wrong, is told by the call that waits.
     return bytes > 0 ? bytes : this.missed(-bytes);
@@ -55,21 +51,6 @@ export class CachedReads {
     // A filesystem that cannot: it will not learn.
     if (errno === EOPNOTSUPP || errno === ENOSYS) this.readNow = null;
     return null;
-  }
-
-  private takeTurn(length: number): boolean {
-    if (this.callsLeft === 0 || this.bytesLeft < length) return false;
-    this.callsLeft -= 1;
-    this.bytesLeft -= length;
-    if (!this.hasNextTurn) {
-      this.hasNextTurn = true;
-      setImmediate(() => {
-        this.hasNextTurn = false;
-        this.callsLeft = TURN_CALLS;
-        this.bytesLeft = TURN_BYTES;
-      });
-    }
-    return true;
   }
 }
 

@@ -8,6 +8,7 @@ import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { bindC } from './c-library.js';
 import { CachedReads } from './cached-reads.js';
+import { PromptWrites } from './prompt-writes.js';
 
 /** lseek(2): the offset reached, or the name of the error. */
 export type Seek = (fd: number, offset: number, whence: number) => number | string;
@@ -15,8 +16,8 @@ export type Seek = (fd: number, offset: number, whence: number) => number | stri
 export interface FileCalls {
   /** Bytes read, 0 at the end of the file; may be fewer than there is room for. */
   read(fd: number, buffers: readonly Uint8Array[], position: number): Promise<number>;
-  /** Bytes written; may be fewer than given. */
-  write(fd: number, buffers: readonly Uint8Array[], position: number): Promise<number>;
+  /** Bytes written; may be fewer than given. `waits`: the descriptor has O_DSYNC, and each write waits for the disk. */
+  write(fd: number, buffers: readonly Uint8Array[], position: number, waits?: boolean): Promise<number>;
   fdatasync(fd: number): Promise<void>;
   /** Deallocates the range, which reads as zeroes afterwards. */
   punchHole(fd: number, offset: number, length: number): Promise<void>;
@@ -30,7 +31,17 @@ function settle(resolve: (bytes: number) => void, reject: (error: Error) => void
     error === null ? resolve(bytes) : reject(error);
 }
 
+function writeInPool(fd: number, buffers: readonly Uint8Array[], position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const done = settle(resolve, reject);
+    const only = buffers[0];
+    if (buffers.length === 1 && only !== undefined) fs.write(fd, only, 0, only.byteLength, position, done);
+    else fs.writev(fd, buffers, position, done);
+  });
+}
+
 const cachedReads = new CachedReads();
+const promptWrites = new PromptWrites();
 
 export const systemCalls: FileCalls = {
   read(fd, buffers, position) {
@@ -43,13 +54,9 @@ export const systemCalls: FileCalls = {
       else fs.readv(fd, buffers, position, done);
     });
   },
-  write(fd, buffers, position) {
-    return new Promise((resolve, reject) => {
-      const done = settle(resolve, reject);
-      const only = buffers[0];
-      if (buffers.length === 1 && only !== undefined) fs.write(fd, only, 0, only.byteLength, position, done);
-      else fs.writev(fd, buffers, position, done);
-    });
+  async write(fd, buffers, position, waits = false) {
+    const prompt = waits ? null : promptWrites.write(fd, buffers, position);
+    return prompt ?? writeInPool(fd, buffers, position);
   },
   fdatasync: promisify(fs.fdatasync),
   async punchHole(fd, offset, length) {

@@ -21,9 +21,16 @@ export function readFully(calls: FileCalls, fd: number, position: number, into: 
   });
 }
 
-export function writeFully(calls: FileCalls, fd: number, position: number, from: Buffers): Promise<void> {
+/** `waits`: see FileCalls.write. */
+export function writeFully(
+  calls: FileCalls,
+  fd: number,
+  position: number,
+  from: Buffers,
+  waits = false,
+): Promise<void> {
   return transfer(from, position, async (buffers, at) => {
-    const bytes = await uninterrupted(() => calls.write(fd, buffers, at));
+    const bytes = await uninterrupted(() => calls.write(fd, buffers, at, waits));
     if (bytes === 0) throw inputOutputError('the operating system took no byte and gave no reason');
     return bytes;
   });

@@ -113,7 +113,7 @@ export class ImageFile implements BlockDevice {
       offset,
       byteLength(from),
       async () => {
-        if (fua) await writeFully(this.#calls, this.durable!.fd, offset, from);
+        if (fua) await writeFully(this.#calls, this.durable!.fd, offset, from, true);
         else await this.#unflushed(writeFully(this.#calls, this.#handle.fd, offset, from));
       },
       fua ? losesData : undefined,
