@@ -16,6 +16,8 @@ export interface CacheOptions {
   readonly alignOffset?: number;
   /** Bytes that go down in one batch, if they are more than a stripe; 16 MiB unless said otherwise. */
   readonly batchBytes?: number;
+  /** Reads, and writes of whole stripes, of so much pass the cache by; 128 KiB unless said otherwise. */
+  readonly besideBytes?: number;
   /** Whether closing the cache closes the lower device. It does unless said otherwise. */
   readonly closeLower?: boolean;
 }
@@ -29,12 +31,14 @@ export interface CachePlan {
   readonly stripeBytes: number;
   readonly alignOffset: number;
   readonly batchBytes: number;
+  readonly besideBytes: number;
 }
 
 export const SMALLEST_BLOCKS = 16;
 /** For devices that have no stripes: what is written together is at least not scattered. */
 const DEFAULT_STRIPE_BYTES = 64 * 1024;
 const DEFAULT_BATCH_BYTES = 16 * 1024 * 1024;
+const DEFAULT_BESIDE_BYTES = 128 * 1024;
 const LARGEST_READ_BLOCKS = 256;
 
 /** @throws TypeError when the numbers make no sense: they come from our own code. */
@@ -63,5 +67,6 @@ export function planCache(lower: BlockDevice, options: CacheOptions): CachePlan 
     stripeBytes,
     alignOffset,
     batchBytes,
+    besideBytes: options.besideBytes ?? DEFAULT_BESIDE_BYTES,
   };
 }

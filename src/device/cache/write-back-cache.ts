@@ -5,17 +5,17 @@
  *
  * How the work is divided: block-store.ts knows what is in memory, cached-reads.ts and fills.ts bring
  * blocks in, write-back.ts takes them out, frame-budget.ts makes those wait for whom there is no room. A call
- * is split into pieces of blocks (pieces.ts); each piece is placed in one synchronous step.
+ * is split into pieces of blocks (pieces.ts); each piece is placed in one synchronous step. Long ones pass the cache
+ * by (beside.ts).
  *
  * Invariants
  * - A read sees the newest write: of bytes that are valid in the cache, the cache's; nothing stale ever gets
  *   into it (fills.ts).
  * - Below, writes that overlap are never in flight together, nor with a read (cache-block.ts).
  * - Memory is bounded by `capacityBytes`, dirty memory by `dirtyLimitBytes`.
- * - Long reads of what is not cached pass it by (PAST_BYTES); what they read is locked meanwhile.
  * - A block that failed to go down stays dirty. Only a failed flush of the lower device is final.
  */
-import { byteLength, Gathering } from '../buffers.js';
+import { byteLength, Gathering, sliceBuffers } from '../buffers.js';
 import { CallGuard } from '../call-guard.js';
 import type { BatchDevice, BlockDevice, Buffers, Extent, WriteOptions } from '../contract.js';
 import { toDeviceError } from '../device-errors.js';
@@ -23,6 +23,7 @@ import { ExtentList } from '../extent-list.js';
 import { type Arena, BufferPool, type PoolBuffer } from '../pool.js';
 import { RangeSet } from '../range-set.js';
 import { SharedFlush } from '../shared-flush.js';
+import { Beside, type BlockSpan } from './beside.js';
 import { BlockStore } from './block-store.js';
 import { CACHE_BLOCK_BYTES } from './cache-block.js';
 import { type CacheOptions, planCache } from './cache-plan.js';
@@ -30,9 +31,6 @@ import { CachedReads } from './cached-reads.js';
 import { Fills } from './fills.js';
 import { cutIntoPieces, type Piece, wholeBlocks } from './pieces.js';
 import { WriteBack } from './write-back.js';
-
-/** Reads of so much are not kept. */
-const PAST_BYTES = 128 * 1024;
 
 export interface CacheStatistics {
   /** Blocks of 4 KiB, once for every read that touches them. */
@@ -60,6 +58,8 @@ export class WriteBackCache implements BlockDevice {
   readonly #store: BlockStore;
   readonly #reads: CachedReads;
   readonly #writeBack: WriteBack;
+  readonly #beside: Beside;
+  readonly #besideBytes: number;
   readonly #passDownBytes: number;
   readonly #closesLower: boolean;
   readonly #lowerFlush = new SharedFlush(() => this.#flushLower());
@@ -83,6 +83,13 @@ export class WriteBackCache implements BlockDevice {
     this.#writeBack = new WriteBack(lower, this.#store, fills, plan);
     this.#reads = new CachedReads(this.#store, fills, plan.readChunkBlocks);
     this.#passDownBytes = plan.stripeBytes;
+    this.#besideBytes = plan.besideBytes;
+    this.#beside = new Beside({
+      ...plan,
+      lower,
+      store: this.#store,
+      kick: () => this.#writeBack.kick(),
+    });
     this.#closesLower = options.closeLower ?? true;
   }
 
@@ -98,7 +105,10 @@ export class WriteBackCache implements BlockDevice {
   read(offset: number, into: Buffers): Promise<void> {
     const length = byteLength(into);
     return this.#guard.run('read', offset, length, async () => {
-      if (length >= PAST_BYTES && (await this.#readPast(offset, length, into))) return;
+      if (length >= this.#besideBytes && (await this.#beside.read(offset, into))) {
+        this.#reads.counts.misses += Math.ceil(length / CACHE_BLOCK_BYTES);
+        return;
+      }
       await this.#reads.read(cutIntoPieces(offset, length), into);
     });
   }
@@ -106,9 +116,15 @@ export class WriteBackCache implements BlockDevice {
   write(offset: number, from: Buffers, options: WriteOptions = {}): Promise<void> {
     const length = byteLength(from);
     return this.#guard.run('write', offset, length, async () => {
-      const pieces = cutIntoPieces(offset, length);
+      const beside = this.#beside.wholeStripes(offset, length);
+      const pieces = piecesOutside(beside, offset, length);
       const data = new Gathering(from);
       await this.#place(pieces, (piece, frame) => data.copy(piece.at, frame));
+      if (beside !== null) {
+        await this.#beside.change(beside, (at, bytes) =>
+          this.#lower.write(at, sliceBuffers(from, at - offset, bytes), options),
+        );
+      }
       if (options.fua === true) await this.#harden(pieces);
     });
   }
@@ -116,14 +132,12 @@ export class WriteBackCache implements BlockDevice {
   /** Less than a stripe is zeroed in the cache, where it gathers; of more, the whole blocks go down at once. */
   writeZeroes(offset: number, length: number, options: WriteOptions = {}): Promise<void> {
     return this.#guard.run('write-zeroes', offset, length, async () => {
-      const { first, end } = wholeBlocks(offset, length, this.size);
-      const isLong = (end - first) * CACHE_BLOCK_BYTES >= this.#passDownBytes;
-      const pieces = cutIntoPieces(offset, length).filter(
-        ({ index }) => !isLong || index < first || index >= end,
-      );
+      const whole = wholeBlocks(offset, length, this.size);
+      const isLong = (whole.end - whole.first) * CACHE_BLOCK_BYTES >= this.#passDownBytes;
+      const pieces = piecesOutside(isLong ? whole : null, offset, length);
       await this.#place(pieces, (_piece, frame) => frame.fill(0));
       if (isLong)
-        await this.#below(first, end, (from, bytes) => this.#lower.writeZeroes(from, bytes, options));
+        await this.#beside.change(whole, (from, bytes) => this.#lower.writeZeroes(from, bytes, options));
       if (options.fua === true) await this.#harden(pieces);
     });
   }
@@ -131,8 +145,9 @@ export class WriteBackCache implements BlockDevice {
   /** Whole blocks alone; what is dirty of them is forgotten. */
   trim(offset: number, length: number): Promise<void> {
     return this.#guard.run('trim', offset, length, async () => {
-      const { first, end } = wholeBlocks(offset, length, this.size);
-      if (first < end) await this.#below(first, end, (from, bytes) => this.#lower.trim(from, bytes));
+      const whole = wholeBlocks(offset, length, this.size);
+      if (whole.first < whole.end)
+        await this.#beside.change(whole, (from, bytes) => this.#lower.trim(from, bytes));
     });
   }
 
@@ -165,30 +180,6 @@ export class WriteBackCache implements BlockDevice {
       this.#arena.close();
       if (this.#closesLower) await this.#lower.close();
     });
-  }
-
-  /**
-   * Reads a long range of which nothing is in the cache from below, beside it: long reads are seldom repeated, and to
-   * take them in costs as much as to read them. False: something of it is there, and nothing was read.
-   */
-  async #readPast(offset: number, length: number, into: Buffers): Promise<boolean> {
-    const { blockSize } = this.#lower;
-    if (offset % blockSize !== 0 || length % blockSize !== 0) return false;
-    const store = this.#store;
-    const first = Math.floor(offset / CACHE_BLOCK_BYTES);
-    const end = Math.ceil((offset + length) / CACHE_BLOCK_BYTES);
-    if (store.hasAny(first, end)) return false;
-    const release = await store.locks.take(first, end);
-    try {
-      // Under the lock none comes in, so nothing is written below while it is read; before it some may have.
-      if (store.hasAny(first, end)) return false;
-      await this.#lower.read(offset, into);
-      this.#reads.counts.misses += end - first;
-      return true;
-    } finally {
-      release();
-      this.#writeBack.kick();
-    }
   }
 
   async #place(pieces: readonly Piece[], fill: (piece: Piece, frame: Uint8Array) => void): Promise<void> {
@@ -254,27 +245,6 @@ export class WriteBackCache implements BlockDevice {
     if (!isDurable) await this.#lowerFlush.run();
   }
 
-  /** Does something to whole blocks of the lower device; what the cache has of them is then forgotten. */
-  async #below(
-    first: number,
-    end: number,
-    change: (offset: number, length: number) => Promise<void>,
-  ): Promise<void> {
-    const store = this.#store;
-    const release = await store.locks.take(first, end);
-    try {
-      // Nothing new starts on these blocks, so this ends.
-      await Promise.all([...store.within(first, end)].map((block) => block.obstacle));
-      const offset = first * CACHE_BLOCK_BYTES;
-      await change(offset, Math.min(end * CACHE_BLOCK_BYTES, this.size) - offset);
-      // Not before it went well: else a failure would lose writes that were taken.
-      for (const block of [...store.within(first, end)]) store.drop(block);
-    } finally {
-      release();
-      this.#writeBack.kick();
-    }
-  }
-
   async #flushLower(): Promise<void> {
     if (this.#guard.final !== null) throw this.#guard.final;
     try {
@@ -295,6 +265,12 @@ export class WriteBackCache implements BlockDevice {
       if (isDirty) data.add(block.offset, block.offset + block.length);
     }
   }
+}
+
+/** The pieces of the range that are not of these blocks. */
+function piecesOutside(span: BlockSpan | null, offset: number, length: number): readonly Piece[] {
+  const pieces = cutIntoPieces(offset, length);
+  return span === null ? pieces : pieces.filter(({ index }) => index < span.first || index >= span.end);
 }
 
 /** The extents from below, clipped to [offset, end), with data over them. */

@@ -27,6 +27,10 @@ interface Done {
 
 it.each<[string, CacheOptions]>([
   ['of 16 blocks', { capacityBytes: 64 * KIB, stripeBytes: 12 * KIB, batchBytes: 12 * KIB }],
+  [
+    'that long requests pass by',
+    { capacityBytes: 64 * KIB, stripeBytes: 8 * KIB, alignOffset: 4 * KIB, besideBytes: 8 * KIB },
+  ],
   ['in which everything has room', { capacityBytes: 1024 * KIB, stripeBytes: 24 * KIB }],
 ])('holds over a cache %s', (_name, options) =>
   withSeed(async (random) => {

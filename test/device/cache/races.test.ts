@@ -150,7 +150,10 @@ it.each(['trim', 'write-zeroes'] as const)(
 
 it('zeroes below wait for what is on its way down, and neighbours go on meanwhile', async () => {
   const { base, lower, cache } = await held();
-  await cache.write(0, pattern(2 * STRIPE, 2));
+  // Short enough to be kept.
+  const kept = pattern(2 * STRIPE, 2);
+  await cache.write(0, kept.subarray(0, STRIPE));
+  await cache.write(STRIPE, kept.subarray(STRIPE));
   lower.hold('write');
   const flushing = cache.flush();
   await lower.arrived(1);
@@ -181,6 +184,62 @@ it('a flush waits for zeroes under way that stand before older dirty blocks', as
   lower.release('write-zeroes');
   await Promise.all([zeroing, flushing]);
   expectSame(await readAt(base, 0, STRIPE), new Uint8Array(STRIPE));
+});
+
+it('a flush waits for a long write under way that stands before older dirty blocks', async () => {
+  const { base, lower, cache } = await held();
+  await cache.write(STRIPE, pattern(BLOCK, 2));
+  lower.hold('write');
+  const data = pattern(4 * STRIPE, 3);
+  const writing = cache.write(0, data);
+  await lower.arrived(1);
+  let isFlushed = false;
+  const flushing = cache.flush().then(() => {
+    isFlushed = true;
+  });
+  await settled();
+  expect([isFlushed, lower.waiting]).toEqual([false, 1]);
+  lower.release('write');
+  await Promise.all([writing, flushing]);
+  expectSame(await readAt(base, 0, 4 * STRIPE), data);
+});
+
+it('a long write waits for what is on its way down, and is what stays', async () => {
+  const { base, lower, cache } = await held();
+  await cache.write(STRIPE, pattern(BLOCK, 2));
+  lower.hold('write');
+  const flushing = cache.flush();
+  await lower.arrived(1);
+  const data = pattern(4 * STRIPE, 3);
+  const writing = cache.write(0, data);
+  await settled();
+  expect(lower.waiting).toBe(1);
+  lower.release('write');
+  await Promise.all([writing, flushing]);
+  await cache.flush();
+  expectSame(await readAt(cache, 0, 4 * STRIPE), data);
+  expectSame(await readAt(base, 0, 4 * STRIPE), data);
+});
+
+it('a long write that fails loses nothing that was taken before it', async () => {
+  const { base, cache, faults } = await held();
+  const taken = pattern(BLOCK, 2);
+  await cache.write(STRIPE, taken);
+  const heal = faults.addRule({ operations: ['write'] });
+  await errorOf(cache.write(0, pattern(4 * STRIPE, 3)));
+  heal();
+  await cache.flush();
+  expectSame(await readAt(base, STRIPE, BLOCK), taken);
+});
+
+it('a long write is split at stripes: what is no whole one is kept, and a read sees all of it', async () => {
+  const { base, lower, cache } = await held();
+  const data = pattern(4 * STRIPE, 3);
+  await cache.write(100, data);
+  expect(cache.statistics.dirtyBytes).toBe(STRIPE + BLOCK);
+  expectSame(await readAt(base, STRIPE, 3 * STRIPE), data.subarray(STRIPE - 100, 4 * STRIPE - 100));
+  expectSame(await readAt(cache, 100, 4 * STRIPE), data);
+  expect(lower.waiting).toBe(0);
 });
 
 it('extents asked for while a block goes down call it data', async () => {
