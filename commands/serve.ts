@@ -6,13 +6,22 @@ import * as Flags from '@oclif/core/flags';
 import type { Outcome } from '../src/cli/base-command.js';
 import { COMMON_EXIT_CODES, EXIT } from '../src/cli/exit-codes.js';
 import { countFlag, forceFlag, volumesArgument } from '../src/cli/flags.js';
-import { printText, wantsJson } from '../src/cli/output.js';
+import { printText, shareStreams, wantsJson } from '../src/cli/output.js';
 import { runChild } from '../src/cli/run-child.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { VolumeCommand } from '../src/cli/volume-command.js';
+import { fileError } from '../src/device/device-errors.js';
 import { UserError } from '../src/errors.js';
+import { inheritedSockets } from '../src/nbd/server/listeners.js';
 import type { ServedVolume } from '../src/volume/serve.js';
 import { assertGuarded, DEFAULT_PORT, tcpUri, unixUri } from '../src/volume/serve-places.js';
+
+/** Where it listens. */
+interface Places {
+  readonly uris: readonly string[];
+  readonly socket: string | undefined;
+  readonly port: number | undefined;
+}
 
 export default class Serve extends VolumeCommand<typeof Serve> {
   static override summary = 'Serve a volume as a disk over NBD';
@@ -63,10 +72,16 @@ The volume is served under the empty name and under --export. With TLS nothing i
     force: forceFlag('serve though the volume is dirty and degraded'),
   };
 
+  #isActivated = false;
+
   protected async execute(): Promise<Outcome> {
     const { flags } = this;
     const isTcp = flags.address !== undefined || flags.port !== undefined;
-    const isActivated = process.env.LISTEN_PID === String(process.pid);
+    // Whoever handed sockets over has the streams for himself, and so has what --run starts.
+    this.#isActivated = inheritedSockets(process.env, process.pid) > 0;
+    shareStreams();
+    const isActivated = this.#isActivated;
+    if (flags.run?.trim() === '') throw new UserError('USAGE', '--run: there is no command in it');
     if (flags.socket === undefined && !isTcp && flags.run === undefined && !isActivated) {
       throw new UserError('USAGE', 'where is it to listen?', {
         hint: 'give --socket PATH, or --address and --port, or --run COMMAND',
@@ -77,8 +92,8 @@ The volume is served under the empty name and under --export. With TLS nothing i
     const own = flags.socket === undefined && !isTcp && !isActivated ? await ownDirectory() : null;
     try {
       const socket = own === null ? flags.socket : join(own, 'socket');
-      const uris = await this.#listen(served, socket, isTcp);
-      return await this.#serve(served, uris, socket);
+      const places = await this.#listen(served, socket, isTcp);
+      return await this.#serve(served, places);
     } finally {
       await served.stop();
       if (own !== null) await rm(own, { recursive: true, force: true });
@@ -110,32 +125,35 @@ The volume is served under the empty name and under --export. With TLS nothing i
   }
 
   /** Where it can be reached. */
-  async #listen(served: ServedVolume, socket: string | undefined, isTcp: boolean): Promise<string[]> {
-    const { address = '127.0.0.1', port = DEFAULT_PORT } = this.flags;
+  async #listen(served: ServedVolume, socket: string | undefined, isTcp: boolean): Promise<Places> {
+    const { address = '127.0.0.1', port: asked = DEFAULT_PORT } = this.flags;
     const { server, exportName, isSecure } = served;
     const uris: string[] = [];
+    let port: number | undefined;
     if (socket !== undefined) {
       await server.listenUnix(socket);
       uris.push(unixUri(socket, exportName, isSecure));
     }
     if (isTcp) {
-      const place = await server.listenTcp({ host: address, port });
-      uris.push(tcpUri(place.host, place.port, exportName, isSecure));
+      const place = await server.listenTcp({ host: address, port: asked });
+      port = place.port;
+      uris.push(tcpUri(place.host, port, exportName, isSecure));
     }
     await server.listenInherited();
-    return uris;
+    return { uris, socket, port };
   }
 
-  async #serve(served: ServedVolume, uris: readonly string[], socket: string | undefined): Promise<Outcome> {
+  async #serve(served: ServedVolume, places: Places): Promise<Outcome> {
+    const { uris } = places;
     const pidFile = this.flags['pid-file'];
     const { run } = this.flags;
     const { label } = served.volume;
-    if (pidFile !== undefined) await writeFile(pidFile, `${process.pid}\n`);
+    if (pidFile !== undefined) await writePidFile(pidFile);
     try {
-      const asText = run === undefined && !wantsJson(this.argv);
-      if (asText) await printText(`serving ${label} at ${uris.join(' and ') || 'the sockets handed over'}`);
+      const asText = run === undefined && !this.#isActivated && !wantsJson(this.argv);
+      if (asText) await printText(`serving ${label} at ${uris.join(' and ')}`);
       const exitCode =
-        run === undefined ? await this.#untilStopped() : await this.#runBeside(served, run, uris, socket);
+        run === undefined ? await this.#untilStopped() : await this.#runBeside(served, run, places);
       const status = served.status();
       await served.stop();
       const [{ counters }] = status.exports as [(typeof status.exports)[0]];
@@ -164,18 +182,24 @@ The volume is served under the empty name and under --export. With TLS nothing i
   #runBeside(
     { exportName }: ServedVolume,
     command: string,
-    uris: readonly string[],
-    socket: string | undefined,
+    { uris: [uri = ''], socket, port }: Places,
   ): Promise<number> {
-    const [uri = ''] = uris;
     const env = {
       ...process.env,
       uri,
       exportname: exportName,
       ...(socket === undefined ? {} : { unixsocket: socket }),
-      ...(this.flags.port === undefined ? {} : { port: String(this.flags.port) }),
+      ...(port === undefined ? {} : { port: String(port) }),
     };
     return runChild(command, { env, signal: this.signal });
+  }
+}
+
+async function writePidFile(path: string): Promise<void> {
+  try {
+    await writeFile(path, `${process.pid}\n`);
+  } catch (cause) {
+    throw fileError(path, 'written', cause);
   }
 }
 

@@ -43,6 +43,18 @@ export function guardStreams(): void {
   process.stderr.on('error', () => undefined);
 }
 
+/**
+ * For a process that shares its two streams with others which write to them while it runs: who started it, or what it
+ * starts. Node makes a pipe non-blocking, which is a state of the pipe and not of the process: the others would meet
+ * EAGAIN (open(2), "open file descriptions").
+ */
+export function shareStreams(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    const { _handle: handle } = stream as { readonly _handle?: { setBlocking?(blocking: boolean): void } };
+    handle?.setBlocking?.(true);
+  }
+}
+
 export class OutputClosed extends Error {
   override readonly name = 'OutputClosed';
 }

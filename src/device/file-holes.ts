@@ -2,8 +2,9 @@
  * Where a file has data and where it has holes, and making holes. Both depend on the filesystem; that one
  * has none of it is found out once a file and remembered.
  *
- * Source: lseek(2), SEEK_DATA and SEEK_HOLE; fallocate(2), FALLOC_FL_PUNCH_HOLE.
+ * Source: lseek(2), SEEK_DATA and SEEK_HOLE; fallocate(2), FALLOC_FL_PUNCH_HOLE; statfs(2), f_type.
  */
+import { stat, statfs } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import type { Extent } from './contract.js';
 import { systemCode } from './device-errors.js';
@@ -16,6 +17,15 @@ const SEEK_HOLE = 4;
 /** lseek cannot be called asynchronously (its errno would be lost); others get their turn between these. */
 const SEEKS_A_TURN = 64;
 const UNSUPPORTED = new Set(['EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'ENODEV']);
+
+/** Filesystems that make holes, by f_type: ext4 (and those before it, by the same driver), XFS, Btrfs, tmpfs. */
+const WITH_HOLES = new Set([0xef53, 0x58465342, 0x9123683e, 0x01021994]);
+
+/** Whether holes can be made in the file at `path`, as far as that is known without making one. */
+export async function isPunchable(path: string): Promise<boolean> {
+  // Below a block device lies another disk than the filesystem that has its name.
+  return (await stat(path)).isFile() && WITH_HOLES.has((await statfs(path)).type);
+}
 
 export class FileHoles {
   #canPunch = true;

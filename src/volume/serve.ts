@@ -7,6 +7,7 @@
  * recovery: nothing here is needed for that.
  */
 import { WriteBackCache } from '../device/cache/index.js';
+import { isPunchable } from '../device/file-holes.js';
 import type { CacheMode, Export } from '../nbd/server/export.js';
 import { NbdServer } from '../nbd/server/server.js';
 import type { TlsPolicy } from '../nbd/server/wire-pair.js';
@@ -17,7 +18,7 @@ import { controlDirectories } from './control/places.js';
 import { defaultName } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { isOperation, OPERATIONS, runRequested } from './operations.js';
-import { absoluteImage } from './remote.js';
+import { absoluteImage, isRemote } from './remote.js';
 import { SERVING_STATUS, type ServingStatus } from './serving-status.js';
 import { closeInOrder } from './stack.js';
 import { openVolume } from './volume.js';
@@ -43,6 +44,7 @@ export class ServedVolume {
   private constructor(
     readonly volume: Volume,
     private readonly options: ServeOptions,
+    zeroesFast: boolean,
   ) {
     const { cache, access, tls, onFault } = options;
     const { device, label, located } = volume;
@@ -54,6 +56,7 @@ export class ServedVolume {
       device,
       cache,
       readOnly: access === 'read',
+      zeroesFast,
     };
     this.server = new NbdServer({ exports: [served], onFault, ...(tls === undefined ? {} : { tls }) });
   }
@@ -62,7 +65,13 @@ export class ServedVolume {
   static async open(names: readonly string[], options: ServeOptions): Promise<ServedVolume> {
     // Who asks it later may be in another directory than it was started in.
     const volume = await openVolume(names.map(absoluteImage), options);
-    const served = new ServedVolume(volume, options);
+    let served: ServedVolume;
+    try {
+      served = new ServedVolume(volume, options, await zeroesFast(volume));
+    } catch (error) {
+      await volume.close();
+      throw error;
+    }
     try {
       if (options.access === 'write') await served.#openControl();
       return served;
@@ -110,4 +119,11 @@ export class ServedVolume {
     if (request.operation === SERVING_STATUS) return this.status();
     return runRequested(this.volume, request.operation, request.arguments, reporting);
   }
+}
+
+/** Zeroing makes holes where all images can have them: no data is moved, however long the range is. */
+async function zeroesFast({ held }: Volume): Promise<boolean> {
+  const images = held.list().map(({ name }) => name);
+  const answers = await Promise.all(images.map((name) => !isRemote(name) && isPunchable(name)));
+  return answers.every(Boolean);
 }

@@ -5,13 +5,17 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
+import { isInstalled } from '../nbd/client/servers.js';
 import { runHoldfast, runJson } from '../support/run-holdfast.js';
 import { serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const BLOCK = 4096;
+const BINARY = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
 
 async function newVolume(): Promise<{ folder: string; volume: string }> {
   const folder = await temporaryFolder();
@@ -179,11 +183,44 @@ describe('serve', { timeout: 60_000 }, () => {
     expect(ran.stdout).toMatch(/^nbd\+unix:\/\/\/v\?socket=\//);
   });
 
+  it('--run is told the port that was free', async () => {
+    const { volume } = await newVolume();
+    const ran = await runHoldfast(['serve', volume, '--port', '0', '--run', 'echo "$port $uri"']);
+    const [port, uri] = ran.stdout.trim().split(' ');
+    expect(Number(port)).toBeGreaterThan(0);
+    expect(uri).toBe(`nbd://127.0.0.1:${port}/v`);
+  });
+
+  it('a process number that cannot be written is said in words, and the volume is closed', async () => {
+    const { folder, volume } = await newVolume();
+    for (const file of [join(folder, 'no', 'pid'), folder]) {
+      const refused = await runHoldfast(['serve', volume, '--run', 'true', '--pid-file', file]);
+      expect(refused).toMatchObject({ exitCode: 1, stdout: '' });
+      expect(refused.stderr).toContain(`${file}: cannot be written`);
+      expect(refused.stderr).not.toContain('internal');
+    }
+    expect((await runJson(['status', volume])).json.result).toMatchObject({ state: 'clean' });
+  });
+
+  /** The copy goes down the pipe that the server has for its words too: none may come, and it has to stay as it was. */
+  it.runIf(isInstalled('nbdcopy'))('leaves the output to who started it by socket activation', async () => {
+    const { volume } = await newVolume();
+    await runHoldfast(['write', volume], { input: 'copied' });
+    const server = ['[', process.execPath, BINARY, 'serve', volume, ']'];
+    const copy = spawn('nbdcopy', ['--', ...server, '-'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const size = Number((await runJson(['status', volume])).json.result?.sizeBytes);
+    // Only now is read what was written: by then the pipe was full, and a writer waited.
+    const copied = await buffer(copy.stdout);
+    expect([copied.byteLength, copied.subarray(0, 6).toString()]).toEqual([size, 'copied']);
+  });
+
   it.each([
     [[], 'where is it to listen'],
     [['--address', '0.0.0.0'], 'other machines'],
     [['--address', '192.0.2.1'], 'other machines'],
     [['--socket', 's', '--tls-verify-peer'], 'tls-certificates'],
+    [['--socket', ''], 'cannot be empty'],
+    [['--run', ' '], 'no command'],
   ])('%j is wrong usage', async (flags, why) => {
     const { volume } = await newVolume();
     const refused = await runHoldfast(['serve', volume, ...flags]);

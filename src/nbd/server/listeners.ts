@@ -10,6 +10,12 @@ import { takeSocketPath } from './unix-socket.js';
 /** The first descriptor that is handed over. */
 const FIRST_INHERITED_FD = 3;
 
+/** How many sockets `env` says were handed to the process `pid`; 0 for what is no number of them. */
+export function inheritedSockets(env: NodeJS.ProcessEnv, pid: number): number {
+  if (env.LISTEN_PID !== String(pid)) return 0;
+  return /^\d{1,6}$/.test(env.LISTEN_FDS ?? '') ? Number(env.LISTEN_FDS) : 0;
+}
+
 export interface TcpPlace {
   /** A name or an address to listen at. */
   readonly host: string;
@@ -50,8 +56,7 @@ export class Listeners {
    * @throws UserError when one of them is no socket that listens.
    */
   async inherited(env: NodeJS.ProcessEnv, pid: number): Promise<number> {
-    if (env.LISTEN_PID !== String(pid)) return 0;
-    const count = Number(env.LISTEN_FDS ?? 0);
+    const count = inheritedSockets(env, pid);
     for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete env[name];
     for (let fd = FIRST_INHERITED_FD; fd < FIRST_INHERITED_FD + count; fd++) {
       try {

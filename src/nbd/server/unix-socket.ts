@@ -7,9 +7,9 @@
  * fails where there is a file: of two servers that start at the same moment one is told so.
  */
 import { randomBytes } from 'node:crypto';
-import { link, lstat, rename, rm } from 'node:fs/promises';
+import { link, lstat, rename, rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { fileError, systemCode } from '../../device/device-errors.js';
 import { UserError } from '../../errors.js';
 
@@ -26,6 +26,7 @@ export async function takeSocketPath(
   path: string,
   listen: (path: string) => Promise<void>,
 ): Promise<() => Promise<void>> {
+  if (path === '') throw new UserError('USAGE', 'the path of a socket cannot be empty');
   const own = nameBeside(path);
   if (Math.max(Buffer.byteLength(path), Buffer.byteLength(own)) > MAX_PATH_BYTES)
     throw new UserError('USAGE', `${path}: too long for the path of a socket`, {
@@ -34,6 +35,8 @@ export async function takeSocketPath(
     });
   try {
     await removeStale(path);
+    // To listen in a directory that is not there is EACCES to Node: what is really wrong is asked first.
+    await stat(dirname(path));
     await listen(own);
     const { ino } = await lstat(own);
     try {
@@ -72,14 +75,17 @@ async function removeStale(path: string): Promise<void> {
   await rm(aside);
 }
 
-/** Short, so that what fits a socket's path has a neighbour that does. */
+/**
+ * Short, so that what fits a socket's path has a neighbour that does. Always with its directory: Node takes a path that
+ * reads as a number for a port, and ".12345678" is one.
+ */
 function nameBeside(path: string): string {
-  return join(dirname(path), `.${randomBytes(4).toString('hex')}`);
+  return `${dirname(path)}/.${randomBytes(4).toString('hex')}`;
 }
 
 function isAlive(path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    const socket = connect(path);
+    const socket = connect({ path });
     socket.once('connect', () => {
       socket.destroy();
       resolve(true);

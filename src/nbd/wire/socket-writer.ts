@@ -6,6 +6,8 @@
  * - Short messages are written next to each other into one slab (`claim`); long ones are passed on as they
  *   are and may not change until `sent` is called. `sent` is called exactly once, also when the connection
  *   breaks before, and never before the caller has returned.
+ * - TLS gets little at a time: it copies a batch, and keeps all of it encrypted beside that, until it has left. So what
+ *   waits costs its own bytes once, as it does in plain text, where nothing is copied.
  * - Nothing here limits what is queued: who produces it asks `queuedBytes`, or waits for `ready`, before
  *   making more, so that a peer that no longer reads costs a bounded amount of memory.
  */
@@ -15,6 +17,8 @@ const SLAB_BYTES = 64 * 1024;
 /** So much is not kept back until the turn ends. */
 const EARLY_BYTES = 512 * 1024;
 const READY_BELOW_BYTES = 1024 * 1024;
+/** Of a batch for TLS, or one message that is larger. */
+const TLS_BATCH_BYTES = 1024 * 1024;
 
 type Sent = () => void;
 
@@ -26,6 +30,9 @@ export class SocketWriter {
   #slabEnd = 0;
   #parts: Uint8Array[] = [];
   #sent: Sent[] = [];
+  /** For each of #sent: how many of #parts have to leave before. */
+  #sentAfter: number[] = [];
+  readonly #batchBytes: number;
   /** Of the batch that the socket has now; null when it has none. */
   #leaving: { readonly bytes: number; readonly sent: readonly Sent[] } | null = null;
   #gatheredBytes = 0;
@@ -36,6 +43,7 @@ export class SocketWriter {
 
   constructor(socket: Socket) {
     this.#socket = socket;
+    this.#batchBytes = 'encrypted' in socket ? TLS_BATCH_BYTES : Number.POSITIVE_INFINITY;
     socket.on('close', this.#onClose);
   }
 
@@ -70,7 +78,10 @@ export class SocketWriter {
   send(bytes: Uint8Array, sent?: Sent): void {
     this.#closeRun();
     if (bytes.byteLength > 0) this.#parts.push(bytes);
-    if (sent !== undefined) this.#sent.push(sent);
+    if (sent !== undefined) {
+      this.#sent.push(sent);
+      this.#sentAfter.push(this.#parts.length);
+    }
     this.#gatheredBytes += bytes.byteLength;
     this.#schedule();
   }
@@ -116,26 +127,55 @@ export class SocketWriter {
     if (this.#leaving === null || this.#closed) setImmediate(this.#flush);
   }
 
-  /** Gives the socket all that is queued, unless it is still busy with the last batch. */
+  /** Gives the socket all that is queued, or what TLS takes of it, unless it is still busy with the last batch. */
   readonly #flush = (): void => {
     if (!this.#scheduled || (this.#leaving !== null && !this.#closed)) return;
     this.#scheduled = false;
     this.#closeRun();
-    const parts = this.#parts;
-    const batch = { bytes: this.#gatheredBytes, sent: this.#sent };
-    this.#parts = [];
-    this.#sent = [];
-    this.#gatheredBytes = 0;
+    const isAll = this.#closed || this.#gatheredBytes <= this.#batchBytes;
+    const { parts, bytes, sent } = this.#takeParts(isAll ? this.#parts.length : this.#firstParts());
     if (this.#closed) {
-      for (const sent of batch.sent) sent();
+      for (const each of sent) each();
       return;
     }
-    this.#leaving = batch;
+    this.#leaving = { bytes, sent };
     this.#socket.cork();
     for (let i = 0; i < parts.length - 1; i++) this.#socket.write(parts[i]!);
     this.#socket.write(parts.at(-1) ?? Buffer.alloc(0), this.#onSent);
     this.#socket.uncork();
   };
+
+  /** How many parts make a batch. */
+  #firstParts(): number {
+    let bytes = 0;
+    let count = 0;
+    for (const part of this.#parts) {
+      bytes += part.byteLength;
+      if (count > 0 && bytes > this.#batchBytes) break;
+      count += 1;
+    }
+    return count;
+  }
+
+  /** The first parts off what is queued, and who is to be told of them; the rest is next. */
+  #takeParts(count: number): { parts: Uint8Array[]; bytes: number; sent: Sent[] } {
+    const taken = { parts: this.#parts, bytes: this.#gatheredBytes, sent: this.#sent };
+    const later = count < taken.parts.length ? taken.parts.splice(count) : [];
+    if (later.length === 0) {
+      this.#parts = [];
+      this.#sent = [];
+      this.#sentAfter = [];
+      this.#gatheredBytes = 0;
+      return taken;
+    }
+    const told = this.#sentAfter.findIndex((parts) => parts > count);
+    this.#parts = later;
+    this.#sent = told < 0 ? [] : taken.sent.splice(told);
+    this.#sentAfter = told < 0 ? [] : this.#sentAfter.slice(told).map((parts) => parts - count);
+    this.#gatheredBytes = later.reduce((sum, part) => sum + part.byteLength, 0);
+    this.#scheduled = true;
+    return { ...taken, bytes: taken.bytes - this.#gatheredBytes };
+  }
 
   /**
    * What failed once fails from then on: `close` follows, but work that never waits for the event loop would be done

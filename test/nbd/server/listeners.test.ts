@@ -11,7 +11,9 @@ import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import type { UserError } from '../../../src/errors.js';
 import { COMMANDS, ERROR_REPLIES, ERRORS, OPTIONS } from '../../../src/nbd/protocol/constants.js';
+import { inheritedSockets } from '../../../src/nbd/server/listeners.js';
 import { NbdServer } from '../../../src/nbd/server/server.js';
+import { takeSocketPath } from '../../../src/nbd/server/unix-socket.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
 import { HeldDevice } from '../../support/devices/held-device.js';
 import { scratchDirectory } from '../../support/devices/scratch.js';
@@ -112,9 +114,21 @@ describe('a unix socket', () => {
   it('has a path that fits', async () => {
     const path = join(await scratchDirectory(), 'x'.repeat(120));
     await expect(server().listenUnix(path)).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(server().listenUnix('')).rejects.toMatchObject({ code: 'USAGE' });
     await expect(server().listenUnix('/nowhere/at/all')).rejects.toMatchObject({
+      message: expect.stringContaining("stat '/nowhere/at'"),
       details: { file: '/nowhere/at/all' },
     });
+  });
+
+  it('has a neighbour that Node does not take for a port: ".12345678" would be one', async () => {
+    const neighbours: string[] = [];
+    const listen = async (path: string) => {
+      neighbours.push(path);
+      throw new Error('enough is known');
+    };
+    await expect(takeSocketPath('nbd.sock', listen)).rejects.toThrow('enough is known');
+    expect(neighbours).toEqual([expect.stringMatching(/^\.\/\.[0-9a-f]{8}$/)]);
   });
 });
 
@@ -151,6 +165,10 @@ describe('socket activation', () => {
     const env = { LISTEN_FDS: '1', LISTEN_PID: '1' };
     expect(await server().listenInherited(env, 2)).toBe(0);
     expect(await server().listenInherited({}, 2)).toBe(0);
+  });
+
+  it.each(['', 'abc', '-1', '0', '1.5', '1e9'])('%j is no number of sockets', (count) => {
+    expect(inheritedSockets({ LISTEN_FDS: count, LISTEN_PID: '7' }, 7)).toBe(0);
   });
 });
 

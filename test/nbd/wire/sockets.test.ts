@@ -178,6 +178,48 @@ describe('writer', () => {
     expect(writer.queuedBytes).toBe(0);
   });
 
+  it('gives TLS little at a time, in order, and tells of each part when its own batch has left', () =>
+    withSeed(async (random) => {
+      const [from, to] = await pair();
+      const batches: number[] = [];
+      const write = from.write.bind(from) as (bytes: Uint8Array, ...rest: unknown[]) => boolean;
+      const cork = from.cork.bind(from);
+      Object.assign(from, {
+        encrypted: true,
+        cork: () => {
+          batches.push(0);
+          cork();
+        },
+        write: (bytes: Uint8Array, ...rest: unknown[]) => {
+          batches.push(batches.pop()! + bytes.byteLength);
+          return write(bytes, ...rest);
+        },
+      });
+      const writer = new SocketWriter(from);
+      const reader = new SocketReader(to);
+      const queued: Buffer[] = [];
+      const told: [part: number, batches: number][] = [];
+      for (let i = 0; i < 60; i++) {
+        const bytes = pattern(random.pick([16, random.between(1, MIB), MIB + 28]));
+        queued.push(bytes);
+        if (bytes.byteLength === 16) writer.slab.set(bytes, writer.claim(16));
+        else writer.send(bytes, () => told.push([i, batches.length]));
+      }
+      const all = Buffer.concat(queued);
+      expect(Buffer.compare(await reader.take(all.byteLength), all)).toBe(0);
+      await writer.flushed();
+      expect(Math.max(...batches)).toBeLessThanOrEqual(MIB + 28);
+      expect(batches.reduce((sum, bytes) => sum + bytes)).toBe(all.byteLength);
+      expect(told.map(([part]) => part)).toEqual(
+        queued.flatMap((bytes, i) => (bytes.byteLength === 16 ? [] : [i])),
+      );
+      for (const [part, count] of told) {
+        const left = batches.slice(0, count).reduce((sum, bytes) => sum + bytes);
+        expect(left).toBeGreaterThanOrEqual(Buffer.concat(queued.slice(0, part + 1)).byteLength);
+      }
+      expect(writer.queuedBytes).toBe(0);
+    }));
+
   it('gives every buffer back, once, when the connection breaks', async () => {
     const [from, to] = await pair();
     const writer = new SocketWriter(from);
