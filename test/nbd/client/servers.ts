@@ -20,6 +20,20 @@ export function isInstalled(program: string, question = '--version'): boolean {
   }
 }
 
+/** Debian's own: the interpreter that its module of libnbd was built for. */
+export const DEBIAN_PYTHON = '/usr/bin/python3';
+
+/** Whether python3-libnbd is installed; what is left out for want of it is printed. */
+export function pythonHasLibnbd(): boolean {
+  try {
+    execFileSync(DEBIAN_PYTHON, ['-c', 'import nbd'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    console.log('left out: python3-libnbd is not installed');
+    return false;
+  }
+}
+
 /** Whether fio was built with its engine for NBD; what is left out for want of it is printed. */
 export function fioSpeaksNbd(): boolean {
   const speaks = execFileSync('fio', ['--enghelp'], { encoding: 'utf8' }).split(/\s+/).includes('nbd');

@@ -10,9 +10,9 @@ import { describe, expect, it } from 'vitest';
 import { runHoldfast } from '../../support/run-holdfast.js';
 import { serve } from '../../support/served.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
-import { isInstalled } from '../client/servers.js';
+import { DEBIAN_PYTHON, pythonHasLibnbd } from '../client/servers.js';
 
-const hasNbdsh = isInstalled('nbdsh');
+const hasLibnbd = pythonHasLibnbd();
 
 /** Of each request what it came to: an error's name, or None. */
 const PROGRAM = `
@@ -116,15 +116,13 @@ h.shutdown()
 print(json.dumps(said))
 `;
 
-describe.runIf(hasNbdsh)('libnbd in Python', { timeout: 120_000 }, () => {
+describe.runIf(hasLibnbd)('libnbd in Python', { timeout: 120_000 }, () => {
   it.each([['4'], ['1']])('on a volume of %s: every request, good and bad', async (members) => {
     const folder = await temporaryFolder();
     const volume = join(folder, 'v');
     await runHoldfast(['create', volume, '--members', members, '--size', '80MiB']);
     const served = await serve(folder, volume);
-    // Debian's own interpreter is the one that the module was built for.
-    const python = '/usr/bin/python3';
-    const { stdout } = await promisify(execFile)(python, ['-c', PROGRAM, served.uri]);
+    const { stdout } = await promisify(execFile)(DEBIAN_PYTHON, ['-c', PROGRAM, served.uri]);
     const [invalid, full] = ['EINVAL', 'ENOSPC'];
     expect(JSON.parse(stdout)).toEqual({
       same: [true, true, true, true, true],
