@@ -21,6 +21,8 @@
  * - Reads do not leave the thread when the page cache has it all (src/device/cached-reads.ts): with 16 writers listed
  *   stripes went from 0.80 to 1.03, with one from 0.68 to 0.73. Writers that do not wait for their reads came one by
  *   one, and 64 of them had one record for 26 to 30 writes, until the record waited for them.
+ * - Small writes into the page cache do not leave it either (src/device/prompt-writes.ts): one writer on listed stripes
+ *   went from 0.68 to between 0.85 and 1.08.
  *
  * Tried on copies of the code, and not kept:
  * - A flush of the cache that has one block to write does it with fua: no gain that could be told from chance.
