@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'UNSUPPORTED'
   | 'REFUSED'
   | 'DATA_UNAVAILABLE'
+  | 'METADATA_DAMAGED'
   | 'INTERRUPTED';
 
 export interface UserErrorOptions {

@@ -6,8 +6,9 @@
  * - Keys are in the order of their bytes. A key has 1 to 255 bytes, a value 0 to 3072, a transaction 1 MiB at most,
  *   with 4 bytes for each change. What is longer is a fault of whoever asks, not of the user: a RangeError.
  * - A transaction is all there or not at all, whatever happens. Of two changes of one key the later counts.
- * - Reads see a transaction from the call of `commit` on, before it is durable; but where the engine has no room for
- *   it just then, from the moment that it has. What failed is seen by reads until the engine is closed.
+ * - Reads see a transaction from the call of `commit` on, before it is durable. One that is refused with NO_SPACE is seen
+ *   until then; those that were called after it and are not on their way to the disk yet are refused with it, because
+ *   they may have been made of what it had. What failed otherwise is seen until the engine is closed.
  * - Transactions become durable in the order of their calls. Whoever was answered after reading what is not durable yet,
  *   and commits something for it, is durable after it.
  * - After a failed write or flush nothing is known of what is on disk: each later commit is refused, reads go on.
