@@ -259,8 +259,9 @@ export class EmbeddedEngine implements MetadataEngine {
   async #growthBytes({ changes }: Transaction): Promise<number> {
     let bytes = 0;
     for (const [key, value] of new Map(changes)) {
-      const old =
-        this.#overlay.get(key) ?? (await this.#withTree(() => valueIn(this.#parts.pages, this.#root, key)));
+      const found = this.#overlay.get(key);
+      const inTree = () => valueIn(this.#parts.pages, this.#root, key);
+      const old = found !== undefined ? found : await this.#withTree(inTree);
       if (value !== null) bytes += key.length + value.byteLength;
       if (old !== null) bytes -= key.length + old.byteLength;
     }

@@ -18,6 +18,13 @@ import { decodeRecord, type LogRecord, recordLength } from './log-record.js';
 import { type LogPlace, logPieces } from './log-writer.js';
 import type { Root } from './root.js';
 
+interface BadCopy {
+  readonly copy: Copy<LogRecord>;
+  readonly place: Place;
+  readonly record: LogRecord;
+  readonly good: Uint8Array;
+}
+
 export interface LogReading {
   /** In their order. */
   readonly records: readonly LogRecord[];
@@ -25,11 +32,7 @@ export interface LogReading {
   /** The highest there is. */
   readonly epoch: number;
   /** Records of which one copy is no good. */
-  readonly badCopies: readonly {
-    readonly copy: Copy<LogRecord>;
-    readonly place: Place;
-    readonly good: Uint8Array;
-  }[];
+  readonly badCopies: readonly BadCopy[];
 }
 
 /** Throws METADATA_DAMAGED where what was durable is good in neither half. */
@@ -52,7 +55,7 @@ class LogReader {
   async run(): Promise<LogReading> {
     const { root } = this;
     const records: LogRecord[] = [];
-    const badCopies: LogReading['badCopies'][number][] = [];
+    const badCopies: BadCopy[] = [];
     let head: LogPlace = { position: root.logPosition, sequence: root.logSequence };
     let { epoch } = root;
     while (this.room(head.position) >= BLOCK_BYTES) {
@@ -64,7 +67,8 @@ class LogReader {
       }
       const record = good.checked.good;
       for (const copy of copies) {
-        if ('bad' in copy.checked) badCopies.push({ copy, place: this.placeOf(record), good: good.bytes });
+        if ('bad' in copy.checked)
+          badCopies.push({ copy, place: this.placeOf(record), record, good: good.bytes });
       }
       records.push(record);
       head = { position: head.position + record.lengthBytes, sequence: head.sequence + 1 };

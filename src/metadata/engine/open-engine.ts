@@ -36,7 +36,8 @@ export async function openEngine(range: EngineRange, options: OpenEngineOptions)
   // What a process that was killed has written may be there to be read, and not be durable: nobody is to be told what a
   // power cut takes back.
   if (!isReadOnly) await range.device.flush();
-  const found = await readEngine(range, options.warn);
+  const found = await readEngine(range);
+  for (const { finding, isOfCrash } of found.mends) if (!isOfCrash) options.warn(finding);
   const { roCompat } = found.header;
   if (!isReadOnly && roCompat !== 0)
     throw readOnlyRefusal(

@@ -8,9 +8,9 @@
  */
 import { UserError } from '../../errors.js';
 import { allocationPlace, checkAllocation, pageMapOf } from './allocation.js';
-import { damaged, type Half, type Warn } from './findings.js';
+import { damaged, type Half, type MetadataFinding } from './findings.js';
 import type { PageMap } from './free-pages.js';
-import { type Check, type Checked, type Copy, Halves, type Place } from './halves.js';
+import { type Copy, Halves, type Place } from './halves.js';
 import { decodeHeader, HEADER_PLACE, type Header, hasHeaderMagic } from './header.js';
 import { type EngineRange, ROOT_SLOTS } from './layout.js';
 import { type LogReading, readLog } from './log-reader.js';
@@ -23,6 +23,9 @@ export interface Mend {
   readonly logPosition?: number;
   readonly offset: number;
   readonly bytes: Uint8Array;
+  readonly finding: MetadataFinding;
+  /** It was being written when the power went, or so it seems: that is no damage. */
+  readonly isOfCrash: boolean;
 }
 
 export interface FoundEngine {
@@ -35,56 +38,49 @@ export interface FoundEngine {
 }
 
 /** Throws VOLUME_NOT_FOUND where there is no engine, UNSUPPORTED for a later one, METADATA_DAMAGED. */
-export async function readEngine(range: EngineRange, warn: Warn): Promise<FoundEngine> {
-  const mends: Mend[] = [];
-  const { halves, header } = await readHeader(range, mends, warn);
-  const root = await readRoot(halves, header, mends);
-  const map = await readAllocation(halves, header, root, mends, warn);
+export async function readEngine(range: EngineRange): Promise<FoundEngine> {
+  const { halves, header, mends: ofHeader } = await readHeader(range);
+  const { root, mends: ofRoot } = await readRoot(halves, header);
+  const { map, mends: ofMap } = await readAllocation(halves, header, root);
   const log = await readLog(halves, header.layout, header.uuid, root);
-  for (const { copy, place, good } of log.badCopies) {
-    // The last one was on its way when the power went, if it went: that is no damage.
-    const isLast = copy === log.badCopies.at(-1)?.copy && isLastRecord(log, good);
-    if (!isLast) warn(halves.finding(copy, place));
-    mends.push({
-      half: copy.half,
-      offset: place.offset,
-      bytes: good,
-      logPosition: place.offset - header.layout.logOffset,
-    });
-  }
+  const mends = [...ofHeader, ...ofRoot, ...ofMap, ...logMends(halves, header, log)];
   return { halves, header, root, map, log, mends };
 }
 
-function isLastRecord({ head, records }: LogReading, good: Uint8Array): boolean {
-  const last = records.at(-1);
-  return (
-    last !== undefined &&
-    last.position + good.byteLength === head.position &&
-    good.byteLength === last.lengthBytes
-  );
+export function logMends(halves: Halves, { layout }: Header, { badCopies, head }: LogReading): Mend[] {
+  return badCopies.map(({ copy, place, good, record }) => ({
+    half: copy.half,
+    offset: place.offset,
+    logPosition: place.offset - layout.logOffset,
+    bytes: good,
+    finding: halves.finding(copy, place),
+    isOfCrash: record.position + record.lengthBytes === head.position,
+  }));
 }
 
 export async function readHeader(
   range: EngineRange,
-  mends: Mend[],
-  warn: Warn,
-): Promise<{ halves: Halves; header: Header }> {
+): Promise<{ halves: Halves; header: Header; mends: Mend[] }> {
   const guess = new Halves(range);
   const first = await guess.copy('A', HEADER_PLACE, decodeHeader);
   const halfBytes = 'good' in first.checked ? first.checked.good.layout.halfBytes : guess.halfBytes;
-  // What A says may lead out of the range: then it is no header.
+  // What A says may lead out of the range: then the other half is where the range has it.
   const isWithin = halfBytes > 0 && 2 * halfBytes <= range.length;
   const halves = new Halves(range, isWithin ? halfBytes : guess.halfBytes);
-  const second = await halves.copy('B', HEADER_PLACE, decodeHeader);
-  const copies = [first, second];
+  const copies = [first, await halves.copy('B', HEADER_PLACE, decodeHeader)];
   const header = headerOf(range, halves, copies);
-  for (const copy of copies) {
-    if ('good' in copy.checked) continue;
-    warn(halves.finding(copy, HEADER_PLACE));
-    const good = copies.find(({ checked }) => 'good' in checked)!;
-    mends.push({ half: copy.half, offset: HEADER_PLACE.offset, bytes: good.bytes });
-  }
-  return { halves, header };
+  return { halves, header, mends: mendsOf(halves, HEADER_PLACE, copies) };
+}
+
+/** One of the copies is good: the others are to be what it is. */
+function mendsOf<T>(halves: Halves, place: Place, copies: readonly Copy<T>[]): Mend[] {
+  const { bytes } = copies.find(({ checked }) => 'good' in checked)!;
+  return copies
+    .filter(({ checked }) => 'bad' in checked)
+    .map((copy) => {
+      const finding = halves.finding(copy, place);
+      return { half: copy.half, offset: place.offset, bytes, finding, isOfCrash: false };
+    });
 }
 
 function headerOf(range: EngineRange, halves: Halves, copies: readonly Copy<Header>[]): Header {
@@ -129,67 +125,53 @@ function expectKnown(range: EngineRange, { version, incompat }: Header): void {
   );
 }
 
-async function readRoot(halves: Halves, { uuid, layout }: Header, mends: Mend[]): Promise<Root> {
-  const slots = Array.from({ length: ROOT_SLOTS }, async (_, slot) => {
-    const place = rootPlace(slot);
-    return { place, copies: await halves.both(place, (bytes) => decodeRoot(bytes, { uuid, layout, slot })) };
-  });
-  const read = await Promise.all(slots);
-  let newest: { root: Root; copy: Copy<Root>; place: Place; copies: readonly Copy<Root>[] } | null = null;
-  for (const { place, copies } of read) {
-    for (const copy of copies) {
-      if (!('good' in copy.checked)) continue;
-      const root = copy.checked.good;
-      if (newest === null || root.generation > newest.root.generation) newest = { root, copy, place, copies };
-    }
-  }
-  if (newest === null) throw halves.damage(read[0]!.copies, read[0]!.place);
-  const { root, copy, place } = newest;
-  for (const other of newest.copies) {
-    // The other copy of the slot may be good, and of the root before last.
-    const isSame = 'good' in other.checked && other.checked.good.generation === root.generation;
-    if (!isSame) mends.push({ half: other.half, offset: place.offset, bytes: copy.bytes });
-  }
-  return root;
-}
-
-async function readAllocation(
+export async function readRoot(
   halves: Halves,
   { uuid, layout }: Header,
-  root: Root,
-  mends: Mend[],
-  warn: Warn,
-): Promise<PageMap> {
-  const pieces: Uint8Array[] = [];
-  for (let piece = 0; piece < layout.allocationPages; piece++) {
-    const place = allocationPlace(layout, root.generation, piece);
-    pieces.push(
-      await readAndMend(halves, place, (bytes) => checkAllocation(bytes, uuid, root, piece), mends, warn),
-    );
+): Promise<{ root: Root; mends: Mend[] }> {
+  const found: { root: Root; copy: Copy<Root>; place: Place; copies: readonly Copy<Root>[] }[] = [];
+  let damage: unknown;
+  for (let slot = 0; slot < ROOT_SLOTS; slot++) {
+    const place = rootPlace(slot);
+    const copies = await halves.both(place, (bytes) => decodeRoot(bytes, { uuid, layout, slot }));
+    damage = halves.damage(copies, place);
+    for (const copy of copies)
+      if ('good' in copy.checked) found.push({ root: copy.checked.good, copy, place, copies });
   }
-  const map = pageMapOf(pieces, layout, root);
-  if (map !== null) return map;
-  const place = allocationPlace(layout, root.generation, 0);
-  throw damaged(halves.range, halves.offsetIn('A', place.offset), `${place.what} does not fit its root,`);
+  if (found.length === 0) throw damage;
+  const newest = found.reduce((best, each) => (each.root.generation > best.root.generation ? each : best));
+  const { root, copy, place, copies } = newest;
+  // The other copy of the slot may be good, and of the root before last.
+  const others = copies.filter(
+    ({ checked }) => 'bad' in checked || checked.good.generation !== root.generation,
+  );
+  const mends = others.map((other) => {
+    const finding = halves.finding(other, place);
+    return { half: other.half, offset: place.offset, bytes: copy.bytes, finding, isOfCrash: true };
+  });
+  return { root, mends };
 }
 
 /** Both copies are looked at, so that a bad one is known while there is a good one. */
-async function readAndMend<T>(
+export async function readAllocation(
   halves: Halves,
-  place: Place,
-  check: Check<T>,
-  mends: Mend[],
-  warn: Warn,
-): Promise<T> {
-  const copies = await halves.both(place, check);
-  const good = copies.find(({ checked }) => 'good' in checked);
-  if (good === undefined) throw halves.damage(copies, place);
-  for (const copy of copies) {
-    if ('good' in copy.checked) continue;
-    warn(halves.finding(copy, place));
-    mends.push({ half: copy.half, offset: place.offset, bytes: good.bytes });
+  { uuid, layout }: Header,
+  root: Root,
+): Promise<{ map: PageMap; mends: Mend[] }> {
+  const pieces: Uint8Array[] = [];
+  const mends: Mend[] = [];
+  for (let piece = 0; piece < layout.allocationPages; piece++) {
+    const place = allocationPlace(layout, root.generation, piece);
+    const copies = await halves.both(place, (bytes) => checkAllocation(bytes, uuid, root, piece));
+    const good = copies.flatMap(({ checked }) => ('good' in checked ? [checked.good] : []))[0];
+    if (good === undefined) throw halves.damage(copies, place);
+    pieces.push(good);
+    mends.push(...mendsOf(halves, place, copies));
   }
-  return (good.checked as Extract<Checked<T>, { good: T }>).good;
+  const map = pageMapOf(pieces, layout, root);
+  if (map !== null) return { map, mends };
+  const place = allocationPlace(layout, root.generation, 0);
+  throw damaged(halves.range, halves.offsetIn('A', place.offset), `${place.what} does not fit its root,`);
 }
 
 /** Writes what is to be mended, and flushes: it is as durable then as the copy that it was made from. */
