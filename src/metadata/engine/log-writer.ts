@@ -63,6 +63,11 @@ export class LogWriter {
     this.#head = head;
   }
 
+  /** Behind all records that were written or are on their way. */
+  get head(): LogPlace {
+    return this.#head;
+  }
+
   /** Bytes that are not free: records that are still read at an opening, and room that was promised. */
   get takenBytes(): number {
     return this.#head.position - this.#start + this.#reservedBytes;
