@@ -9,6 +9,7 @@ import type { Halves } from './halves.js';
 import { type Layout, PAGE_BYTES, pageOffset } from './layout.js';
 import type { Page } from './page.js';
 import { type PageStore, pagePlace } from './page-store.js';
+import { type Mend, mendsOf } from './recovery.js';
 import type { Pointer, Root } from './root.js';
 
 export interface CheckedTree {
@@ -26,12 +27,19 @@ interface Bounds {
   readonly high: string | null;
 }
 
-export function checkTree(tree: CheckedTree): Promise<MetadataFinding[]> {
+export interface TreeFindings {
+  readonly findings: readonly MetadataFinding[];
+  /** Pages of which one copy is no good. */
+  readonly mends: readonly Mend[];
+}
+
+export function checkTree(tree: CheckedTree): Promise<TreeFindings> {
   return new TreeCheck(tree).run();
 }
 
 class TreeCheck {
   private readonly findings: MetadataFinding[] = [];
+  private readonly mends: Mend[] = [];
   private readonly reached: PageMap;
   private entries = 0;
   private isWhole = true;
@@ -40,15 +48,19 @@ class TreeCheck {
     this.reached = new PageMap(tree.layout.pages);
   }
 
-  async run(): Promise<MetadataFinding[]> {
-    const { levels, top, entries } = this.tree.root;
+  async run(): Promise<TreeFindings> {
+    const { levels, top } = this.tree.root;
     if (levels > 0) await this.page(top, levels - 1, { low: '', high: null });
     // Of a tree that could not be gone through, what is missing says nothing.
-    if (!this.isWhole) return this.findings;
+    if (this.isWhole) this.compareAll();
+    return { findings: this.findings, mends: this.mends };
+  }
+
+  private compareAll(): void {
+    const { top, entries } = this.tree.root;
     if (this.entries !== entries)
       this.find('COUNT_WRONG', top.page, `the tree has ${this.entries} keys, and its root says ${entries}`);
     this.compareMap();
-    return this.findings;
   }
 
   private async page(pointer: Pointer, level: number, bounds: Bounds): Promise<void> {
@@ -84,14 +96,15 @@ class TreeCheck {
     const { halves, layout, pages } = this.tree;
     const copies = await pages.copies(pointer, level);
     const place = pagePlace(layout, pointer.page);
-    let good: Page | null = null;
-    const bad: MetadataFinding[] = [];
-    for (const copy of copies) {
-      if ('good' in copy.checked) good = copy.checked.good;
-      else bad.push(halves.finding(copy, place));
+    const mends = mendsOf(halves, place, copies);
+    const good = copies.flatMap(({ checked }) => ('good' in checked ? [checked.good] : []))[0];
+    if (good === undefined) {
+      const why = copies.map((copy) => halves.finding(copy, place).message).join('; ');
+      this.lose('PAGE_DAMAGED', pointer.page, why);
+      return null;
     }
-    if (good !== null) this.findings.push(...bad);
-    else this.lose('PAGE_DAMAGED', pointer.page, bad.map(({ message }) => message).join('; '));
+    this.mends.push(...mends);
+    this.findings.push(...mends.map(({ finding }) => finding));
     return good;
   }
 

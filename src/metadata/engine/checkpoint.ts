@@ -15,11 +15,13 @@ import type { FreePages, PageMap } from './free-pages.js';
 import type { Halves } from './halves.js';
 import { allocationOffset, type Layout, PAGE_BYTES, rootOffset } from './layout.js';
 import type { LogPlace } from './log-writer.js';
+import type { Amount } from './overlay.js';
 import { encodeAllocation } from './page.js';
 import type { PageStore } from './page-store.js';
 import { encodeRoot, type Root } from './root.js';
-import { changesThatFit } from './tree-growth.js';
+import { fitsAtOnce, pagesForLeaf } from './tree-growth.js';
 import { type KeyChange, mergeTree } from './tree-merge.js';
+import { leafFor } from './tree-reading.js';
 
 export interface CheckpointParts {
   readonly halves: Halves;
@@ -67,20 +69,43 @@ export async function writeNextTree(
 }
 
 async function countThatFits(
-  { space }: CheckpointParts,
-  { levels }: Root,
+  parts: CheckpointParts,
+  root: Root,
   changes: readonly KeyChange[],
 ): Promise<number> {
-  const bytes = changes.reduce((sum, [key, value]) => sum + key.length + (value?.byteLength ?? 0), 0);
-  const count = () =>
-    changesThatFit(
-      space.allocatableCount,
-      { live: space.liveCount, levels },
-      { puts: changes.length, bytes },
-    );
+  const { space } = parts;
+  if (fitsAtOnce(space.allocatableCount, space.liveCount, amountOf(changes))) return changes.length;
   // Readers give back what they hold in a moment.
-  if (count() === 0) await space.released();
-  return Math.max(1, count());
+  await space.released();
+  let left = space.allocatableCount - 1;
+  let count = 0;
+  while (count < changes.length) {
+    const ofLeaf = await changesOfLeaf(parts, root, changes, count);
+    left -= pagesForLeaf(root.levels, amountOf(ofLeaf));
+    if (left < 0) break;
+    count += ofLeaf.length;
+  }
+  // One by itself fits always: so many pages are kept free.
+  return Math.max(1, count);
+}
+
+function amountOf(changes: readonly KeyChange[]): Amount {
+  const bytes = changes.reduce((sum, [key, value]) => sum + key.length + (value?.byteLength ?? 0), 0);
+  return { puts: changes.length, bytes };
+}
+
+/** Those from `start` on that are for the same leaf as the first of them. */
+async function changesOfLeaf(
+  { pages }: CheckpointParts,
+  root: Root,
+  changes: readonly KeyChange[],
+  start: number,
+): Promise<readonly KeyChange[]> {
+  const leaf = await leafFor(pages, root, changes[start]![0]);
+  const upTo = leaf?.upTo ?? null;
+  let end = start + 1;
+  while (end < changes.length && (upTo === null || changes[end]![0] < upTo)) end += 1;
+  return changes.slice(start, end);
 }
 
 async function writeAllocation(

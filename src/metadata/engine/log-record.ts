@@ -27,18 +27,13 @@ export interface LogRecord extends RecordHead {
   readonly changes: readonly KeyChange[];
 }
 
-/** Bytes of the log that a record with changes of so many bytes takes. */
-export function recordBytes(changesBytes: number): number {
-  return roundUp(RECORD_HEADER_BYTES + changesBytes, BLOCK_BYTES);
-}
-
 export function encodeRecord(
   head: RecordHead,
   uuid: Uint8Array,
   transactions: readonly { readonly encoded: Uint8Array; readonly changes: number }[],
 ): Uint8Array {
   const changesBytes = transactions.reduce((sum, { encoded }) => sum + encoded.byteLength, 0);
-  const bytes = new Uint8Array(recordBytes(changesBytes));
+  const bytes = new Uint8Array(roundUp(RECORD_HEADER_BYTES + changesBytes, BLOCK_BYTES));
   const view = METADATA_LOG_RECORD.at(bytes);
   view.setNumber('magic', RECORD_MAGIC);
   view.setBytes('uuid', uuid);

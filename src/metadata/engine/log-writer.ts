@@ -10,8 +10,8 @@
  * - After the first failure nothing is written.
  */
 import type { Halves } from './halves.js';
-import type { Layout } from './layout.js';
-import { encodeRecord, recordBytes } from './log-record.js';
+import { BLOCK_BYTES, type Layout } from './layout.js';
+import { encodeRecord, RECORD_HEADER_BYTES } from './log-record.js';
 
 /** Where the log goes on. */
 export interface LogPlace {
@@ -50,7 +50,8 @@ export class LogWriter {
   readonly #options: LogWriterOptions;
   #start: number;
   #head: LogPlace;
-  #reservedBytes = 0;
+  /** Of the changes of all that wait. */
+  #waitingBytes = 0;
   #waiting: Waiting[] = [];
   #running: Promise<void> | null = null;
   #failure: { readonly error: unknown } | null = null;
@@ -70,16 +71,26 @@ export class LogWriter {
 
   /** Bytes that are not free: records that are still read at an opening, and room that was promised. */
   get takenBytes(): number {
-    return this.#head.position - this.#start + this.#reservedBytes;
+    return this.#takenWith(0);
   }
 
   hasRoomFor(changesBytes: number): boolean {
-    return this.takenBytes + recordBytes(changesBytes) <= this.#options.layout.logBytes;
+    return this.#takenWith(changesBytes) <= this.#options.layout.logBytes;
+  }
+
+  /**
+   * All that waits goes into as few records as the longest one allows: two that follow one another are longer than that
+   * together. And a mark may part what would go into one.
+   */
+  #takenWith(changesBytes: number): number {
+    const bytes = this.#waitingBytes + changesBytes;
+    const records = bytes === 0 ? 0 : Math.floor((2 * bytes) / this.#options.recordLimitBytes) + 3;
+    return this.#head.position - this.#start + bytes + records * (RECORD_HEADER_BYTES + BLOCK_BYTES);
   }
 
   /** `hasRoomFor` was asked. Resolves when it is durable. */
   append(encoded: Uint8Array, changes: number): Promise<void> {
-    this.#reservedBytes += recordBytes(encoded.byteLength);
+    this.#waitingBytes += encoded.byteLength;
     return this.#enqueue((resolve, reject) => ({ encoded, changes, resolve: () => resolve(), reject }));
   }
 
@@ -138,8 +149,7 @@ export class LogWriter {
     const { uuid, epoch, rootGeneration } = this.#options;
     const head = { ...this.#head, epoch, root: rootGeneration() };
     const bytes = encodeRecord(head, uuid, group);
-    // Together they take no more than each alone was promised.
-    for (const { encoded } of group) this.#reservedBytes -= recordBytes(encoded.byteLength);
+    for (const { encoded } of group) this.#waitingBytes -= encoded.byteLength;
     this.#head = { position: head.position + bytes.byteLength, sequence: head.sequence + 1 };
     try {
       await writeLog(this.#halves, this.#options.layout, head.position, bytes);

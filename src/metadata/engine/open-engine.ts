@@ -44,7 +44,7 @@ export async function openEngine(range: EngineRange, options: OpenEngineOptions)
       range,
       `it has features that are not known here: ro_compat 0x${roCompat.toString(16)}`,
     );
-  if (!isReadOnly) await mendCopies(found);
+  if (!isReadOnly) await mendCopies(found, found.mends);
   return engineOf(found, options, isReadOnly);
 }
 

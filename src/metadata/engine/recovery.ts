@@ -72,9 +72,11 @@ export async function readHeader(
   return { halves, header, mends: mendsOf(halves, HEADER_PLACE, copies) };
 }
 
-/** One of the copies is good: the others are to be what it is. */
-function mendsOf<T>(halves: Halves, place: Place, copies: readonly Copy<T>[]): Mend[] {
-  const { bytes } = copies.find(({ checked }) => 'good' in checked)!;
+/** Where one of the copies is good, the others are to be what it is. */
+export function mendsOf<T>(halves: Halves, place: Place, copies: readonly Copy<T>[]): Mend[] {
+  const good = copies.find(({ checked }) => 'good' in checked);
+  if (good === undefined) return [];
+  const { bytes } = good;
   return copies
     .filter(({ checked }) => 'bad' in checked)
     .map((copy) => {
@@ -175,7 +177,10 @@ export async function readAllocation(
 }
 
 /** Writes what is to be mended, and flushes: it is as durable then as the copy that it was made from. */
-export async function mendCopies({ halves, header, mends }: FoundEngine): Promise<void> {
+export async function mendCopies(
+  { halves, header }: Pick<FoundEngine, 'halves' | 'header'>,
+  mends: readonly Mend[],
+): Promise<void> {
   if (mends.length === 0) return;
   const { logOffset, logBytes } = header.layout;
   for (const { half, offset, bytes, logPosition } of mends) {

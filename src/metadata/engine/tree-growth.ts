@@ -39,15 +39,15 @@ function growthByBytes(live: number, { puts, bytes }: Amount): number {
   return live + Math.ceil((WITH_BRANCHES * added) / LEAST_CUT_BYTES) + EDGE_PAGES;
 }
 
+/** Whether one root may take all of some changes, each counted as a put, with so many pages free. */
+export function fitsAtOnce(free: number, live: number, changes: Amount): boolean {
+  return live + growthByBytes(live, changes) <= free;
+}
+
 /**
- * How many of some changes (each counted as a put) one root may take with so many pages free. On the way to a change each page is written
- * anew, and at each level one more by a cut and one by a join with a neighbour.
+ * Pages that are written for changes of one leaf. All on the way to it is written anew, and at each level one more by a
+ * cut and one by a join with a neighbour; what is new takes pages of its own.
  */
-export function changesThatFit(
-  free: number,
-  tree: { readonly live: number; readonly levels: number },
-  changes: Amount,
-): number {
-  if (tree.live + growthByBytes(tree.live, changes) <= free) return changes.puts;
-  return Math.min(changes.puts, Math.floor((free - 1) / (3 * (tree.levels + 1))));
+export function pagesForLeaf(levels: number, { puts, bytes }: Amount): number {
+  return 3 * (levels + 1) + 2 * Math.floor((bytes + CHANGE_OVERHEAD_BYTES * puts) / LEAST_CUT_BYTES);
 }

@@ -8,14 +8,15 @@ import type { ProfileName } from '../../../src/crash/profiles.js';
 import { exploreEngine } from '../../support/crash/engine-run.js';
 import { ENGINE_WORKLOADS } from '../../support/crash/engine-workloads.js';
 
-const PROFILES: readonly ProfileName[] = [
-  'sector-512',
-  'sector-4096',
-  'atomic-write',
-  'garbage-torn',
-  'kill-9',
+/** How many different states of each workload. */
+const PROFILES: readonly [ProfileName, number][] = [
+  ['sector-512', 100],
+  ['sector-4096', 30],
+  ['atomic-write', 30],
+  ['garbage-torn', 50],
+  ['kill-9', 30],
 ];
-const BOUNDS = { maxImages: 150, maxImagesPerCut: 12, maxStates: 4000 };
+const BOUNDS = { maxImagesPerCut: 8, maxStates: 4000 };
 const ALL_STATES = 20_000;
 
 describe('whatever a power cut leaves of a metadata engine is made right:', { timeout: 600_000 }, () => {
