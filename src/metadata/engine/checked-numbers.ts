@@ -1,8 +1,11 @@
 /** Numbers of 64 bits from disk as numbers that can be counted with. */
 
-/** null: no engine ever comes so far. */
-export function countable(value: bigint): number | null {
-  return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : null;
+/** No engine ever comes so far; and what comes next can still be counted. */
+const MOST = 2n ** 52n;
+
+/** null: it is more than that. */
+function countable(value: bigint): number | null {
+  return value <= MOST ? Number(value) : null;
 }
 
 /** All of them, or null. */

@@ -43,8 +43,9 @@ export async function makeEngine(range: EngineRange, { logBytes }: MakeOptions =
   const layout = planLayout(range, logBytes);
   const halves = new Halves(range, layout.halfBytes);
   const uuid = randomBytes(16);
-  await halves.write(0, new Uint8Array((1 + ROOT_SLOTS) * BLOCK_BYTES));
+  await halves.write(0, new Uint8Array(BLOCK_BYTES));
   await halves.flush();
+  await halves.write(rootOffset(0), new Uint8Array(ROOT_SLOTS * BLOCK_BYTES));
   const { generation } = FIRST_ROOT;
   for (const [number, bits] of allocationPieces(new PageMap(layout.pages).bits, layout).entries()) {
     const bytes = encodeAllocation({ uuid, number, generation }, bits);

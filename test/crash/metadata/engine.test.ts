@@ -10,11 +10,11 @@ import { ENGINE_WORKLOADS } from '../../support/crash/engine-workloads.js';
 
 /** How many different states of each workload. */
 const PROFILES: readonly [ProfileName, number][] = [
-  ['sector-512', 100],
-  ['sector-4096', 30],
-  ['atomic-write', 30],
-  ['garbage-torn', 50],
-  ['kill-9', 30],
+  ['sector-512', 80],
+  ['sector-4096', 20],
+  ['atomic-write', 20],
+  ['garbage-torn', 40],
+  ['kill-9', 20],
 ];
 const BOUNDS = { maxImagesPerCut: 8, maxStates: 4000 };
 const ALL_STATES = 20_000;

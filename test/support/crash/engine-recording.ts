@@ -253,7 +253,9 @@ async function reopenedValue(device: StateDevice, length: number): Promise<strin
 }
 
 function checkReading({ found, withoutHalf, wrong }: EngineReading, owed: OwedPrefix): Breach | null {
-  for (const [index, each] of [found, ...withoutHalf].entries()) {
+  // Where one engine is made over another, half of the one and half of the other is nothing that anybody was promised.
+  const looked = owed.isMade ? [found, ...withoutHalf] : [found];
+  for (const [index, each] of looked.entries()) {
     const breach = checkFound(each, owed);
     if (breach === null) continue;
     const where = ['', ' with half A gone', ' with half B gone'][index];

@@ -127,18 +127,19 @@ export const ENGINE_WORKLOADS: readonly EngineWorkload[] = [
     async run({ random, commit, open }) {
       const engine = await open();
       // As many as fit; what is left free is too little for the next checkpoint in one.
-      const keys = Array.from({ length: 20 }, (_, at) => [0, 1, 2].map((each) => `${at}-${each}`));
+      const keys = Array.from({ length: 17 }, (_, at) => [0, 1, 2].map((each) => `${at}-${each}`));
       for (const each of keys)
         await commit(
           engine,
           each.map((key) => long(random, key)),
         );
-      await engine.checkpoint();
+      for (let at = 0; engine.usage.pagesUsed < 19; at++) {
+        await commit(engine, [long(random, `9-${at}`)]);
+        await engine.checkpoint();
+      }
       const before = engine.generation;
-      await commit(
-        engine,
-        keys.map(([first]) => take(first!)),
-      );
+      const gone = keys.map(([first]) => take(first!));
+      await commit(engine, gone);
       await engine.checkpoint();
       if (engine.generation < before + 2) throw new Error('one root was enough');
       await engine.close();
