@@ -23,6 +23,7 @@ describe('exit codes', () => {
     ['UNSUPPORTED', 1],
     ['REFUSED', 1],
     ['DATA_UNAVAILABLE', 1],
+    ['METADATA_DAMAGED', 1],
     ['INTERRUPTED', 130],
     ['INTERNAL', 1],
   ])('%s ends with %d', (code, exitCode) => {

@@ -61,6 +61,8 @@ export interface EngineBench {
 export interface EngineWorkload {
   readonly name: string;
   readonly rangeBytes: number;
+  /** It takes long, and one profile is enough. */
+  readonly isLong?: boolean;
   run(bench: EngineBench): Promise<void>;
 }
 

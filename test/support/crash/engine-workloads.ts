@@ -123,6 +123,7 @@ export const ENGINE_WORKLOADS: readonly EngineWorkload[] = [
   },
   {
     name: 'few pages are free: a checkpoint takes several roots',
+    isLong: true,
     rangeBytes: SMALL,
     async run({ random, commit, open }) {
       const engine = await open();
