@@ -26,6 +26,8 @@ async function subject(sizeBytes: number, options: Partial<OpenEngineOptions>): 
   return {
     engine,
     async reopen() {
+      // Closing writes nothing: it waits for what is on its way, since nobody else may write then.
+      await engine.close();
       engine = await open();
       return engine;
     },

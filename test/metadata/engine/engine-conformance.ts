@@ -8,7 +8,7 @@ import { type SeededRandom, withSeed } from '../../support/devices/seeded-random
 
 export interface EngineSubject {
   readonly engine: MetadataEngine;
-  /** Ends the engine without closing it, and opens what is durable of it. */
+  /** Ends the engine, without a checkpoint, and opens what is durable of it. */
   reopen?(): Promise<MetadataEngine>;
   cleanup(): Promise<void>;
 }
