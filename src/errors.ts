@@ -7,6 +7,8 @@ export type ErrorCode =
   | 'USAGE'
   | 'CONFIRMATION_REQUIRED'
   | 'VOLUME_NOT_FOUND'
+  | 'FILE_NOT_FOUND'
+  | 'FILE_EXISTS'
   | 'IN_USE'
   | 'PERMISSION_DENIED'
   | 'NOT_BLANK'
@@ -17,6 +19,7 @@ export type ErrorCode =
   | 'UNSUPPORTED'
   | 'REFUSED'
   | 'DATA_UNAVAILABLE'
+  | 'METADATA_DAMAGED'
   | 'INTERRUPTED';
 
 export interface UserErrorOptions {
