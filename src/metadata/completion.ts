@@ -10,8 +10,9 @@
  *   those copied home, and nobody would ever copy them again.
  * - The server is told of an extent before its journal extent is used anew: until then a crash copies from it again.
  *   Both kinds of copies can be made any number of times with the same outcome.
- * - The copies of extents that swap come first, and are flushed, before the first block is copied home: as long as that has
- *   not begun, a transaction whose journal is lost can be aborted (paragraph 51).
+ * - The copies of extents that swap come first, before the first block is copied home: as long as that has not begun, a
+ *   transaction whose journal is lost can be aborted (paragraph 51). A target that gets both is flushed once, after both:
+ *   whose loss would be the loss of the journal would be that of the data too.
  */
 import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
@@ -39,6 +40,8 @@ export interface CompletionStatistics {
 export interface CompletionOptions {
   /** Extents that are on their way together, and share flushes and engine commits; 64 unless said otherwise. */
   readonly extentsAtOnce?: number;
+  /** These are no one's place any more, and are to be used again: it resolves when nobody reads them. */
+  readonly beforeReuse?: (extents: readonly number[]) => Promise<void>;
   /** One is done, in the order in which they were hardened. */
   readonly onDone?: (transaction: number) => void;
 }
@@ -71,9 +74,12 @@ interface Copy {
   readonly to: { readonly extent: number; readonly role: 'journal' | 'data' } | null;
 }
 
+type Targets = ReadonlyMap<BlockDevice, 'journal' | 'data'>;
+
 /** Bytes that a copy has in memory at a time. */
 const COPY_BYTES = 1024 * 1024;
 const COPIES_AT_ONCE = 8;
+const DEFAULT_EXTENTS_AT_ONCE = 64;
 
 /**
  * Completes transactions of `client`, oldest first. Gives those that wait for another client's older one, and are
@@ -86,7 +92,7 @@ export async function completeTransactions(
   pool: ExtentPool,
   options: CompletionOptions = {},
 ): Promise<{ statistics: CompletionStatistics; blocked: number[] }> {
-  const completion = new Completion(service, client, pool, options.extentsAtOnce ?? 64);
+  const completion = new Completion(service, client, pool, options);
   const blocked: number[] = [];
   for (const transaction of [...transactions].sort((a, b) => a - b)) {
     if (await completion.complete(transaction)) options.onDone?.(transaction);
@@ -124,7 +130,7 @@ class Completion {
     readonly service: MetadataService,
     readonly client: string,
     readonly pool: ExtentPool,
-    readonly extentsAtOnce: number,
+    readonly options: CompletionOptions,
   ) {}
 
   /** False: something older comes first, and is not ours. */
@@ -138,7 +144,7 @@ class Completion {
         client: this.client,
         transaction,
         from,
-        count: this.extentsAtOnce,
+        count: this.options.extentsAtOnce ?? DEFAULT_EXTENTS_AT_ONCE,
       });
       const due = page.extents.filter((entry) => !entry.isBlocked);
       isBlocked ||= due.length < page.extents.length;
@@ -150,34 +156,42 @@ class Completion {
   }
 
   async #completePage(transaction: number, copies: readonly Copy[]): Promise<void> {
-    await this.#copyAll(
-      transaction,
-      copies.filter(({ decision }) => decision === 'swap'),
-    );
-    await this.#copyAll(
-      transaction,
-      copies.filter(({ decision }) => decision === 'commit'),
-    );
+    const swaps = this.#planned(transaction, copies, 'swap');
+    const homes = this.#planned(transaction, copies, 'commit');
+    await swaps.copy();
+    // What the copies home go to is flushed once, after them.
+    await this.#flush(transaction, swaps.targets, homes.targets);
+    await homes.copy();
+    await this.#flush(transaction, homes.targets);
     // They share engine commits.
-    const told = copies.map((copy) => this.#tell(transaction, copy));
-    for (const { journal } of await Promise.all(told)) {
-      await Promise.all(
-        journal.map((extent) =>
-          this.service.request({ type: 'Disassociate_Journal_Extent', client: this.client, journal: extent }),
-        ),
-      );
-    }
+    const done = await Promise.all(copies.map((copy) => this.#tell(transaction, copy)));
+    const spent = done.flatMap(({ journal }) => journal);
+    await this.options.beforeReuse?.(spent);
+    await Promise.all(
+      spent.map((journal) =>
+        this.service.request({ type: 'Disassociate_Journal_Extent', client: this.client, journal }),
+      ),
+    );
   }
 
-  async #copyAll(transaction: number, copies: readonly Copy[]): Promise<void> {
-    const targets = new Map<BlockDevice, 'journal' | 'data'>();
-    const needed = copies.filter((copy) => countBits(copy.blocks) > 0);
-    for (let at = 0; at < needed.length; at += COPIES_AT_ONCE) {
-      const some = needed.slice(at, at + COPIES_AT_ONCE);
-      await allOf(some.map(async (copy) => this.#copy(transaction, copy, copy.from!, copy.to!)));
-      for (const { to } of some) targets.set(this.pool.locate(to!.extent).device, to!.role);
-    }
-    await allOf([...targets].map(([device, role]) => this.#guarded(transaction, role, () => device.flush())));
+  /** The copies of one kind, and the targets that they are written to. */
+  #planned(transaction: number, copies: readonly Copy[], decision: Copy['decision']) {
+    const needed = copies.filter((copy) => copy.decision === decision && countBits(copy.blocks) > 0);
+    const targets: Targets = new Map(
+      needed.map(({ to }) => [this.pool.locate(to!.extent).device, to!.role] as const),
+    );
+    const copy = async () => {
+      for (let at = 0; at < needed.length; at += COPIES_AT_ONCE) {
+        const some = needed.slice(at, at + COPIES_AT_ONCE);
+        await allOf(some.map((one) => this.#copy(transaction, one, one.from!, one.to!)));
+      }
+    };
+    return { copy, targets };
+  }
+
+  async #flush(transaction: number, targets: Targets, later: Targets = new Map()): Promise<void> {
+    const now = [...targets].filter(([device]) => !later.has(device));
+    await allOf(now.map(([device, role]) => this.#guarded(transaction, role, () => device.flush())));
   }
 
   async #copy(

@@ -35,7 +35,7 @@ export const REQUESTS = {
     count: whole.min(1).max(512),
     /** Whose reserve may be used. */
     file: whole.optional(),
-    avoid: z.array(span).max(64).optional(),
+    avoid: z.array(span).max(64).readonly().optional(),
   }),
   Associate_Data_Journal: z.strictObject({ ...at, journal: whole }),
   /**
@@ -45,8 +45,11 @@ export const REQUESTS = {
    */
   Harden_Extent_Flags: z.strictObject({
     client,
-    extents: z.array(extentFlags),
-    sizes: z.array(z.strictObject({ file: whole, sizeBytes: whole })).max(1024),
+    extents: z.array(extentFlags).readonly(),
+    sizes: z
+      .array(z.strictObject({ file: whole, sizeBytes: whole }))
+      .max(1024)
+      .readonly(),
     starts: z.boolean(),
   }),
   Swap_Data_Journal: z.strictObject({ ...ofTransaction, file: whole, index: whole }),
@@ -54,7 +57,7 @@ export const REQUESTS = {
   /** Before a commit: what was written is discarded. After: nobody reads the extent any more, it can be used again. */
   Disassociate_Journal_Extent: z.strictObject({ client, journal: whole }),
   /** Gives journal extents that are associated with nothing back to the pool. */
-  Free_Journal_Space: z.strictObject({ client, extents: z.array(whole).max(512) }),
+  Free_Journal_Space: z.strictObject({ client, extents: z.array(whole).max(512).readonly() }),
   /** A page of a transaction's entries that are not done, with all that its completion needs. */
   Read_Transaction: z.strictObject({ ...ofTransaction, from: whole, count: whole.min(1).max(1024) }),
   /** Makes transactions whose client is gone the caller's. A client whose lease has ended gets its own back so. */
