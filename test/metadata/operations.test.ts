@@ -3,43 +3,28 @@
  * completion has a part, each by its number.
  */
 import { beforeEach, expect, it } from 'vitest';
-import { MemoryDevice } from '../../src/device/memory.js';
 import { completeTransactions } from '../../src/metadata/completion.js';
-import { FaultyDevice } from '../support/devices/faulty-device.js';
-import { BLOCK_BYTES, type Change, commitStart, EXTENT_BYTES, readFile, TwoTargets } from './support/pool.js';
+import type { FaultyDevice } from '../support/devices/faulty-device.js';
 import {
-  ALL,
-  type Ask,
-  BLOCKS,
-  bits,
-  finish,
-  harden,
-  makeFile,
-  mapOf,
-  NONE,
-  Stage,
-  write,
-} from './support/stage.js';
+  BLOCK_BYTES,
+  type Change,
+  commitStart,
+  everyBlock,
+  readFile,
+  stageWithTargets,
+  type TargetStage,
+} from './support/pool.js';
+import { ALL, bits, finish, harden, mapOf, NONE, write } from './support/stage.js';
 
-let stage: Stage;
-let ask: Ask;
-let file: number;
-let devices: [FaultyDevice, FaultyDevice];
-let pool: TwoTargets;
+let { stage, ask, file, devices, pool } = {} as TargetStage;
 
 beforeEach(async () => {
-  stage = await Stage.make();
-  ask = await stage.open('a');
-  file = await makeFile(ask, 'disk');
-  const make = () => new FaultyDevice(new MemoryDevice(32 * EXTENT_BYTES));
-  devices = [make(), make()];
-  pool = new TwoTargets(devices);
+  ({ stage, ask, file, devices, pool } = await stageWithTargets());
 });
 
 const complete = (...transactions: number[]) => completeTransactions(stage.server, 'a', transactions, pool);
 const filled = (fill: number, ...blocks: number[]) =>
   Object.fromEntries(blocks.map((block) => [block, fill]));
-const everyBlock = Array.from({ length: BLOCKS }, (_, at) => at);
 
 async function commit(...changes: Change[]) {
   const started = await commitStart(ask, pool, changes);

@@ -1,15 +1,22 @@
 /** Each primitive of the source document (data journaling, paragraph 25) does what its paragraph says. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ALL, type Ask, bits, finish, harden, makeFile, mapOf, NONE, Stage, write } from './support/stage.js';
+import {
+  ALL,
+  bits,
+  type FileStage,
+  finish,
+  harden,
+  longCommit,
+  mapOf,
+  NONE,
+  stageWithFile,
+  write,
+} from './support/stage.js';
 
-let stage: Stage;
-let ask: Ask;
-let file: number;
+let { stage, ask, file } = {} as FileStage;
 
 beforeEach(async () => {
-  stage = await Stage.make();
-  ask = await stage.open('a');
-  file = await makeFile(ask, 'disk');
+  ({ stage, ask, file } = await stageWithFile());
 });
 
 describe('paragraph 25: Allocate_Journal_Space', () => {
@@ -82,20 +89,14 @@ describe('paragraph 25: Harden_Extent_Flags', () => {
   });
 
   it('takes any number of extents: parts are put first, and one commit seals them', async () => {
-    const big = await Stage.make({ blocksPerExtent: 16_384, extents: 2000 });
-    const client = await big.open('a');
-    const long = await makeFile(client, 'long');
-    const journal: number[] = [];
-    for (let n = 0; n < 3; n++)
-      journal.push(...(await client('Allocate_Journal_Space', { count: 400 })).extents);
-    const marked = new Uint8Array(2048).fill(0x55);
-    const cleared = new Uint8Array(2048).fill(0xaa);
-    const extents = journal.map((extent, index) => ({ file: long, index, journal: extent, marked, cleared }));
+    const { big, client, long, extents } = await longCommit(1200);
     big.engine.commits = 0;
     const { transaction } = await client('Harden_Extent_Flags', { extents, sizes: [], starts: true });
     // 4.7 MiB of flags, in engine commits of 1 MiB at most.
     expect(big.engine.commits).toBeGreaterThan(5);
-    expect((await mapOf(client, long, 1199)).pending).toMatchObject([{ transaction, marked, cleared }]);
+    expect((await mapOf(client, long, 1199)).pending).toMatchObject([
+      { transaction, marked: extents[0]!.marked, cleared: extents[0]!.cleared },
+    ]);
     await big.check();
   });
 });

@@ -3,38 +3,24 @@
  * which target is lost when, and what there is after it.
  */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { MemoryDevice } from '../../src/device/memory.js';
 import { CompletionError, completeAll, completeTransactions } from '../../src/metadata/completion.js';
-import { FaultyDevice } from '../support/devices/faulty-device.js';
-import { type Blocks, commitStart, EXTENT_BYTES, readFile, TwoTargets } from './support/pool.js';
+import type { FaultyDevice } from '../support/devices/faulty-device.js';
 import {
-  type Ask,
-  BLOCKS,
-  bits,
-  harden,
-  makeFile,
-  mapOf,
-  NONE,
-  Stage,
-  type Written,
-} from './support/stage.js';
+  type Blocks,
+  commitStart,
+  everyBlock,
+  readFile,
+  stageWithTargets,
+  type TargetStage,
+} from './support/pool.js';
+import { bits, harden, longCommit, mapOf, NONE, type Written } from './support/stage.js';
 
-let stage: Stage;
-let ask: Ask;
-let file: number;
-let devices: [FaultyDevice, FaultyDevice];
-let pool: TwoTargets;
+let { stage, ask, file, devices, pool } = {} as TargetStage;
 
 beforeEach(async () => {
-  stage = await Stage.make();
-  ask = await stage.open('a');
-  file = await makeFile(ask, 'disk');
-  const make = () => new FaultyDevice(new MemoryDevice(32 * EXTENT_BYTES));
-  devices = [make(), make()];
-  pool = new TwoTargets(devices);
+  ({ stage, ask, file, devices, pool } = await stageWithTargets());
 });
 
-const everyBlock = Array.from({ length: BLOCKS }, (_, at) => at);
 const filled = (fill: number, blocks = everyBlock): Blocks =>
   Object.fromEntries(blocks.map((block) => [block, fill]));
 
@@ -147,22 +133,11 @@ describe('paragraph 50: the server fails', () => {
 
   it('amid a long transaction, at each of its engine commits: all of it is there or nothing', async () => {
     for (let commits = 0, isSealed = false; !isSealed; commits++) {
-      const big = await Stage.make({ blocksPerExtent: 16_384, extents: 1000 });
-      const client = await big.open('a');
-      const long = await makeFile(client, 'long');
-      const { extents: journal } = await client('Allocate_Journal_Space', { count: 300 });
-      const marked = new Uint8Array(2048).fill(0x55);
-      const extents = journal.map((extent, index) => ({
-        file: long,
-        index,
-        journal: extent,
-        marked,
-        cleared: new Uint8Array(2048),
-      }));
+      const { big, client, long, extents } = await longCommit(300);
       const sizes = [{ file: long, sizeBytes: 7 }];
       big.engine.commitsLeft = commits;
-      const harden = client('Harden_Extent_Flags', { extents, sizes, starts: true });
-      const isDone = await harden.then(
+      const started = client('Harden_Extent_Flags', { extents, sizes, starts: true });
+      const isDone = await started.then(
         () => true,
         () => false,
       );
@@ -285,15 +260,10 @@ describe('Abort_Transaction', () => {
 
   it('of a long one is all or nothing at each engine commit, and what is left goes when the server opens', async () => {
     for (let commits = 0, isDone = false; !isDone; commits++) {
-      const big = await Stage.make({ blocksPerExtent: 16_384, extents: 1000 });
-      const client = await big.open('a');
-      const long = await makeFile(client, 'long');
-      const marked = new Uint8Array(2048).fill(1);
-      const cleared = new Uint8Array(2048).fill(2);
-      const written = Array.from({ length: 400 }, (_, index) => ({ file: long, index, marked, cleared }));
-      const { transaction } = await harden(client, written);
+      const { big, client, long, extents } = await longCommit(400);
+      const { transaction } = await client('Harden_Extent_Flags', { extents, sizes: [], starts: true });
       big.engine.commitsLeft = commits;
-      const abort = client('Abort_Transaction', { transaction, why: '' });
+      const abort = client('Abort_Transaction', { transaction: transaction!, why: '' });
       const isAnswered = await abort.then(
         () => true,
         () => false,
@@ -301,8 +271,8 @@ describe('Abort_Transaction', () => {
       isDone = big.engine.commitsLeft > 0;
       await big.restart();
       await big.check();
-      const { extents } = await client('Map_Extents', { file: long, from: 0, count: 400 });
-      const pending = extents.filter((extent) => extent.pending.length > 0).length;
+      const map = await client('Map_Extents', { file: long, from: 0, count: 400 });
+      const pending = map.extents.filter((extent) => extent.pending.length > 0).length;
       expect(pending === 0 || (pending === 400 && !isAnswered)).toBe(true);
       if (commits > 0) expect(pending).toBe(0);
       await client('Open_Client', {});

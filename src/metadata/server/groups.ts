@@ -15,6 +15,8 @@ import { Draft } from './draft.js';
 
 /** A group is closed when it has grown to this; with the last message it stays within what an engine takes. */
 const GROUP_BYTES = 256 * 1024;
+/** And with so many: the first one must not wait for ever for the answer, however many questions come. */
+const GROUP_TASKS = 256;
 
 /** What a task has to work with. */
 export interface Session {
@@ -103,7 +105,7 @@ export class Groups {
   async #runGroup(): Promise<void> {
     const draft = new Draft(this.#engine);
     const outcomes: Outcome[] = [];
-    while (this.#tasks[0]?.isAlone === false && draft.bytes < GROUP_BYTES) {
+    for (let n = 0; n < GROUP_TASKS && this.#tasks[0]?.isAlone === false && draft.bytes < GROUP_BYTES; n++) {
       const outcome = await this.#attempt(this.#tasks.shift()!, draft);
       if (outcome !== null) outcomes.push(outcome);
     }

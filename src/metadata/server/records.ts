@@ -101,12 +101,7 @@ const NO_TAIL = new Uint8Array(0);
 export function encode<K extends Kind>(kind: K, record: RecordOf<K>, tail: Uint8Array = NO_TAIL): Uint8Array {
   const { structure } = SHAPES[kind];
   const bytes = new Uint8Array(structure.sizeBytes + tail.byteLength);
-  const view = structure.at(bytes) as StructureView<{
-    name: string;
-    offset: number;
-    type: 'u64';
-    why: string;
-  }>;
+  const view = viewOf(structure, bytes);
   for (const name of SHAPES[kind].names) view.setBig(name, BigInt((record as Record<string, number>)[name]!));
   bytes.set(tail, structure.sizeBytes);
   return bytes;
@@ -125,14 +120,20 @@ export function decode<K extends Kind>(kind: K, bytes: Uint8Array): RecordOf<K> 
       },
     );
   }
-  const view = structure.at(bytes) as StructureView<{
-    name: string;
-    offset: number;
-    type: 'u64';
-    why: string;
-  }>;
+  const view = viewOf(structure, bytes);
   const entries = names.map((name) => [name, Number(view.big(name))]);
   return Object.fromEntries(entries) as RecordOf<K>;
+}
+
+type NumberField = {
+  readonly name: string;
+  readonly offset: number;
+  readonly type: 'u64';
+  readonly why: string;
+};
+
+function viewOf(structure: Structure<Field>, bytes: Uint8Array): StructureView<NumberField> {
+  return structure.at(bytes) as StructureView<NumberField>;
 }
 
 /** What follows the structure. */

@@ -3,10 +3,12 @@
  * same place, marked; so that what a file holds can be compared with what was written.
  */
 import type { BlockDevice } from '../../../src/device/contract.js';
+import { MemoryDevice } from '../../../src/device/memory.js';
 import { hasBit, setBit } from '../../../src/metadata/bits.js';
 import type { ExtentPool } from '../../../src/metadata/completion.js';
 import type { MappedExtent } from '../../../src/metadata/messages.js';
-import { type Ask, BLOCKS, bits } from './stage.js';
+import { FaultyDevice } from '../../support/devices/faulty-device.js';
+import { type Ask, BLOCKS, bits, type FileStage, stageWithFile } from './stage.js';
 
 export const BLOCK_BYTES = 512;
 export const EXTENT_BYTES = BLOCKS * BLOCK_BYTES;
@@ -21,6 +23,24 @@ export class TwoTargets implements ExtentPool {
     return { device: this.devices[extent % 2]!, offsetBytes: Math.floor(extent / 2) * EXTENT_BYTES };
   }
 }
+
+/** Two targets that fail as told, with room for the extents of a stage. */
+function faultyTargets(): { devices: [FaultyDevice, FaultyDevice]; pool: TwoTargets } {
+  const make = () => new FaultyDevice(new MemoryDevice(32 * EXTENT_BYTES));
+  const devices: [FaultyDevice, FaultyDevice] = [make(), make()];
+  return { devices, pool: new TwoTargets(devices) };
+}
+
+export interface TargetStage extends FileStage {
+  readonly devices: [FaultyDevice, FaultyDevice];
+  readonly pool: TwoTargets;
+}
+
+export async function stageWithTargets(): Promise<TargetStage> {
+  return { ...(await stageWithFile()), ...faultyTargets() };
+}
+
+export const everyBlock: readonly number[] = Array.from({ length: BLOCKS }, (_, at) => at);
 
 /** Blocks of an extent by number: a byte to fill one with, or null for a block that is cleared. */
 export type Blocks = Readonly<Record<number, number | null>>;

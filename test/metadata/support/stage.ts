@@ -187,3 +187,32 @@ export async function write(ask: Ask, ...written: readonly Written[]): Promise<(
 export async function mapOf(ask: Ask, file: number, index: number) {
   return (await ask('Map_Extents', { file, from: index, count: 1 })).extents[0]!;
 }
+
+export interface FileStage {
+  readonly stage: Stage;
+  readonly ask: Ask;
+  readonly file: number;
+}
+
+/** A stage with one client and one file. */
+export async function stageWithFile(): Promise<FileStage> {
+  const stage = await Stage.make();
+  const ask = await stage.open('a');
+  return { stage, ask, file: await makeFile(ask, 'disk') };
+}
+
+/** A file, and so many extents of the largest bitmaps to be hardened: more than goes into one engine commit. */
+export async function longCommit(count: number) {
+  const big = await Stage.make({ blocksPerExtent: 16_384, extents: 2000 });
+  const client = await big.open('a');
+  const long = await makeFile(client, 'long');
+  const journal: number[] = [];
+  while (journal.length < count) {
+    const part = Math.min(400, count - journal.length);
+    journal.push(...(await client('Allocate_Journal_Space', { count: part })).extents);
+  }
+  const marked = new Uint8Array(2048).fill(0x55);
+  const cleared = new Uint8Array(2048).fill(0xaa);
+  const extents = journal.map((extent, index) => ({ file: long, index, journal: extent, marked, cleared }));
+  return { big, client, long, extents };
+}
