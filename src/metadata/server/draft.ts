@@ -5,13 +5,14 @@
  */
 import { CHANGE_OVERHEAD_BYTES, type Change, type Entry, type MetadataEngine } from '../engine/contract.js';
 import { keyText } from '../engine/key-text.js';
+import { SortedMap } from '../engine/sorted-map.js';
 import type { KeyRange } from './keys.js';
 
 export type Readable = Pick<MetadataEngine, 'get' | 'entries'>;
 
 export class Draft implements Readable {
   readonly #base: Readable;
-  readonly #changes = new Map<string, Change>();
+  #changes = new SortedMap<Change>();
   #bytes = 0;
 
   constructor(base: Readable) {
@@ -28,7 +29,7 @@ export class Draft implements Readable {
   }
 
   changes(): Change[] {
-    return [...this.#changes.values()];
+    return [...this.#changes.range()].map(([, change]) => change);
   }
 
   async get(key: Uint8Array): Promise<Uint8Array | null> {
@@ -46,11 +47,11 @@ export class Draft implements Readable {
 
   /** What is changed while this runs may or may not be seen. */
   async *entries(from: Uint8Array, to: Uint8Array): AsyncGenerator<Entry> {
-    const low = keyText(from);
-    const high = keyText(to);
-    const own = [...this.#changes]
-      .filter(([at]) => at >= low && at < high)
-      .sort(([a], [b]) => (a < b ? -1 : 1));
+    const own = [...this.#changes.range(keyText(from), keyText(to))];
+    if (own.length === 0) {
+      yield* this.#base.entries(from, to);
+      return;
+    }
     let next = 0;
     for await (const entry of this.#base.entries(from, to)) {
       const at = keyText(entry.key);
@@ -61,27 +62,24 @@ export class Draft implements Readable {
     for (; next < own.length; next++) yield* present(own[next]![1]);
   }
 
-  async *under({ from, to }: KeyRange): AsyncGenerator<Entry> {
-    yield* this.entries(from, to);
+  under({ from, to }: KeyRange): AsyncGenerator<Entry> {
+    return this.entries(from, to);
   }
 
   /** Takes over what another one on top of it has changed. */
   adopt(other: Draft): void {
-    for (const change of other.#changes.values()) this.#change(change);
+    for (const [, change] of other.#changes.range()) this.#change(change);
   }
 
   /** What it had is in the engine now. */
   clear(): void {
-    this.#changes.clear();
+    this.#changes = new SortedMap();
     this.#bytes = 0;
   }
 
   #change(change: Change): void {
-    const at = keyText(change.key);
-    const former = this.#changes.get(at);
-    if (former !== undefined) this.#bytes -= sizeOf(former);
-    this.#changes.set(at, change);
-    this.#bytes += sizeOf(change);
+    const former = this.#changes.set(keyText(change.key), change);
+    this.#bytes += sizeOf(change) - (former === undefined ? 0 : sizeOf(former));
   }
 }
 
