@@ -38,7 +38,7 @@ const EXIT_CODES: Readonly<Record<ReportedCode, number>> = {
   UNSUPPORTED: EXIT.failed,
   REFUSED: EXIT.failed,
   DATA_UNAVAILABLE: EXIT.failed,
-  METADATA_DAMAGED: EXIT.lost,
+  METADATA_DAMAGED: EXIT.failed,
   INTERRUPTED: EXIT.interrupted,
   INTERNAL: EXIT.failed,
 };

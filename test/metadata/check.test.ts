@@ -1,7 +1,7 @@
 /** The check finds what is wrong, each by its code, and nothing where nothing is: damage is planted in the engine. */
 import { describe, expect, it } from 'vitest';
 import { checkMetadata } from '../../src/metadata/server/check.js';
-import type { MetadataFindingCode } from '../../src/metadata/server/check-context.js';
+import type { StateFindingCode } from '../../src/metadata/server/check-context.js';
 import { key, nameKey } from '../../src/metadata/server/keys.js';
 import { decode, encode, type RecordOf } from '../../src/metadata/server/records.js';
 import { ALL, bits, harden, makeFile, mapOf, NONE, Stage, write } from './support/stage.js';
@@ -54,7 +54,7 @@ async function setTaken(damaged: Damaged, extent: number, isTaken: boolean): Pro
 }
 
 describe('the check finds', () => {
-  it.each<[string, MetadataFindingCode, (damaged: Damaged) => Promise<void>]>([
+  it.each<[string, StateFindingCode, (damaged: Damaged) => Promise<void>]>([
     ['an extent that nothing has', 'EXTENT_LEAKED', (d) => setTaken(d, 60, true)],
     ['an extent in use that is free', 'EXTENT_NOT_TAKEN', (d) => setTaken(d, d.data, false)],
     [
@@ -69,17 +69,17 @@ describe('the check finds', () => {
     ],
     [
       'a wrong count of free extents',
-      'COUNT_WRONG',
+      'EXTENT_COUNT_WRONG',
       (d) => change(d, key('K'), 'counters', { freeExtents: 1 }),
     ],
     [
       'a wrong count of journal extents',
-      'COUNT_WRONG',
+      'EXTENT_COUNT_WRONG',
       (d) => change(d, key('K'), 'counters', { journalExtents: 1 }),
     ],
     [
       'a wrong count of reserved extents',
-      'COUNT_WRONG',
+      'EXTENT_COUNT_WRONG',
       (d) => change(d, key('K'), 'counters', { reservedExtents: 1 }),
     ],
     [

@@ -81,7 +81,7 @@ it('where a group is too much for the engine, each of it is tried alone', async 
 });
 
 it('a long transaction for which the engine has no room amid its parts is taken back at once', async () => {
-  const { big, client, long, extents } = await longCommit(400);
+  const { big, client, long, extents } = await longCommit(100);
   for (const part of [1, 2, 4, 5, 6, 7]) {
     let commits = 0;
     big.engine.isTooMuch = () => {
@@ -95,7 +95,7 @@ it('a long transaction for which the engine has no room amid its parts is taken 
   }
   big.engine.isTooMuch = () => false;
   await client('Harden_Extent_Flags', { extents, sizes: [], starts: true });
-  expect((await mapOf(client, long, 399)).pending).toHaveLength(1);
+  expect((await mapOf(client, long, 99)).pending).toHaveLength(1);
   await big.check();
 });
 

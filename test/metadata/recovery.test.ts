@@ -133,7 +133,7 @@ describe('paragraph 50: the server fails', () => {
 
   it('amid a long transaction, at each of its engine commits: all of it is there or nothing', async () => {
     for (let commits = 0, isSealed = false; !isSealed; commits++) {
-      const { big, client, long, extents } = await longCommit(300);
+      const { big, client, long, extents } = await longCommit(60);
       const sizes = [{ file: long, sizeBytes: 7 }];
       big.engine.commitsLeft = commits;
       const started = client('Harden_Extent_Flags', { extents, sizes, starts: true });
@@ -144,11 +144,11 @@ describe('paragraph 50: the server fails', () => {
       await big.restart();
       await big.check();
       const { transactions, journal: left } = await client('Open_Client', {});
-      const map = await client('Map_Extents', { file: long, from: 0, count: 300 });
+      const map = await client('Map_Extents', { file: long, from: 0, count: 60 });
       isSealed = transactions.length === 1;
       expect(isDone).toBe(isSealed);
       expect(map.sizeBytes).toBe(isSealed ? 7 : 0);
-      expect(map.extents.filter(({ pending }) => pending.length > 0)).toHaveLength(isSealed ? 300 : 0);
+      expect(map.extents.filter(({ pending }) => pending.length > 0)).toHaveLength(isSealed ? 60 : 0);
       // What came into the engine is kept for the client, which may start again.
       if (!isSealed) expect(left.every(({ flags }) => flags !== null)).toBe(true);
       if (isSealed) expect(commits).toBeGreaterThan(2);

@@ -1,7 +1,7 @@
 /** What a check of the metadata finds, and what its parts share: which extents were seen in use. */
 import type { Config, State } from './state.js';
 
-export type MetadataFindingCode =
+export type StateFindingCode =
   /** Taken, and in neither a map nor a journal: room that nobody can use. */
   | 'EXTENT_LEAKED'
   /** In two places. */
@@ -9,7 +9,7 @@ export type MetadataFindingCode =
   /** In a map or a journal, and free all the same: the next to be allocated. */
   | 'EXTENT_NOT_TAKEN'
   | 'EXTENT_PAST_POOL'
-  | 'COUNT_WRONG'
+  | 'EXTENT_COUNT_WRONG'
   /** A journal extent, its keys and its transaction do not fit together. */
   | 'ASSOCIATION_LOST'
   | 'FLAGS_LOST'
@@ -17,16 +17,16 @@ export type MetadataFindingCode =
   | 'MAP_WRONG'
   | 'NAME_WRONG';
 
-export interface MetadataFinding {
-  readonly code: MetadataFindingCode;
-  /** For people. */
-  readonly what: string;
+export interface StateFinding {
+  readonly code: StateFindingCode;
+  /** For people: what was found. */
+  readonly message: string;
   readonly details: Readonly<Record<string, number | string>>;
 }
 
 /** What the parts of a check share. */
 export class CheckContext {
-  readonly findings: MetadataFinding[] = [];
+  readonly findings: StateFinding[] = [];
   readonly #used: Uint8Array;
   #usedExtents = 0;
 
@@ -38,11 +38,11 @@ export class CheckContext {
   }
 
   find(
-    code: MetadataFindingCode,
-    what: string,
+    code: StateFindingCode,
+    message: string,
     details: Readonly<Record<string, number | string>> = {},
   ): void {
-    this.findings.push({ code, what, details });
+    this.findings.push({ code, message, details });
   }
 
   get usedExtents(): number {

@@ -96,11 +96,17 @@ export async function checkFiles(context: CheckContext): Promise<void> {
   }
   const { reservedExtents, freeExtents } = await state.counters();
   if (reserved !== reservedExtents) {
-    context.find('COUNT_WRONG', `${reserved} extents are reserved, not ${reservedExtents}`, { reserved });
-  }
-  if (reservedExtents > freeExtents) {
-    context.find('COUNT_WRONG', `${reservedExtents} extents are reserved, and ${freeExtents} are free`, {
+    context.find('EXTENT_COUNT_WRONG', `${reserved} extents are reserved, not ${reservedExtents}`, {
       reserved,
     });
+  }
+  if (reservedExtents > freeExtents) {
+    context.find(
+      'EXTENT_COUNT_WRONG',
+      `${reservedExtents} extents are reserved, and ${freeExtents} are free`,
+      {
+        reserved,
+      },
+    );
   }
 }

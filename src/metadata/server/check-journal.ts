@@ -42,7 +42,9 @@ export async function checkJournal(context: CheckContext): Promise<void> {
   }
   const { journalExtents } = await state.counters();
   if (count !== journalExtents) {
-    context.find('COUNT_WRONG', `clients have ${count} journal extents, not ${journalExtents}`, { count });
+    context.find('EXTENT_COUNT_WRONG', `clients have ${count} journal extents, not ${journalExtents}`, {
+      count,
+    });
   }
 }
 

@@ -4,7 +4,7 @@
  * pool. What is under way (a removal, a merge, a client's end, a transaction that is being put) is right as it is.
  */
 import type { MetadataEngine } from '../engine/contract.js';
-import { CheckContext, type MetadataFinding } from './check-context.js';
+import { CheckContext, type StateFinding } from './check-context.js';
 import { checkFiles, checkMaps } from './check-files.js';
 import { checkJournal, checkTransactions } from './check-journal.js';
 import { Draft } from './draft.js';
@@ -14,7 +14,7 @@ import { GROUP_EXTENTS } from './pool.js';
 import { State } from './state.js';
 
 /** Throws METADATA_DAMAGED and what readConfig throws; all else is a finding. */
-export async function checkMetadata(engine: MetadataEngine): Promise<MetadataFinding[]> {
+export async function checkMetadata(engine: MetadataEngine): Promise<StateFinding[]> {
   const config = await readConfig(engine);
   const context = new CheckContext(new State(new Draft(engine), config), config);
   await checkMaps(context);
@@ -44,7 +44,7 @@ async function checkFree(context: CheckContext): Promise<void> {
   }
   const { freeExtents } = await state.counters();
   if (free !== freeExtents) {
-    context.find('COUNT_WRONG', `${free} extents are free, not ${freeExtents}`, {
+    context.find('EXTENT_COUNT_WRONG', `${free} extents are free, not ${freeExtents}`, {
       free,
       counted: freeExtents,
     });

@@ -13,9 +13,7 @@ import { UserError } from '../../errors.js';
 import type { Change, MetadataEngine } from '../engine/contract.js';
 import { Draft } from './draft.js';
 
-/** A group is closed when it has grown to this; with the last message it stays within what an engine takes. */
-const GROUP_BYTES = 256 * 1024;
-/** And with so many: the first one must not wait for ever for the answer, however many questions come. */
+/** Messages of a group: the first one must not wait for ever for the answer, however many questions come. */
 const GROUP_TASKS = 256;
 
 /** What a task has to work with. */
@@ -41,6 +39,7 @@ interface Outcome {
 }
 
 export interface GroupsOptions {
+  /** A group, or a part, that has grown to this is put. */
   readonly partBytes: number;
   /** What was read in a draft that was dropped is not so. */
   onDropped(): void;
@@ -105,7 +104,11 @@ export class Groups {
   async #runGroup(): Promise<void> {
     const draft = new Draft(this.#engine);
     const outcomes: Outcome[] = [];
-    for (let n = 0; n < GROUP_TASKS && this.#tasks[0]?.isAlone === false && draft.bytes < GROUP_BYTES; n++) {
+    for (
+      let n = 0;
+      n < GROUP_TASKS && this.#tasks[0]?.isAlone === false && draft.bytes < this.#options.partBytes;
+      n++
+    ) {
       const outcome = await this.#attempt(this.#tasks.shift()!, draft);
       if (outcome !== null) outcomes.push(outcome);
     }

@@ -6,8 +6,13 @@ import type { ServerEvent } from '../messages.js';
 import type { FullGroups } from './pool.js';
 import type { State } from './state.js';
 
-/** A part of a long message is put when it has grown to this. */
-export const PART_BYTES = 256 * 1024;
+/** A part of a long message is put when it has grown to this; a group of messages is closed. */
+export const PART_BYTES = 64 * 1024;
+/**
+ * With the last message of a group, or the last step of a part, an engine commit stays below this; but for a KiB for
+ * each group of the pool (8192 extents) that an allocation of 512 extents goes through.
+ */
+export const LARGEST_COMMIT_BYTES = 256 * 1024;
 
 export interface Turn {
   readonly state: State;

@@ -5,7 +5,12 @@
 import { expect } from 'vitest';
 import { UserError } from '../../../src/errors.js';
 import { bitmapBytes, setBit } from '../../../src/metadata/bits.js';
-import type { Change, Entry, MetadataEngine } from '../../../src/metadata/engine/contract.js';
+import {
+  type Change,
+  type Entry,
+  type MetadataEngine,
+  transactionBytes,
+} from '../../../src/metadata/engine/contract.js';
 import { MemoryEngine } from '../../../src/metadata/engine/memory-engine.js';
 import type {
   Message,
@@ -17,6 +22,7 @@ import type {
 import { checkMetadata } from '../../../src/metadata/server/check.js';
 import { formatMetadata } from '../../../src/metadata/server/format.js';
 import { MetadataServer } from '../../../src/metadata/server/server.js';
+import { LARGEST_COMMIT_BYTES } from '../../../src/metadata/server/turn.js';
 
 export const BLOCKS = 8;
 
@@ -53,6 +59,7 @@ export class TestEngine implements MetadataEngine {
 
   async commit(changes: readonly Change[]): Promise<void> {
     while (this.hold !== null) await this.hold;
+    transactionBytes(changes, LARGEST_COMMIT_BYTES);
     if (this.commitsLeft <= 0) throw new UserError('IO_ERROR', 'the engine is dead');
     if (this.isTooMuch(changes)) throw new UserError('NO_SPACE', 'the engine is full');
     this.commitsLeft -= 1;
