@@ -3,6 +3,8 @@
  * written home, and the steps in which maps are emptied and merged, cut at every engine commit.
  */
 import { expect, it } from 'vitest';
+import { key } from '../../src/metadata/server/keys.js';
+import { decode } from '../../src/metadata/server/records.js';
 import { withSeed } from '../support/devices/seeded-random.js';
 import { ALL, type Ask, bits, harden, makeFile, mapOf, NONE, Stage, write } from './support/stage.js';
 
@@ -76,6 +78,27 @@ it('a commit that was decided before a merge is held to the same decision after 
   expect(done.journal).toHaveLength(1);
   expect(await mapOf(ask, file, 0)).toMatchObject({ used: ALL, isShared: false });
   await stage.check();
+});
+
+it.each([
+  ['above an older snapshot’s, stays a hole', true],
+  ['above nothing, is no entry any more', false],
+])('a hole over what a removed snapshot had, %s', async (_what, hasOlder) => {
+  const stage = await Stage.make();
+  const ask = await stage.open('a');
+  const file = await makeFile(ask, 'disk');
+  if (hasOlder) {
+    await write(ask, { file, index: 0, marked: ALL });
+    await ask('Snapshot_File', { file, name: 'older' });
+  }
+  await write(ask, { file, index: 0, marked: ALL });
+  const { file: removed } = await ask('Snapshot_File', { file, name: 'removed' });
+  await write(ask, { file, index: 0, marked: NONE, cleared: ALL });
+  await ask('Remove_File', { file: removed });
+  await stage.settledCheck();
+  expect((await mapOf(ask, file, 0)).extent).toBeNull();
+  const { map } = (await stage.engine.content.get(key('I', file)).then((value) => decode('inode', value!)))!;
+  expect((await stage.engine.content.get(key('E', map, 0))) !== null).toBe(hasOlder);
 });
 
 /** A file with snapshots and what each of them had when it was made. */
