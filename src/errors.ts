@@ -7,6 +7,8 @@ export type ErrorCode =
   | 'USAGE'
   | 'CONFIRMATION_REQUIRED'
   | 'VOLUME_NOT_FOUND'
+  | 'FILE_NOT_FOUND'
+  | 'FILE_EXISTS'
   | 'IN_USE'
   | 'PERMISSION_DENIED'
   | 'NOT_BLANK'

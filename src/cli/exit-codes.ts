@@ -26,6 +26,8 @@ const EXIT_CODES: Readonly<Record<ReportedCode, number>> = {
   USAGE: EXIT.usage,
   CONFIRMATION_REQUIRED: EXIT.usage,
   VOLUME_NOT_FOUND: EXIT.notFound,
+  FILE_NOT_FOUND: EXIT.notFound,
+  FILE_EXISTS: EXIT.failed,
   IN_USE: EXIT.inUse,
   PERMISSION_DENIED: EXIT.failed,
   NOT_BLANK: EXIT.failed,
