@@ -7,6 +7,7 @@
  * - `covered` are the ranges whose content is in memory (zeroes where the memory has no page); all else is
  *   the base's.
  */
+import { allEnded } from './all-ended.js';
 import { byteLength, sliceBuffers } from './buffers.js';
 import { CallGuard } from './call-guard.js';
 import type { BlockDevice, Buffers, Extent } from './contract.js';
@@ -63,8 +64,7 @@ export class OverlayDevice implements BlockDevice {
         else fromBase.push(this.#base.read(part.offset, sliceBuffers(into, at, part.length)));
       }
       // Every part has ended before the call does: until then the buffers are in use.
-      const outcomes = await Promise.allSettled(fromBase);
-      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+      await allEnded(fromBase);
     });
   }
 

@@ -14,6 +14,7 @@
  *   transaction whose journal is lost can be aborted (paragraph 51). A target that gets both is flushed once, after both:
  *   whose loss would be the loss of the journal would be that of the data too.
  */
+import { allEnded } from '../device/all-ended.js';
 import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import { countBits, runsOf } from './bits.js';
@@ -183,7 +184,7 @@ class Completion {
     const copy = async () => {
       for (let at = 0; at < needed.length; at += COPIES_AT_ONCE) {
         const some = needed.slice(at, at + COPIES_AT_ONCE);
-        await allOf(some.map((one) => this.#copy(transaction, one, one.from!, one.to!)));
+        await allEnded(some.map((one) => this.#copy(transaction, one, one.from!, one.to!)));
       }
     };
     return { copy, targets };
@@ -191,7 +192,7 @@ class Completion {
 
   async #flush(transaction: number, targets: Targets, later: Targets = new Map()): Promise<void> {
     const now = [...targets].filter(([device]) => !later.has(device));
-    await allOf(now.map(([device, role]) => this.#guarded(transaction, role, () => device.flush())));
+    await allEnded(now.map(([device, role]) => this.#guarded(transaction, role, () => device.flush())));
   }
 
   async #copy(
@@ -240,11 +241,6 @@ class Completion {
       throw new CompletionError(transaction, role, this.#hasBegunHome, cause);
     }
   }
-}
-
-/** No call is under way any more when one that failed is told of. */
-async function allOf(calls: readonly Promise<void>[]): Promise<void> {
-  for (const result of await Promise.allSettled(calls)) if (result.status === 'rejected') throw result.reason;
 }
 
 function planOf(entry: TransactionExtent): Copy {

@@ -3,6 +3,7 @@
  * windows at a time: what resync, rebuild and scrub have in common. It can be stopped between groups; what it
  * has done is made durable every now and then, and when it ends or is stopped.
  */
+import { allEnded } from '../device/all-ended.js';
 import type { PoolBuffer } from '../device/pool.js';
 import type { Range } from '../device/range-set.js';
 import { UserError } from '../errors.js';
@@ -49,9 +50,7 @@ export async function sweep(
       await options.checkpoint?.();
     }
   };
-  const outcomes = await Promise.allSettled(Array.from({ length: GROUPS_IN_FLIGHT }, worker));
-  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
+  await allEnded(Array.from({ length: GROUPS_IN_FLIGHT }, worker));
   await options.checkpoint?.();
   if (options.signal?.aborted === true) {
     throw new UserError(

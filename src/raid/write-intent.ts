@@ -7,6 +7,7 @@
  * business of who keeps the list. Between its beginning and that wait it reads and computes: so those that come
  * together are listed together.
  */
+import { allEnded } from '../device/all-ended.js';
 import type { Range } from '../device/range-set.js';
 
 /** A write that has begun. */
@@ -35,12 +36,9 @@ export class JoinedIntent implements WriteIntent {
     return this.intents.map((intent) => intent.begin(rows));
   }
 
-  async durable(ticket: IntentTicket): Promise<void> {
+  durable(ticket: IntentTicket): Promise<void> {
     const tickets = ticket as readonly IntentTicket[];
-    const outcomes = await Promise.allSettled(
-      this.intents.map((intent, index) => intent.durable(tickets[index]!)),
-    );
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    return allEnded(this.intents.map((intent, index) => intent.durable(tickets[index]!)));
   }
 
   assertAllowed(): void {

@@ -10,6 +10,7 @@
  * log where it begins: what is in the tree already is put into it once more by the log, and comes to the same, because
  * the log has all that they have. So nothing of the tree is ever ahead of the log.
  */
+import { allEnded } from '../../device/all-ended.js';
 import { allocationPieces } from './allocation.js';
 import type { FreePages, PageMap } from './free-pages.js';
 import type { Halves } from './halves.js';
@@ -118,7 +119,5 @@ async function writeAllocation(
   const writes = pieces.map((bits, number) =>
     halves.write(offset + number * PAGE_BYTES, encodeAllocation({ uuid, number, generation }, bits)),
   );
-  for (const outcome of await Promise.allSettled(writes)) {
-    if (outcome.status === 'rejected') throw outcome.reason;
-  }
+  await allEnded(writes);
 }

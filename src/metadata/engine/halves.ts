@@ -5,6 +5,7 @@
  * - What is written goes to both at once, and has ended in both when the call returns, also where one of them failed.
  * - A copy that cannot be read is as good as one that is damaged. What is wrong with both is thrown.
  */
+import { allEnded } from '../../device/all-ended.js';
 import { UserError } from '../../errors.js';
 import type { Half, MetadataFinding, MetadataFindingCode } from './findings.js';
 import { damaged } from './findings.js';
@@ -81,9 +82,7 @@ export class Halves {
 
   async write(offset: number, bytes: Uint8Array, options: { fua?: boolean } = {}): Promise<void> {
     const writes = HALVES.map((half) => this.range.device.write(this.offsetIn(half, offset), bytes, options));
-    for (const outcome of await Promise.allSettled(writes)) {
-      if (outcome.status === 'rejected') throw outcome.reason;
-    }
+    await allEnded(writes);
   }
 
   /** Writes one copy alone, where the other one is known to be whole. */

@@ -9,6 +9,7 @@
  *   can wait for records.
  * - After the first failure nothing is written.
  */
+import { allEnded } from '../../device/all-ended.js';
 import type { Halves } from './halves.js';
 import { BLOCK_BYTES, type Layout } from './layout.js';
 import { encodeRecord, RECORD_HEADER_BYTES } from './log-record.js';
@@ -173,9 +174,7 @@ async function writeLog(halves: Halves, layout: Layout, position: number, bytes:
   const writes = logPieces(layout, position, bytes.byteLength).map(({ offset, start, length }) =>
     halves.write(offset, bytes.subarray(start, start + length), { fua: true }),
   );
-  for (const outcome of await Promise.allSettled(writes)) {
-    if (outcome.status === 'rejected') throw outcome.reason;
-  }
+  await allEnded(writes);
 }
 
 /** Where a part of the log lies in a half. */

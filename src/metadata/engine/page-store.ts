@@ -6,6 +6,7 @@
  * - A page with one bad copy is remembered, and the copy is written anew before the next root is: its other copy is
  *   not being written then. Where the page is no more what it was, nothing is.
  */
+import { allEnded } from '../../device/all-ended.js';
 import { damaged, type MetadataFinding, type Warn } from './findings.js';
 import type { Check, Copy, Halves, Place } from './halves.js';
 import { type Layout, PAGE_BYTES, pageOffset } from './layout.js';
@@ -87,9 +88,7 @@ export class PageStore {
   async written(): Promise<void> {
     const writes = this.#writes;
     this.#writes = [];
-    for (const outcome of await Promise.allSettled(writes)) {
-      if (outcome.status === 'rejected') throw outcome.reason;
-    }
+    await allEnded(writes);
   }
 
   /** Writes bad copies anew from good ones. */

@@ -3,6 +3,7 @@
  *
  * Invariant: when it ends, well or not, no piece is in flight any more.
  */
+import { allEnded } from '../../device/all-ended.js';
 
 /** Enough to fill a connection; a call of gigabytes must not fill the server. */
 const MOST_IN_FLIGHT = 8;
@@ -31,6 +32,5 @@ export async function eachPiece(
       }
     }
   };
-  const outcomes = await Promise.allSettled(Array.from({ length: MOST_IN_FLIGHT }, worker));
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  await allEnded(Array.from({ length: MOST_IN_FLIGHT }, worker));
 }

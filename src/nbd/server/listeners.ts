@@ -2,7 +2,9 @@
  * Where a server can be reached: unix sockets, TCP ports, and sockets that were opened before it started (systemd's
  * socket activation, sd_listen_fds(3)).
  */
+
 import { type AddressInfo, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
+import { allEnded } from '../../device/all-ended.js';
 import { systemCode } from '../../device/device-errors.js';
 import { UserError } from '../../errors.js';
 import { takeSocketPath } from './unix-socket.js';
@@ -71,8 +73,7 @@ export class Listeners {
   /** Takes no more connections; those that are there stay. @throws the first failure, when all are closed. */
   async close(): Promise<void> {
     for (const server of this.#servers.splice(0)) server.close();
-    const outcomes = await Promise.allSettled(this.#removals.splice(0).map((remove) => remove()));
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    await allEnded(this.#removals.splice(0).map((remove) => remove()));
   }
 
   async #listen(where: ListenOptions & { readonly fd?: number }): Promise<void> {

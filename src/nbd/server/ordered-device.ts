@@ -5,6 +5,7 @@
  *
  * Offsets and lengths are bytes, within the device; lengths are 1 or more.
  */
+import { allEnded } from '../../device/all-ended.js';
 import type { BlockDevice, Extent, WriteOptions } from '../../device/contract.js';
 import { type Claim, RangeLock } from './range-lock.js';
 import { blockEnd, blockStart, isAligned, readBytes, writeBytes, zeroBytes } from './unaligned.js';
@@ -49,9 +50,7 @@ export class OrderedDevice {
           this.#readNow(part.offset, into.subarray(part.offset - offset, part.offset - offset + part.length)),
         );
       // All have ended before the claim and the buffer are given up, also when one fails.
-      for (const outcome of await Promise.allSettled(reads)) {
-        if (outcome.status === 'rejected') throw outcome.reason;
-      }
+      await allEnded(reads);
       return parts;
     } finally {
       this.#lock.leave(claim);
