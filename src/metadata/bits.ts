@@ -1,6 +1,7 @@
 /**
- * Bitmaps with a bit a block of an extent: bit b is bit b % 8 (from the lowest) of byte b / 8. All functions leave
- * what they are given as it is. Two bitmaps that meet are of one length; bits past the last block are never set.
+ * Bitmaps, with a bit a block of an extent, an extent of a group, or a page: bit b is bit b % 8 (from the lowest) of
+ * byte b / 8. All functions but setBit and clearBit leave what they are given as it is. Two bitmaps that meet are of
+ * one length; bits past the last are never set.
  */
 
 const ONES = new Uint8Array(256);

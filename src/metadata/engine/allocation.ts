@@ -1,4 +1,5 @@
 /** The allocation map on disk: the bits of all pages, in as many pages of their own as they take. */
+import { bitmapBytes } from '../bits.js';
 import { PageMap } from './free-pages.js';
 import type { Checked, Place } from './halves.js';
 import { allocationOffset, type Layout, PAGE_BYTES, PAGE_ROOM_BYTES } from './layout.js';
@@ -33,7 +34,7 @@ export function checkAllocation(
 /** null: bits are set of pages that are none, or not as many as the root says. */
 export function pageMapOf(pieces: readonly Uint8Array[], layout: Layout, root: Root): PageMap | null {
   const all = Buffer.concat(pieces);
-  const bits = new Uint8Array(all.subarray(0, Math.ceil(layout.pages / 8)));
+  const bits = new Uint8Array(all.subarray(0, bitmapBytes(layout.pages)));
   const map = new PageMap(layout.pages, bits);
   for (let page = layout.pages; page < bits.byteLength * 8; page++) if (map.has(page)) return null;
   if (all.subarray(bits.byteLength).some((byte) => byte !== 0)) return null;

@@ -7,18 +7,19 @@
  *   durable, and no reader is left that began with an older one.
  * - A checkpoint that came to nothing has changed nothing here.
  */
+import { clearBit, countBits, hasBit, noBits, setBit } from '../bits.js';
 
 export class PageMap {
-  /** A bit each, lowest first. */
+  /** A bit each (../bits.ts). */
   readonly bits: Uint8Array;
-  #count = 0;
+  #count: number;
 
   constructor(
     readonly pages: number,
     bits?: Uint8Array,
   ) {
-    this.bits = bits ?? new Uint8Array(Math.ceil(pages / 8));
-    for (const byte of this.bits) this.#count += ONES[byte]!;
+    this.bits = bits ?? noBits(pages);
+    this.#count = countBits(this.bits);
   }
 
   /** How many are set. */
@@ -27,18 +28,18 @@ export class PageMap {
   }
 
   has(page: number): boolean {
-    return (this.bits[page >>> 3]! & (1 << (page & 7))) !== 0;
+    return hasBit(this.bits, page);
   }
 
   set(page: number): void {
     if (this.has(page)) throw new Error(`page ${page} is in use already`);
-    this.bits[page >>> 3]! |= 1 << (page & 7);
+    setBit(this.bits, page);
     this.#count += 1;
   }
 
   clear(page: number): void {
     if (!this.has(page)) throw new Error(`page ${page} is not in use`);
-    this.bits[page >>> 3]! &= ~(1 << (page & 7));
+    clearBit(this.bits, page);
     this.#count -= 1;
   }
 
@@ -46,8 +47,6 @@ export class PageMap {
     return new PageMap(this.pages, this.bits.slice());
   }
 }
-
-const ONES = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(2).replaceAll('0', '').length);
 
 /** The pages of the next root, while they are being written. */
 export interface NextPages {

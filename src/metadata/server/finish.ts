@@ -4,9 +4,10 @@
  * which transactions were hardened. Flags are cleared with it; what the client gets back stays associated until it
  * says, with Disassociate_Journal_Extent, that nobody reads it any more.
  */
-import { allBits, isEmpty, noBits } from '../bits.js';
+import { isEmpty } from '../bits.js';
 import { decide, type ExtentState, usedAfter } from '../decision.js';
 import type { DoneExtent, RequestOf } from '../messages.js';
+import { extentState } from './extent-state.js';
 import { setSizes } from './harden.js';
 import { key } from './keys.js';
 import { type Place, placeOf, putEntry, putHole } from './maps.js';
@@ -100,26 +101,6 @@ async function findDue(
     throw breach(`extent ${index} of file ${file} is to ${decide(extent)}, not to ${asked}`, where);
   }
   return { transaction, record, n: found.n, entry, inode, place, extent };
-}
-
-/** What the decision is made of. */
-export async function extentState(
-  state: State,
-  { journal }: TransactionEntry,
-  { data, used, isShared }: Place,
-): Promise<ExtentState> {
-  const flags = await flagsOf(state, journal);
-  return { ...flags, used, hasData: data !== null, isShared };
-}
-
-/** Of a journal extent of an entry; where there is none, all is cleared. */
-export async function flagsOf(
-  state: State,
-  journal: number,
-): Promise<{ marked: Uint8Array; cleared: Uint8Array }> {
-  const { blocksPerExtent } = state.config;
-  if (journal === 0) return { marked: noBits(blocksPerExtent), cleared: allBits(blocksPerExtent) };
-  return (await state.flags(journal - 1))!;
 }
 
 /** The client's, and not to be used before it is disassociated. */

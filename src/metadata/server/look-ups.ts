@@ -11,7 +11,7 @@ import type {
   RequestOf,
   TransactionExtent,
 } from '../messages.js';
-import { flagsOf } from './finish.js';
+import { flagsOf } from './extent-state.js';
 import { MOST_INDEX } from './journal.js';
 import { placeOf } from './maps.js';
 import { breach, noSuchFile, refuse } from './refusals.js';

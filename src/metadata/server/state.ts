@@ -3,6 +3,7 @@
  * (an index to find it the other way round) both change here, together.
  */
 import { UserError } from '../../errors.js';
+import { noBits } from '../bits.js';
 import type { Draft } from './draft.js';
 import { after, key, nameKey, numberOf, under } from './keys.js';
 import { decode, encode, type RecordOf, tailOf } from './records.js';
@@ -117,7 +118,7 @@ export class State {
     const marked = await this.draft.get(key('B', extent, 0));
     const cleared = await this.draft.get(key('B', extent, 1));
     if (marked === null && cleared === null) return null;
-    const none = new Uint8Array(Math.ceil(this.config.blocksPerExtent / 8));
+    const none = noBits(this.config.blocksPerExtent);
     return { marked: marked ?? none, cleared: cleared ?? none };
   }
 

@@ -8,6 +8,7 @@
 
 import { decide } from '../decision.js';
 import type { Replies, RequestOf } from '../messages.js';
+import { extentState } from './extent-state.js';
 import { key } from './keys.js';
 import { placeOf } from './maps.js';
 import { breach, refuse } from './refusals.js';
@@ -112,14 +113,9 @@ async function checkAbortable(
 }
 
 /** Not at the head of its chain, it cannot have begun. */
-async function copiesHome(
-  state: State,
-  { file, index, journal }: TransactionEntry,
-  isHead: boolean,
-): Promise<boolean> {
-  if (!isHead || journal === 0) return false;
-  const { map } = (await state.inode(file))!;
-  const { data, used, isShared } = await placeOf(state, map, index);
-  const { marked, cleared } = (await state.flags(journal - 1))!;
-  return decide({ marked, cleared, used, hasData: data !== null, isShared }) === 'commit';
+async function copiesHome(state: State, entry: TransactionEntry, isHead: boolean): Promise<boolean> {
+  if (!isHead || entry.journal === 0) return false;
+  const { map } = (await state.inode(entry.file))!;
+  const place = await placeOf(state, map, entry.index);
+  return decide(await extentState(state, entry, place)) === 'commit';
 }
