@@ -10,7 +10,7 @@
  * because it hangs less on the others than the clock does) and what was done:
  * - 4 KiB reads: 46 us of the main thread, a third of them promises, maps and lists for one piece; 31 us now. Most of
  *   what was left was Node's own read and the thread that it wakes: reads that stay on the thread spare it
- *   (device/cached-reads.ts).
+ *   (device/prompt-reads.ts).
  * - 1 MiB reads: 1.9 ms to take 256 blocks into the cache and copy them out; long reads pass it by now: 0.4 ms.
  * - 1 MiB writes to RAID-5: 4.2 ms, most of it paid for each of 256 buffers on its way down. Runs go down from one
  *   buffer now, though that is a copy more: 2.9 ms; one walk over the payload and no views of whole frames: a tenth less.

@@ -18,7 +18,7 @@
  * - Who writes alone has nobody to wait for: its record is written while it reads what makes its parity. Unlisted
  *   stripes went from 0.37 to 0.45 of the files' speed by these three, listed ones from 0.6 to 0.7.
  * - Writes at random looked like streams now and then, and had records written ahead: a stream has to prove itself.
- * - Reads do not leave the thread when the page cache has it all (src/device/cached-reads.ts): with 16 writers listed
+ * - Reads do not leave the thread when the page cache has it all (src/device/prompt-reads.ts): with 16 writers listed
  *   stripes went from 0.80 to 1.03, with one from 0.68 to 0.73. Writers that do not wait for their reads came one by
  *   one, and 64 of them had one record for 26 to 30 writes, until the record waited for them.
  * - Small writes into the page cache do not leave it either (src/device/prompt-writes.ts): one writer on listed stripes

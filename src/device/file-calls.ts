@@ -7,7 +7,7 @@
 import fs from 'node:fs';
 import { promisify } from 'node:util';
 import { bindC } from './c-library.js';
-import { CachedReads } from './cached-reads.js';
+import { PromptReads } from './prompt-reads.js';
 import { PromptWrites } from './prompt-writes.js';
 
 /** lseek(2): the offset reached, or the name of the error. */
@@ -40,13 +40,13 @@ function writeInPool(fd: number, buffers: readonly Uint8Array[], position: numbe
   });
 }
 
-const cachedReads = new CachedReads();
+const promptReads = new PromptReads();
 const promptWrites = new PromptWrites();
 
 export const systemCalls: FileCalls = {
   read(fd, buffers, position) {
-    const cached = cachedReads.read(fd, buffers, position);
-    if (cached !== null) return Promise.resolve(cached);
+    const prompt = promptReads.read(fd, buffers, position);
+    if (prompt !== null) return Promise.resolve(prompt);
     return new Promise((resolve, reject) => {
       const done = settle(resolve, reject);
       const only = buffers[0];

@@ -2,7 +2,7 @@
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CachedReads, type ReadNow } from '../../src/device/cached-reads.js';
+import { PromptReads, type ReadNow } from '../../src/device/prompt-reads.js';
 import { withSeed } from '../support/devices/seeded-random.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
@@ -10,8 +10,8 @@ const EAGAIN = 11;
 const EOPNOTSUPP = 95;
 
 /** Loaded, with a kernel that answers as told. */
-async function loaded(readNow: ReadNow): Promise<CachedReads> {
-  const reads = new CachedReads(() => Promise.resolve(readNow));
+async function loaded(readNow: ReadNow): Promise<PromptReads> {
+  const reads = new PromptReads(() => Promise.resolve(readNow));
   for (let read = 0; read < 200; read++) reads.read(0, [new Uint8Array(1)], 0);
   await new Promise((resolve) => setImmediate(resolve));
   return reads;
@@ -21,7 +21,7 @@ const block = () => [new Uint8Array(4096)];
 const all: ReadNow = (_, buffers) => buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0);
 
 it('nothing is loaded for a command that reads little', () => {
-  const reads = new CachedReads(() => Promise.reject(new Error('it was loaded')));
+  const reads = new PromptReads(() => Promise.reject(new Error('it was loaded')));
   for (let read = 0; read < 100; read++) expect(reads.read(0, block(), 0)).toBeNull();
 });
 
@@ -88,7 +88,7 @@ it('what this kernel reads so is what lies in the file', async () => {
     const content = random.bytes(1024 * 1024);
     await writeFile(path, content);
     const file = await open(path);
-    const reads = new CachedReads();
+    const reads = new PromptReads();
     let cached = 0;
     for (let read = 0; read < 2000; read++) {
       const position = random.below(content.length - 8192);

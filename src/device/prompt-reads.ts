@@ -21,7 +21,7 @@ const MAX_CALL_BYTES = 128 * 1024;
 const MAX_CALL_BUFFERS = 8;
 const READS_BEFORE_LOAD = 128;
 
-export class CachedReads {
+export class PromptReads {
   private readNow: ReadNow | null = null;
   private reads = 0;
   private readonly budget = new TurnBudget();
