@@ -33,15 +33,16 @@ export interface BesideOptions {
 export class Beside {
   constructor(private readonly options: BesideOptions) {}
 
-  /**
-   * Reads a long range of which nothing is in the cache from below. False: it is short, or something of it is there, and
-   * nothing was read.
-   */
+  /** What is shorter goes through the cache. */
+  isLong(length: number): boolean {
+    return length >= this.options.besideBytes;
+  }
+
+  /** Reads a range of which nothing is in the cache from below. False: something of it is there, and nothing was read. */
   async read(offset: number, into: Buffers): Promise<boolean> {
-    const { lower, store, besideBytes, kick } = this.options;
+    const { lower, store, kick } = this.options;
     const length = byteLength(into);
-    if (length < besideBytes || offset % lower.blockSize !== 0 || length % lower.blockSize !== 0)
-      return false;
+    if (offset % lower.blockSize !== 0 || length % lower.blockSize !== 0) return false;
     const first = Math.floor(offset / CACHE_BLOCK_BYTES);
     const end = Math.ceil((offset + length) / CACHE_BLOCK_BYTES);
     if (store.hasAny(first, end)) return false;
@@ -59,11 +60,12 @@ export class Beside {
 
   /** The whole stripes in a range that is long enough; null: it goes through the cache. */
   wholeStripes(offset: number, length: number): BlockSpan | null {
-    const { stripeBytes, alignOffset, besideBytes } = this.options;
+    if (!this.isLong(length)) return null;
+    const { stripeBytes, alignOffset } = this.options;
     const align = alignOffset % stripeBytes;
     const start = Math.ceil((offset - align) / stripeBytes) * stripeBytes + align;
     const stop = Math.floor((offset + length - align) / stripeBytes) * stripeBytes + align;
-    if (stop - start < Math.max(besideBytes, stripeBytes)) return null;
+    if (!this.isLong(stop - start)) return null;
     return { first: start / CACHE_BLOCK_BYTES, end: stop / CACHE_BLOCK_BYTES };
   }
 

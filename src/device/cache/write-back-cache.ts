@@ -59,7 +59,6 @@ export class WriteBackCache implements BlockDevice {
   readonly #reads: CachedReads;
   readonly #writeBack: WriteBack;
   readonly #beside: Beside;
-  readonly #besideBytes: number;
   readonly #passDownBytes: number;
   readonly #closesLower: boolean;
   readonly #lowerFlush = new SharedFlush(() => this.#flushLower());
@@ -83,7 +82,6 @@ export class WriteBackCache implements BlockDevice {
     this.#writeBack = new WriteBack(lower, this.#store, fills, plan);
     this.#reads = new CachedReads(this.#store, fills, plan.readChunkBlocks);
     this.#passDownBytes = plan.stripeBytes;
-    this.#besideBytes = plan.besideBytes;
     this.#beside = new Beside({
       ...plan,
       lower,
@@ -105,7 +103,7 @@ export class WriteBackCache implements BlockDevice {
   read(offset: number, into: Buffers): Promise<void> {
     const length = byteLength(into);
     return this.#guard.run('read', offset, length, async () => {
-      if (length >= this.#besideBytes && (await this.#beside.read(offset, into))) {
+      if (this.#beside.isLong(length) && (await this.#beside.read(offset, into))) {
         this.#reads.counts.misses += Math.ceil(length / CACHE_BLOCK_BYTES);
         return;
       }
