@@ -52,7 +52,7 @@ const SCENARIOS: [string, Scenario, readonly Outcome[]][] = [
 
 const ROUNDS = 40;
 /** Some outcomes are rare: it goes on until its cuts have come upon all of them. */
-const MAX_ROUNDS = 400;
+const MAX_ROUNDS = 1000;
 
 it.each(SCENARIOS)('a power cut %s', { timeout: 300_000 }, async (_, scenario, outcomes) => {
   await withSeed(async (random) => {

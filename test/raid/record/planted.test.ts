@@ -20,7 +20,7 @@ import {
   SHAPE,
 } from '../../support/power-cut.js';
 
-const MAX_ROUNDS = 400;
+const MAX_ROUNDS = 1000;
 
 interface Fault {
   readonly name: string;
