@@ -30,8 +30,10 @@ const MAX_CONNECTIONS = 1024;
 const STOP_LIMIT_MS = 10_000;
 
 export interface ServerOptions {
-  /** At least one; the first also answers to the empty name. Names differ. */
+  /** The first also answers to the empty name. Names differ. */
   readonly exports: readonly Export[];
+  /** Beside them, for `serveLocal` alone. */
+  readonly localExports?: readonly Export[];
   /** Absent: none is spoken. */
   readonly tls?: TlsPolicy;
   /** For what is thrown and is a fault of ours: the request is answered as an I/O error, or the connection ends. */
@@ -54,7 +56,8 @@ interface Way {
 }
 
 export class NbdServer {
-  readonly #host: { -readonly [K in keyof Host]: Host[K] };
+  readonly #exports: ServedExport[];
+  readonly #localExports: ServedExport[];
   readonly #shared: Shared;
   /** From anywhere. */
   readonly #outer: Way;
@@ -66,37 +69,50 @@ export class NbdServer {
   readonly #maxHandshakes: number;
   readonly #maxConnections: number;
   #refused = 0;
+  #isStopping = false;
   #stopped: Promise<void> | null = null;
 
   /** @throws UserError USAGE for exports that can not be served like this. */
   constructor(options: ServerOptions) {
-    const exports = options.exports.map((given) => new ServedExport(given));
-    checkExports(exports);
+    this.#exports = options.exports.map((given) => new ServedExport(given));
+    this.#localExports = (options.localExports ?? []).map((given) => new ServedExport(given));
+    checkExports(this.#all());
     this.#maxHandshakes = options.maxHandshakes ?? MAX_HANDSHAKES;
     this.#maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
-    this.#host = {
-      exports,
-      tls: options.tls ?? null,
-      handshakeLimitMs: options.handshakeLimitMs ?? HANDSHAKE_LIMIT_MS,
-      isStopping: false,
-    };
+    const limitMs = options.handshakeLimitMs ?? HANDSHAKE_LIMIT_MS;
     const budgetBytes = Math.max(options.budgetBytes ?? BUDGET_BYTES, 4 * MIB);
     this.#shared = {
-      host: this.#host,
+      host: this.#hostOf(() => this.#exports, options.tls ?? null, limitMs),
       budget: new MemoryBudget(budgetBytes, Math.min(ACCOUNT_BYTES, budgetBytes)),
       buffers: new ReplyBuffers(Math.min(POOLED_BYTES, budgetBytes)),
       onFault: options.onFault,
     };
-    const host = this.#host;
-    const local: Host = {
-      ...host,
-      tls: null,
-      get isStopping() {
-        return host.isStopping;
-      },
-    };
+    const local = this.#hostOf(() => this.#all(), null, limitMs);
     this.#outer = { shared: this.#shared, connections: 0, handshakes: 0 };
     this.#local = { shared: { ...this.#shared, host: local }, connections: 0, handshakes: 0 };
+  }
+
+  /** One more, for `serveLocal` alone. @throws UserError USAGE for what can not be served like this. */
+  addLocalExport(given: Export): void {
+    const served = new ServedExport(given);
+    checkExports([...this.#all(), served]);
+    this.#localExports.push(served);
+  }
+
+  /**
+   * Nobody finds it from now on. @throws UserError IN_USE for one that is served to all, or that somebody uses; what
+   * is not there is none.
+   */
+  removeLocalExport(name: string): void {
+    const at = this.#localExports.findIndex(({ listed }) => listed.name === name);
+    const served = this.#localExports[at] ?? this.#exports.find(({ listed }) => listed.name === name);
+    if (served === undefined) return;
+    if (at < 0 || served.connections > 0) {
+      throw new UserError('IN_USE', `${name} is served as a disk`, {
+        hint: 'Disconnect its clients, or stop the server.',
+      });
+    }
+    this.#localExports.splice(at, 1);
   }
 
   /** Listens at a unix socket. A file that a server left behind is replaced. Errors: see `takeSocketPath`. */
@@ -127,7 +143,7 @@ export class NbdServer {
       .map((connection) => connection.status())
       .filter((status): status is ConnectionStatus => status !== null);
     return {
-      exports: this.#host.exports.map((served) => served.status()),
+      exports: this.#exports.map((served) => served.status()),
       connections,
       handshakes: this.#outer.handshakes + this.#local.handshakes,
       refused: this.#refused,
@@ -148,7 +164,7 @@ export class NbdServer {
 
   /** Cuts all connections off and flushes nothing; ends when no call to a device is in flight any more. */
   async stopNow(): Promise<void> {
-    this.#host.isStopping = true;
+    this.#isStopping = true;
     for (const connection of this.#connections.keys()) connection.hangUp();
     const closing = await Promise.allSettled([this.#listeners.close(), ...this.#connections.values()]);
     this.#shared.buffers.close();
@@ -156,7 +172,7 @@ export class NbdServer {
   }
 
   async #stop(limitMs: number): Promise<void> {
-    this.#host.isStopping = true;
+    this.#isStopping = true;
     const limit = setTimeout(() => {
       for (const connection of this.#connections.keys()) connection.hangUp();
     }, limitMs);
@@ -165,15 +181,33 @@ export class NbdServer {
     const ended = await Promise.allSettled(this.#connections.values());
     clearTimeout(limit);
     this.#shared.buffers.close();
-    const changed = this.#host.exports.filter(({ readOnly }) => !readOnly);
+    const changed = this.#all().filter(({ readOnly }) => !readOnly);
     const flushed = await Promise.allSettled(changed.map(({ device }) => device.flush()));
     // What was answered and is not on disk is worse than what is left of a socket.
     throwFirst([...flushed, ...closing, ...ended]);
   }
 
+  #all(): readonly ServedExport[] {
+    return [...this.#exports, ...this.#localExports];
+  }
+
+  #hostOf(exports: () => readonly ServedExport[], tls: TlsPolicy | null, handshakeLimitMs: number): Host {
+    const isStopping = () => this.#isStopping;
+    return {
+      tls,
+      handshakeLimitMs,
+      get exports() {
+        return exports();
+      },
+      get isStopping() {
+        return isStopping();
+      },
+    };
+  }
+
   #accept(socket: Socket, way: Way): void {
     const isFull = way.handshakes >= this.#maxHandshakes || way.connections >= this.#maxConnections;
-    if (this.#host.isStopping || isFull) {
+    if (this.#isStopping || isFull) {
       this.#refused += 1;
       socket.destroy();
       return;
@@ -207,5 +241,4 @@ function checkExports(exports: readonly ServedExport[]): void {
     throw new UserError('USAGE', `two exports have the name "${twice}"`, {
       hint: 'Give each a name of its own.',
     });
-  if (names.length === 0) throw new UserError('USAGE', 'a server without an export serves nothing');
 }
