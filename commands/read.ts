@@ -1,17 +1,11 @@
 /** `holdfast read`: a range of a volume's bytes, to a file or to standard output. */
 import * as Flags from '@oclif/core/flags';
 import type { Outcome } from '../src/cli/base-command.js';
-import { OutputFile } from '../src/cli/data-files.js';
+import { standardOutput } from '../src/cli/data-files.js';
 import { asRawFlag, sizeFlag, volumesArgument } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { VolumeCommand } from '../src/cli/volume-command.js';
-import { UserError } from '../src/errors.js';
 import type { Volume } from '../src/volume/index.js';
-
-interface Range {
-  readonly offset: number;
-  readonly length: number;
-}
 
 export default class Read extends VolumeCommand<typeof Read> {
   static override summary = "Read a volume's bytes";
@@ -31,52 +25,17 @@ export default class Read extends VolumeCommand<typeof Read> {
   };
 
   protected async execute(): Promise<Outcome> {
-    const { output = this.#standardOutput(), 'as-raw': asRaw } = this.flags;
+    const { output = standardOutput(), 'as-raw': asRaw } = this.flags;
     return this.withData(this.args.volume, { access: 'read', asRaw }, (volume) => this.#read(volume, output));
-  }
-
-  #standardOutput(): '-' {
-    if (process.stdout.isTTY !== true) return '-';
-    throw new UserError('USAGE', 'data would go to the terminal', { hint: 'name a file: --output FILE' });
   }
 
   async #read(volume: Volume, output: string): Promise<Outcome> {
     const { offset } = this.flags;
     const range = { offset, length: this.flags.length ?? Math.max(0, volume.device.size - offset) };
-    if (output === '-') await this.#toStandardOutput(volume, range);
-    else await this.#toFile(volume, range, output);
+    await this.deliver(volume.device, range, output, volume.located.images);
     return {
       result: { offsetBytes: offset, readBytes: range.length, output },
       text: () => `read ${formatSize(range.length)} to ${output}`,
     };
-  }
-
-  async #toStandardOutput(volume: Volume, range: Range): Promise<void> {
-    await this.#copy(volume, range, (data) => this.writeData(data));
-    // Also where there was not one byte.
-    this.claimOutputForData();
-  }
-
-  async #toFile(volume: Volume, range: Range, path: string): Promise<void> {
-    const { assertRange } = await import('../src/volume/stream.js');
-    // A mistake in the range must not cost what the file held.
-    assertRange(volume.device, range.offset, range.length);
-    const file = await OutputFile.create(path, volume.located.images);
-    try {
-      await this.#copy(volume, range, (data) => file.write(data));
-    } finally {
-      await file.close();
-    }
-  }
-
-  async #copy(
-    volume: Volume,
-    { offset, length }: Range,
-    put: (data: Uint8Array) => Promise<void>,
-  ): Promise<void> {
-    const { readStream } = await import('../src/volume/index.js');
-    await this.sweeping('read', async (options) => {
-      for await (const data of readStream(volume.device, offset, length, options)) await put(data);
-    });
   }
 }

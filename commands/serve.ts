@@ -30,7 +30,7 @@ export default class Serve extends VolumeCommand<typeof Serve> {
 
 With --cache writeback a write is answered when it is taken, and durable after a flush (or at once with FUA), as disks with a cache do it; with writethrough each write is durable when it is answered.
 
-The volume is served under the empty name and under --export. With TLS nothing is served in plain text but to the user's own commands on this machine.
+The volume is served under the empty name and under --export. Of a volume of the format extents the files are served, each under its own name and the first under the empty one too: then a flush is a commit. Whatever happens, such a disk holds exactly what it held at a commit, and never less than at the last flush that was answered. With TLS nothing is served in plain text but to the user's own commands on this machine.
 
 --run starts COMMAND in a shell when the server is ready, with $uri in its environment ($exportname, $unixsocket and $port too, as far as they are), and ends with it, with its exit code. Without another place it then listens on a socket of its own. A socket that systemd hands over is used.`;
   static override examples = [
@@ -52,7 +52,13 @@ The volume is served under the empty name and under --export. With TLS nothing i
     }),
     port: countFlag({ max: 65535, description: `TCP port; 0: any that is free [default: ${DEFAULT_PORT}]` }),
     'allow-remote': Flags.boolean({ description: 'listen without TLS where other machines can reach it' }),
-    export: Flags.string({ helpValue: 'NAME', description: "name of the export [default: the volume's]" }),
+    export: Flags.string({
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'NAME',
+      description:
+        "name of the export [default: the volume's]; of a volume with files: a file to serve (repeat it) [default: all]",
+    }),
     'read-only': Flags.boolean({ description: 'let nobody write' }),
     cache: Flags.option({
       options: ['writeback', 'writethrough'] as const,
@@ -114,7 +120,7 @@ The volume is served under the empty name and under --export. With TLS nothing i
         access: flags['read-only'] ? 'read' : 'write',
         force: flags.force,
         record: this.recordFile,
-        exportName: flags.export,
+        exportNames: flags.export ?? [],
         cache: flags.cache,
         tls,
         sweep,

@@ -1,11 +1,10 @@
 /** `holdfast write`: bytes from a file or standard input into a volume. */
 import * as Flags from '@oclif/core/flags';
 import type { Outcome } from '../src/cli/base-command.js';
-import { type InputData, openInput } from '../src/cli/data-files.js';
+import { type InputData, openInput, standardInput } from '../src/cli/data-files.js';
 import { forceFlag, sizeFlag, volumesArgument } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { VolumeCommand } from '../src/cli/volume-command.js';
-import { UserError } from '../src/errors.js';
 import type { Volume } from '../src/volume/index.js';
 
 export default class Write extends VolumeCommand<typeof Write> {
@@ -25,14 +24,9 @@ export default class Write extends VolumeCommand<typeof Write> {
   };
 
   protected async execute(): Promise<Outcome> {
-    const input = await openInput(this.flags.input ?? this.#standardInput(), this.signal);
+    const input = await openInput(this.flags.input ?? standardInput(), this.signal);
     const options = { access: 'write', force: this.flags.force } as const;
     return this.withData(this.args.volume, options, (volume) => this.#write(volume, input));
-  }
-
-  #standardInput(): '-' {
-    if (process.stdin.isTTY !== true) return '-';
-    throw new UserError('USAGE', 'there is nothing to write', { hint: 'name a file: --input FILE' });
   }
 
   async #write(volume: Volume, { pieces, totalBytes }: InputData): Promise<Outcome> {

@@ -16,6 +16,18 @@ export interface InputData {
   readonly totalBytes: number | undefined;
 }
 
+/** Where data comes from that no flag names. @throws UserError USAGE at a terminal. */
+export function standardInput(): '-' {
+  if (process.stdin.isTTY !== true) return '-';
+  throw new UserError('USAGE', 'there is nothing to write', { hint: 'name a file: --input FILE' });
+}
+
+/** Where data goes that no flag names. @throws UserError USAGE at a terminal. */
+export function standardOutput(): '-' {
+  if (process.stdout.isTTY !== true) return '-';
+  throw new UserError('USAGE', 'data would go to the terminal', { hint: 'name a file: --output FILE' });
+}
+
 /** @throws UserError if it cannot be opened; `pieces` throws one if it cannot be read on. */
 export async function openInput(path: string, signal: AbortSignal): Promise<InputData> {
   if (path === '-')
@@ -46,9 +58,13 @@ async function* piecesOf(name: string, stream: Readable, signal: AbortSignal): A
 
 /** A file that data is written to, from its beginning. */
 export class OutputFile {
+  #at = 0;
+
   private constructor(
     readonly path: string,
     private readonly file: FileHandle,
+    /** Whether what is left out reads as zeroes: of regular files. */
+    readonly canSkip: boolean,
   ) {}
 
   /**
@@ -62,7 +78,8 @@ export class OutputFile {
       }
     }
     try {
-      return new OutputFile(path, await open(path, 'w'));
+      const file = await open(path, 'w');
+      return new OutputFile(path, file, (await file.stat()).isFile());
     } catch (error) {
       throw fileError(path, 'written', error);
     }
@@ -70,7 +87,26 @@ export class OutputFile {
 
   async write(data: Uint8Array): Promise<void> {
     try {
-      await this.file.writeFile(data);
+      for (let done = 0; done < data.length; ) {
+        const { bytesWritten } = await this.file.write(
+          data,
+          done,
+          data.length - done,
+          this.canSkip ? this.#at : null,
+        );
+        done += bytesWritten;
+        this.#at += bytesWritten;
+      }
+    } catch (error) {
+      throw fileError(this.path, 'written', error);
+    }
+  }
+
+  /** Leaves a hole of so many bytes, where that can be. */
+  async skip(bytes: number): Promise<void> {
+    this.#at += bytes;
+    try {
+      await this.file.truncate(this.#at);
     } catch (error) {
       throw fileError(this.path, 'written', error);
     }

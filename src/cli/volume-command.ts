@@ -3,6 +3,7 @@
  * it is closed, so that it is clean again. What opens volumes is loaded when one is opened.
  */
 import type { Command } from '@oclif/core/command';
+import type { BlockDevice } from '../device/contract.js';
 import type {
   OpenVolumeOptions,
   OperationArguments,
@@ -12,8 +13,14 @@ import type {
   Volume,
 } from '../volume/index.js';
 import { HoldfastCommand } from './base-command.js';
+import { OutputFile } from './data-files.js';
 import { COMMON_EXIT_CODES } from './exit-codes.js';
 import { recordFlag } from './flags.js';
+
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
 
 type Options = Omit<OpenVolumeOptions, 'warn' | 'sweep' | 'record'>;
 
@@ -93,6 +100,52 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
     } finally {
       progress.finish();
     }
+  }
+
+  /**
+   * Copies a range to `output`, a file or `-`. Where the file can have holes, `isSparse` leaves out what is none of the
+   * device's data. A mistake in the range does not cost what the file held.
+   */
+  protected async deliver(
+    device: BlockDevice,
+    range: ByteRange,
+    output: string,
+    images: readonly string[],
+    isSparse = false,
+  ): Promise<void> {
+    if (output === '-') {
+      await this.#copy(device, range, (data) => this.writeData(data));
+      // Also where there was not one byte.
+      this.claimOutputForData();
+      return;
+    }
+    const { assertRange } = await import('../volume/stream.js');
+    assertRange(device, range.offset, range.length);
+    const file = await OutputFile.create(output, images);
+    const skip = isSparse && file.canSkip ? (bytes: number) => file.skip(bytes) : undefined;
+    try {
+      await this.#copy(device, range, (data) => file.write(data), skip);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #copy(
+    device: BlockDevice,
+    { offset, length }: ByteRange,
+    put: (data: Uint8Array) => Promise<void>,
+    skip?: (bytes: number) => Promise<void>,
+  ): Promise<void> {
+    const { readStream, sparseStream } = await import('../volume/index.js');
+    await this.sweeping('read', async (options) => {
+      if (skip === undefined) {
+        for await (const data of readStream(device, offset, length, options)) await put(data);
+        return;
+      }
+      for await (const piece of sparseStream(device, offset, length, options)) {
+        await (typeof piece === 'number' ? skip(piece) : put(piece));
+      }
+    });
   }
 
   /** A base flag of all these commands, which the type of `flags` does not know of. */

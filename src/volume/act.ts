@@ -66,7 +66,7 @@ export async function openForData(names: readonly string[], options: OpenVolumeO
   return 'answer' in opened ? opened.answer : opened.volume;
 }
 
-interface ServedElsewhere {
+export interface ServedElsewhere {
   readonly socket: Socket;
   /** What `socket` is connected to; good as long as it is used. */
   readonly path: string;
@@ -74,7 +74,7 @@ interface ServedElsewhere {
 }
 
 /** Opens the volume; where a server has it, `ask` has its answer. @throws IN_USE where who has it serves it not. */
-async function openOrAsk<R>(
+export async function openOrAsk<R>(
   names: readonly string[],
   options: OpenVolumeOptions,
   kind: SocketKind,

@@ -4,6 +4,9 @@ export { thenClose } from './closing.js';
 export { type CreatedVolume, createVolume } from './create.js';
 export { type CreateVolumeOptions, type PlannedVolume, planVolume } from './create-plan.js';
 export { examineImages, type ImageReport } from './examine.js';
+export { type OpenFile, type OpenFileOptions, withFile } from './file-data.js';
+export type { FileStatus } from './file-operations.js';
+export { writeCommitted } from './file-stream.js';
 export { type FsckOptions, type FsckReport, fsckVolume, type ReportedFinding } from './fsck.js';
 export { type RevertedVolume, revertVolume } from './fsck-revert.js';
 export {
@@ -19,5 +22,5 @@ export { type RemovedMember, removeMember } from './removal.js';
 export type { ServingStatus } from './serving-status.js';
 export { volumeStatus } from './status.js';
 export type { MemberStatus, RecordStatus, VolumeState, VolumeStatus } from './status-model.js';
-export { readStream, writeStream } from './stream.js';
+export { readStream, sparseStream, writeStream } from './stream.js';
 export { openVolume } from './volume.js';

@@ -9,6 +9,7 @@ import type { ResyncResult } from '../raid/resync.js';
 import type { SweepOptions } from '../raid/sweep.js';
 import type { HeldImages } from './held-images.js';
 import type { Located } from './locate.js';
+import type { VolumeFiles } from './volume-files.js';
 
 export interface OpenVolumeOptions {
   readonly access: 'read' | 'write';
@@ -35,6 +36,8 @@ export interface Volume {
   readonly located: Located;
   /** The volume's bytes: behind a write-back cache, and to the byte, where it is open for writing. */
   readonly device: BlockDevice;
+  /** null where the volume is the user's own bytes (the format `raw`). */
+  readonly files: VolumeFiles | null;
   /** null for a single image. */
   readonly array: RaidArray | null;
   readonly judgement: Judgement | null;

@@ -6,22 +6,16 @@ import { z } from 'zod';
 import { UserError } from '../errors.js';
 import { failMember, slotOf } from '../raid/membership.js';
 import type { OperationReporting } from './control/control-server.js';
+import { FILE_OPERATIONS } from './file-operations.js';
 import { addMember } from './members.js';
 import { arrayOf, type Volume } from './model.js';
+import { operation } from './operation.js';
 import { removeMember } from './removal.js';
 
 const slot = z.number().int().nonnegative();
 
-/** `access`: how the volume has to be open for it; what needs only `read` changes nothing. */
-function operation<A extends z.ZodType, R>(
-  access: 'read' | 'write',
-  schema: A,
-  run: (volume: Volume, args: z.infer<A>, reporting: OperationReporting) => Promise<R>,
-) {
-  return { access, schema, run };
-}
-
 export const OPERATIONS = {
+  ...FILE_OPERATIONS,
   scrub: operation('read', z.object({}), (volume, _, reporting) => scrub(volume, false, reporting)),
   'scrub --repair': operation('write', z.object({}), (volume, _, reporting) =>
     scrub(volume, true, reporting),

@@ -55,6 +55,7 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
       label,
       located,
       device,
+      files: null,
       array,
       judgement: found,
       recovery,

@@ -7,25 +7,24 @@
  * recovery: nothing here is needed for that.
  */
 import { WriteBackCache } from '../device/cache/index.js';
-import { isPunchable } from '../device/file-holes.js';
-import type { CacheMode, Export } from '../nbd/server/export.js';
+import type { CacheMode } from '../nbd/server/export.js';
 import { NbdServer } from '../nbd/server/server.js';
 import type { TlsPolicy } from '../nbd/server/wire-pair.js';
 import { asPlaces, bytesInDoubt } from '../raid/doubt.js';
 import { ControlServer, type OperationReporting } from './control/control-server.js';
 import type { ControlRequest } from './control/messages.js';
 import { controlDirectories } from './control/places.js';
-import { defaultName } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { isOperation, OPERATIONS, runRequested } from './operations.js';
-import { absoluteImage, isRemote } from './remote.js';
+import { absoluteImage } from './remote.js';
+import { ServedDisks } from './served-disks.js';
 import { SERVING_STATUS, type ServingStatus } from './serving-status.js';
 import { closeInOrder } from './stack.js';
 import { openVolume } from './volume.js';
 
 export interface ServeOptions extends OpenVolumeOptions {
-  /** How clients ask for it, beside the empty name; the volume's own name unless said otherwise. */
-  readonly exportName?: string | undefined;
+  /** How clients ask for it; of a volume that holds files, which of them are served. See exportsOf. */
+  readonly exportNames: readonly string[];
   readonly cache: CacheMode;
   readonly tls?: TlsPolicy | undefined;
   /** What is thrown and is a fault of ours. */
@@ -34,6 +33,7 @@ export interface ServeOptions extends OpenVolumeOptions {
 
 export class ServedVolume {
   readonly server: NbdServer;
+  /** Of the first export. */
   readonly exportName: string;
   /** Whether clients have to speak TLS. */
   readonly isSecure: boolean;
@@ -44,21 +44,12 @@ export class ServedVolume {
   private constructor(
     readonly volume: Volume,
     private readonly options: ServeOptions,
-    zeroesFast: boolean,
+    private readonly disks: ServedDisks,
   ) {
-    const { cache, access, tls, onFault } = options;
-    const { device, label, located } = volume;
-    this.exportName = options.exportName ?? located.manifest?.name ?? defaultName(label);
+    const { tls, onFault } = options;
+    this.exportName = disks.exports[0]!.name;
     this.isSecure = tls !== undefined;
-    const served: Export = {
-      name: this.exportName,
-      description: label,
-      device,
-      cache,
-      readOnly: access === 'read',
-      zeroesFast,
-    };
-    this.server = new NbdServer({ exports: [served], onFault, ...(tls === undefined ? {} : { tls }) });
+    this.server = new NbdServer({ ...disks, onFault, ...(tls === undefined ? {} : { tls }) });
   }
 
   /** Opens the volume. @throws what openVolume throws; IN_USE where another server has its sockets. */
@@ -67,7 +58,7 @@ export class ServedVolume {
     const volume = await openVolume(names.map(absoluteImage), options);
     let served: ServedVolume;
     try {
-      served = new ServedVolume(volume, options, await zeroesFast(volume));
+      served = new ServedVolume(volume, options, await ServedDisks.open(volume, options));
     } catch (error) {
       await volume.close();
       throw error;
@@ -99,6 +90,7 @@ export class ServedVolume {
     this.#stopped ??= closeInOrder([
       () => this.server.stop(),
       async () => this.#control?.close(),
+      () => this.disks.close(),
       () => this.volume.close(),
     ]);
     return this.#stopped;
@@ -108,6 +100,7 @@ export class ServedVolume {
     const [place] = controlDirectories(this.volume.located);
     // A volume that lies behind another server has no place here.
     if (place === undefined) return;
+    this.disks.follow(this.server);
     this.#control = await ControlServer.open(place, {
       isLook: (name) => name === SERVING_STATUS || (isOperation(name) && OPERATIONS[name].access === 'read'),
       operate: (request, reporting) => this.#operate(request, reporting),
@@ -119,11 +112,4 @@ export class ServedVolume {
     if (request.operation === SERVING_STATUS) return this.status();
     return runRequested(this.volume, request.operation, request.arguments, reporting);
   }
-}
-
-/** Zeroing makes holes where all images can have them: no data is moved, however long the range is. */
-async function zeroesFast({ held }: Volume): Promise<boolean> {
-  const images = held.list().map(({ name }) => name);
-  const answers = await Promise.all(images.map((name) => !isRemote(name) && isPunchable(name)));
-  return answers.every(Boolean);
 }

@@ -59,6 +59,33 @@ export async function* readStream(
   }
 }
 
+/** What one look at what is data takes in. */
+const LOOK_BYTES = 256 * 1024 * 1024;
+
+/** The same, with what is no data left out: a number stands for so many bytes that read as zeroes. */
+export async function* sparseStream(
+  device: BlockDevice,
+  offset: number,
+  length: number,
+  { signal, onProgress }: StreamOptions = {},
+): AsyncGenerator<Uint8Array | number> {
+  assertRange(device, offset, length);
+  const end = offset + length;
+  const tell = (at: number) => onProgress?.(at - offset, length);
+  for (let at = offset; at < end; ) {
+    const extents = await device.extents(at, Math.min(LOOK_BYTES, end - at));
+    for (const extent of extents) {
+      signal?.throwIfAborted();
+      if (extent.kind === 'data') {
+        const onPiece = (done: number) => tell(extent.offset + done);
+        yield* readStream(device, extent.offset, extent.length, { signal, onProgress: onPiece });
+      } else yield extent.length;
+      at = extent.offset + extent.length;
+      tell(at);
+    }
+  }
+}
+
 /** What could be read before the block that could not. */
 interface Failed {
   readonly before: Uint8Array;
@@ -105,7 +132,7 @@ async function readUpToFailure(
  * before the next is taken; else nothing is until the volume is flushed.
  */
 export async function writeStream(
-  device: BlockDevice,
+  device: Pick<BlockDevice, 'name' | 'size' | 'write'>,
   offset: number,
   source: AsyncIterable<Uint8Array>,
   options: StreamOptions & { fua?: boolean; totalBytes?: number | undefined } = {},
@@ -141,7 +168,7 @@ export async function writeStream(
 }
 
 /** The length of a pipe is not known before its end. */
-function beyondEnd(device: BlockDevice, offset: number, at: number): UserError {
+function beyondEnd(device: Pick<BlockDevice, 'name' | 'size'>, offset: number, at: number): UserError {
   return new UserError(
     'OUT_OF_RANGE',
     `${device.name} has ${device.size} bytes: the input reaches beyond its end`,

@@ -84,6 +84,7 @@ export function rawVolume(located: Located, lower: BlockDevice): Volume {
     label: located.label,
     located,
     device,
+    files: null,
     array: null,
     judgement: null,
     recovery: null,

@@ -1,0 +1,52 @@
+/** `holdfast file write`: bytes from a file or standard input into a file of the volume, committed as a whole. */
+import * as Flags from '@oclif/core/flags';
+import type { Outcome } from '../../src/cli/base-command.js';
+import { openInput, standardInput } from '../../src/cli/data-files.js';
+import {
+  commitEveryFlag,
+  describeWritten,
+  FILE_EXIT_CODES,
+  FileCommand,
+  fileNameArgument,
+  journalFullFlag,
+  oneVolumeArgument,
+} from '../../src/cli/file-command.js';
+import { sizeFlag } from '../../src/cli/flags.js';
+
+export default class FileWrite extends FileCommand<typeof FileWrite> {
+  static override summary = "Write a file's bytes, all or nothing";
+  static override description =
+    'When it exits with 0, all of it is committed: whatever happens before, the file is as it was, or as it was at one of the commit points that --commit-every asks for. With --no-commit it stays in the journal, where nobody else sees it: holdfast journal commit, or discard. The file grows where it is written past its end.';
+  static override examples = [
+    '<%= config.bin %> file write myvolume disk --offset 1MiB --input part.img',
+    'pg_dump db | <%= config.bin %> file write myvolume dump --commit-every 64MiB',
+    '<%= config.bin %> file write myvolume disk --input new.img --no-commit',
+  ];
+  static override exitCodes = FILE_EXIT_CODES;
+  static override args = { volume: oneVolumeArgument, name: fileNameArgument() };
+  static override flags = {
+    offset: sizeFlag({ default: 0, description: 'where to begin' }),
+    input: Flags.string({ helpValue: 'FILE|-', description: 'where it comes from; - is standard input' }),
+    'commit-every': commitEveryFlag,
+    'no-commit': Flags.boolean({
+      description: 'leave it in the journal',
+      exclusive: ['commit-every'],
+    }),
+    'on-journal-full': journalFullFlag,
+  };
+
+  protected async execute(): Promise<Outcome> {
+    const { flags } = this;
+    const { volume, name } = this.args;
+    const input = await openInput(flags.input ?? standardInput(), this.signal);
+    const options = { access: 'write', onJournalFull: flags['on-journal-full'] } as const;
+    return this.withFile(volume, name, options, async (file) => {
+      const plan = { commitEveryBytes: flags['commit-every'], commits: !flags['no-commit'] };
+      const written = await this.writeInto(file, flags.offset, input, plan);
+      return {
+        result: { name, offsetBytes: flags.offset, ...written },
+        text: () => describeWritten(name, flags.offset, written),
+      };
+    });
+  }
+}

@@ -1,0 +1,37 @@
+/** `holdfast journal discard`: what waits in the journal is given up. */
+import type { Outcome } from '../../src/cli/base-command.js';
+import {
+  FILE_EXIT_CODES,
+  FileCommand,
+  oneVolumeArgument,
+  someFileArgument,
+} from '../../src/cli/file-command.js';
+import { dryRunFlag, yesFlag } from '../../src/cli/flags.js';
+
+export default class JournalDiscard extends FileCommand<typeof JournalDiscard> {
+  static override summary = 'Give up what is written and not committed';
+  static override description = 'Of one file, or of each. The files are as they were last committed.';
+  static override examples = ['<%= config.bin %> journal discard myvolume disk --yes'];
+  static override exitCodes = FILE_EXIT_CODES;
+  static override args = { volume: oneVolumeArgument, name: someFileArgument };
+  static override flags = { yes: yesFlag, 'dry-run': dryRunFlag };
+
+  protected async execute(): Promise<Outcome> {
+    const { yes, 'dry-run': dryRun } = this.flags;
+    const { volume, name } = this.args;
+    const waiting = await this.act([volume], 'journal status', {});
+    const chosen = waiting.files
+      .map((file) => file.name)
+      .filter((each) => name === undefined || each === name);
+    if (dryRun || chosen.length === 0) {
+      return {
+        result: { dryRun, files: dryRun ? chosen : [] },
+        text: () =>
+          chosen.length === 0 ? 'nothing waits in the journal' : `would discard: ${chosen.join(', ')}`,
+      };
+    }
+    await this.confirm(`Give up what is not committed of ${chosen.join(', ')}?`, { yes });
+    const { files } = await this.act([volume], 'journal discard', { name });
+    return { result: { files }, text: () => files.map((each) => `discarded ${each}`).join('\n') };
+  }
+}

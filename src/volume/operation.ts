@@ -1,0 +1,13 @@
+/** What an operation is: a name's access, the shape of its arguments, and what it does (operations.ts has them all). */
+import type { z } from 'zod';
+import type { OperationReporting } from './control/control-server.js';
+import type { Volume } from './model.js';
+
+/** `access`: how the volume has to be open for it; what needs only `read` changes nothing. */
+export function operation<A extends z.ZodType, R>(
+  access: 'read' | 'write',
+  schema: A,
+  run: (volume: Volume, args: z.infer<A>, reporting: OperationReporting) => Promise<R>,
+) {
+  return { access, schema, run };
+}
