@@ -1,0 +1,169 @@
+/**
+ * What extents stand on while the power is cut: one plain image, or RAID-5. And how a store is opened there, as the
+ * product does it: array, metadata engine, server, client; with clocks that stand still.
+ */
+import { StateContent } from '../../../src/crash/state-content.js';
+import { StateDevice } from '../../../src/crash/state-device.js';
+import type { BlockDevice } from '../../../src/device/contract.js';
+import { type ClientPool, ExtentStore, type StoreOptions } from '../../../src/extents/index.js';
+import type { MetadataEngine } from '../../../src/metadata/engine/contract.js';
+import { makeEngine } from '../../../src/metadata/engine/make-engine.js';
+import { openEngine } from '../../../src/metadata/engine/open-engine.js';
+import { OverlayEngine } from '../../../src/metadata/engine/overlay-engine.js';
+import { formatMetadata } from '../../../src/metadata/server/format.js';
+import { MetadataServer } from '../../../src/metadata/server/server.js';
+import { openArray } from '../../../src/raid/open.js';
+import { recoverArray } from '../../../src/volume/recovery.js';
+import { judgeDevices, makeMembers, type TestShape } from '../arrays.js';
+
+export const BLOCK_BYTES = 4096;
+const PAGE_BYTES = 16 * 1024;
+/** The least that the server wants of a log, and the least that an engine takes beside it. */
+const LOG_BYTES = 66 * PAGE_BYTES;
+const ENGINE_BYTES = 2 * (68 * PAGE_BYTES + LOG_BYTES);
+const NEVER_MS = 2 ** 31 - 1;
+export const CLIENT = 'client';
+
+const standing = {
+  nowMs: () => 0,
+  wait: () => new Promise<void>(() => undefined),
+};
+
+/** Devices, and the one that they make together. */
+export interface Stand {
+  readonly name: string;
+  readonly blocksPerExtent: number;
+  readonly extents: number;
+  /** Whether it goes on without each of its devices. */
+  readonly isRedundant: boolean;
+  /** Blank devices, formatted. */
+  make(): Promise<StateDevice[]>;
+  /** Over those that are there. For writing it is recovered first. */
+  open(devices: readonly BlockDevice[], readOnly: boolean): Promise<Base>;
+}
+
+export interface Base {
+  readonly device: BlockDevice;
+  close(): Promise<void>;
+}
+
+export interface OpenedStore {
+  readonly store: ExtentStore;
+  readonly engine: MetadataEngine;
+  readonly device: BlockDevice;
+  close(): Promise<void>;
+}
+
+export function extentBytesOf({ blocksPerExtent }: Stand): number {
+  return blocksPerExtent * BLOCK_BYTES;
+}
+
+function poolBytes(stand: { readonly blocksPerExtent: number; readonly extents: number }): number {
+  return stand.extents * stand.blocksPerExtent * BLOCK_BYTES;
+}
+
+const SIZES = { blocksPerExtent: 4, extents: 24 };
+
+export const PLAIN: Stand = {
+  name: 'a plain image',
+  ...SIZES,
+  isRedundant: false,
+  async make() {
+    const size = ENGINE_BYTES + poolBytes(SIZES);
+    return [new StateDevice(StateContent.blank(0), { name: 'image', size })];
+  },
+  async open([device]) {
+    return { device: device!, close: async () => undefined };
+  },
+};
+
+const CHUNK_BYTES = 8192;
+const RAID_SIZES = { blocksPerExtent: 4, extents: 24 };
+const SHAPE: TestShape = {
+  members: 3,
+  chunkBytes: CHUNK_BYTES,
+  layout: 2,
+  stripes: (ENGINE_BYTES + poolBytes(RAID_SIZES)) / (2 * CHUNK_BYTES),
+};
+
+export const RAID: Stand = {
+  name: 'RAID-5',
+  ...RAID_SIZES,
+  isRedundant: true,
+  make: () =>
+    makeMembers(
+      SHAPE,
+      (size, slot) => new StateDevice(StateContent.blank(slot), { name: `member-${slot}`, size }),
+    ),
+  async open(devices, readOnly) {
+    const judgement = await judgeDevices(devices);
+    const warn = () => undefined;
+    const array = await openArray(judgement, { name: 'array', readOnly, warn, idleMs: NEVER_MS });
+    try {
+      if (!readOnly) await recoverArray(array, judgement, { warn });
+    } catch (error) {
+      array.core.closeArena();
+      throw error;
+    }
+    return { device: array, close: () => array.close() };
+  },
+};
+
+/** New devices with a store that has nothing in it. */
+export async function makeStand(stand: Stand): Promise<StateDevice[]> {
+  const devices = await stand.make();
+  const base = await stand.open(devices, false);
+  const range = { device: base.device, offset: 0, length: ENGINE_BYTES };
+  await makeEngine(range, { logBytes: LOG_BYTES });
+  const engine = await openEngine(range, { warn: () => undefined });
+  await formatMetadata(engine, stand);
+  await engine.checkpoint();
+  await engine.close();
+  await base.close();
+  return devices;
+}
+
+export interface OpenStandOptions extends Partial<StoreOptions> {
+  readonly readOnly?: boolean;
+  /** Between the store and what it stands on. */
+  readonly wrap?: ((device: BlockDevice) => BlockDevice) | undefined;
+}
+
+export async function openStand(
+  stand: Stand,
+  devices: readonly BlockDevice[],
+  { readOnly = false, wrap = (device) => device, ...options }: OpenStandOptions = {},
+): Promise<OpenedStore> {
+  const base = await stand.open(devices, readOnly);
+  const device = wrap(base.device);
+  const range = { device, offset: 0, length: ENGINE_BYTES };
+  const opened = await openEngine(range, { warn: () => undefined, readOnly });
+  const engine = readOnly ? new OverlayEngine(opened) : opened;
+  const server = await MetadataServer.open(engine, { nowMs: standing.nowMs, leaseMs: NEVER_MS });
+  const store = await ExtentStore.open({
+    service: server,
+    pool: poolOn(device, stand),
+    client: CLIENT,
+    journalShares: true,
+    clock: standing,
+    readOnly,
+    ...options,
+  });
+  const close = async () => {
+    await store.close();
+    await server.close();
+    await engine.close();
+    await base.close();
+  };
+  return { store, engine, device, close };
+}
+
+function poolOn(device: BlockDevice, stand: Stand): ClientPool {
+  const { extents } = stand;
+  const extentBytes = extentBytesOf(stand);
+  return {
+    blockBytes: BLOCK_BYTES,
+    locate: (extent) => ({ device, offsetBytes: ENGINE_BYTES + extent * extentBytes }),
+    targets: [{ device, from: 0, count: extents }],
+  };
+}
