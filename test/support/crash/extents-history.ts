@@ -168,5 +168,5 @@ function product(found: FoundFile): number[][] {
 }
 
 function digest(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('latin1');
+  return createHash('sha256').update(bytes).digest('base64');
 }

@@ -27,11 +27,14 @@ const MAX_TURNS = 3;
 /** Of the states that are recovered, so many are written to afterwards. */
 const WRITE_EVERY = 8;
 
-export interface ExtentsReading {
-  /** By name; null where a file could not be read for a reason that a missing member may have. */
+interface Found {
+  /** By name. */
   readonly files: Readonly<Record<string, FoundFile>>;
   /** It could not be opened or read, and says so. */
   readonly refused: string | null;
+}
+
+export interface ExtentsReading extends Found {
   readonly wrong: string | null;
   readonly isMissing: boolean;
 }
@@ -197,21 +200,13 @@ class ExtentsReader {
     });
     restartChance(1);
     const found = await this.read(recorded, { wrap: this.wrap });
-    const wrong = 'refused' in found ? null : await this.wrongAfter(before, present(devices), found);
-    const reading: ExtentsReading = {
-      files: 'refused' in found ? {} : found,
-      refused: 'refused' in found ? found.refused : null,
-      wrong,
-      isMissing,
-    };
+    const wrong = found.refused === null ? await this.wrongAfter(before, present(devices), found) : null;
+    const reading: ExtentsReading = { ...found, wrong, isMissing };
     return { reading, recovery: recorder.trace };
   }
 
   /** Of all files what they hold, and nothing is wrong with what says so. */
-  private async read(
-    devices: readonly BlockDevice[],
-    options: OpenStandOptions,
-  ): Promise<Record<string, FoundFile> | { refused: string }> {
+  private async read(devices: readonly BlockDevice[], options: OpenStandOptions): Promise<Found> {
     try {
       const opened = await openStand(this.stand, devices, options);
       const found: Record<string, FoundFile> = {};
@@ -228,10 +223,10 @@ class ExtentsReader {
       const [finding] = await checkMetadata(opened.engine);
       if (finding !== undefined) throw new UserError('METADATA_DAMAGED', finding.message);
       await opened.close();
-      return found;
+      return { files: found, refused: null };
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      return { refused: `${error.code}: ${error.message}` };
+      return { files: {}, refused: `${error.code}: ${error.message}` };
     }
   }
 
@@ -239,7 +234,7 @@ class ExtentsReader {
   private async wrongAfter(
     before: readonly StateDevice[],
     after: readonly StateDevice[],
-    found: Record<string, FoundFile>,
+    found: Found,
   ): Promise<string | null> {
     const expected = JSON.stringify(found);
     const looked = await this.read(before, { readOnly: true });
