@@ -1,12 +1,13 @@
 /**
  * The demo: a RAID-5 volume on image files is made, filled with a real ext4 image, loses a member, is read all
  * the same, gets the member back on another image, has a parity rot and be repaired, has its power cut amid writes, and
- * holds what it held.
+ * holds what it held. Then files whose writes are all there or not at all, whenever the power goes.
  */
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { packagePath } from '../package-root.js';
+import { journalFiles } from './files.js';
 import { readKernelArrays } from './kernel-arrays.js';
 import { cutPower } from './power-cut.js';
 import { type DemoContext, Runner, sha256 } from './runner.js';
@@ -37,6 +38,7 @@ export async function tellStory(context: DemoContext): Promise<number> {
   await rotParity(runner, content);
   await cutPower(runner, content);
   await checkFilesystem(runner, content);
+  await journalFiles(runner, content);
   await readKernelArrays(runner);
   return runner.passed;
 }
