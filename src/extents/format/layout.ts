@@ -73,7 +73,8 @@ export function leastVolumeBytes(extents: number, shape: VolumeShape): number {
   const extentsIn = (bytes: number) => layoutOrNull(bytes, shape)?.pool.extents ?? 0;
   let bytes = (extents + 1) * extentBytes;
   // What is needed for metadata grows with the device, by far less than the device does.
-  for (let found = 0; found < extents; found = extentsIn(bytes)) bytes += (extents - found) * extentBytes;
+  for (let found = extentsIn(bytes); found < extents; found = extentsIn(bytes))
+    bytes += (extents - found) * extentBytes;
   while (extentsIn(bytes - extentBytes) >= extents) bytes -= extentBytes;
   return roundUp(bytes, SUPERBLOCK_BYTES);
 }

@@ -8,11 +8,17 @@ export interface PlacedRegion extends PoolRegion {
   readonly device: BlockDevice;
 }
 
+export interface PoolTarget {
+  readonly device: BlockDevice;
+  readonly from: number;
+  readonly count: number;
+}
+
 export class PoolRegions implements ExtentPool {
   readonly blockBytes: number;
   readonly extentBytes: number;
-  /** The targets, each once. */
-  readonly devices: readonly BlockDevice[];
+  /** Which extents lie on which device: what is lost with it. */
+  readonly targets: readonly PoolTarget[];
 
   /** `regions` follow one another in the numbers of their extents, from 0 on. */
   constructor(
@@ -26,7 +32,7 @@ export class PoolRegions implements ExtentPool {
     }
     this.blockBytes = blockBytes;
     this.extentBytes = extentBytes;
-    this.devices = [...new Set(regions.map(({ device }) => device))];
+    this.targets = regions.map(({ device, first, extents }) => ({ device, from: first, count: extents }));
   }
 
   /** How many there are. */
@@ -40,12 +46,5 @@ export class PoolRegions implements ExtentPool {
         return { device, offsetBytes: offset + (extent - first) * this.extentBytes };
     }
     throw new RangeError(`there is no extent ${extent}: the pool has ${this.extents}`);
-  }
-
-  /** The extents that lie on this device: what is not to be used when it has failed. */
-  spansOn(device: BlockDevice): { readonly from: number; readonly count: number }[] {
-    return this.regions
-      .filter((region) => region.device === device)
-      .map(({ first, extents }) => ({ from: first, count: extents }));
   }
 }

@@ -183,8 +183,10 @@ describe('a pool', () => {
     expect(pool.locate(2)).toEqual({ device: data, offsetBytes: 8192 + 2 * 65536 });
     expect(pool.locate(3)).toEqual({ device: journal, offsetBytes: 4096 });
     expect(() => pool.locate(5)).toThrow('no extent 5');
-    expect(pool.devices).toEqual([data, journal]);
-    expect(pool.spansOn(journal)).toEqual([{ from: 3, count: 2 }]);
+    expect(pool.targets).toEqual([
+      { device: data, from: 0, count: 3 },
+      { device: journal, from: 3, count: 2 },
+    ]);
     expect(() => new PoolRegions(single, [{ device: data, offset: 0, extents: 1, first: 1 }])).toThrow(
       'begins with extent 1',
     );
