@@ -1,0 +1,133 @@
+/**
+ * What the client of extents is given and what it answers with: options, places of the pool, results, statistics. For
+ * whoever uses it (volumes, commands, NBD); nothing here does anything.
+ */
+import type { BlockDevice } from '../device/contract.js';
+import type { CompletionStatistics, ExtentPool } from '../metadata/completion.js';
+import type { FileInfo, MetadataService, SpaceInfo } from '../metadata/messages.js';
+
+export type { FileInfo, SpaceInfo };
+
+/** A run of extents that lie on one target. */
+export interface PoolTarget {
+  readonly device: BlockDevice;
+  readonly from: number;
+  readonly count: number;
+}
+
+/** Where extents lie, and which of them are lost with which target (paragraph 51). */
+export interface ClientPool extends ExtentPool {
+  readonly targets: readonly PoolTarget[];
+}
+
+/** What a write does that finds no journal extent: commit what was acknowledged so far, or fail with NO_SPACE. */
+export type OnJournalFull = 'commit' | 'fail';
+
+export interface Clock {
+  /** Milliseconds since anything. */
+  nowMs(): number;
+  wait(ms: number): Promise<void>;
+}
+
+export interface StoreOptions {
+  readonly service: MetadataService;
+  readonly pool: ClientPool;
+  /** Who this is: a machine and a process, say. The same one comes back to what it kept. */
+  readonly client: string;
+  /**
+   * Journal and data share one target, whose loss is the loss of both: a commit is acknowledged when it is hardened.
+   * Else when it is complete.
+   */
+  readonly journalShares: boolean;
+  /** Nothing is completed, recovered or written. */
+  readonly readOnly?: boolean;
+  readonly warn?: (message: string) => void;
+  /** Memory for what is written and not on a device yet (paragraph 46); 0 writes at once. Default 16 MiB. */
+  readonly writeBehindBytes?: number;
+  /** How old it may become; default 5000. */
+  readonly writeBehindAgeMs?: number;
+  /** How long completion waits for a target that fails to come back (paragraph 51); default 10000. */
+  readonly waitForTargetMs?: number;
+  /** For files that are opened without saying so; default `commit`. */
+  readonly onJournalFull?: OnJournalFull;
+  /** Journal extents are associated when they are taken, or as the first step of the commit (paragraph 27). */
+  readonly associates?: 'at-once' | 'at-commit';
+  readonly clock?: Clock;
+}
+
+export interface OpenFileOptions {
+  readonly access: 'read' | 'write';
+  readonly onJournalFull?: OnJournalFull;
+}
+
+export interface CreateFileOptions {
+  readonly sizeBytes: number;
+  /** Room in the pool that is kept for it. */
+  readonly reserveBytes?: number;
+}
+
+export interface Recovery {
+  /** Hardened in an earlier life, or by clients that are gone, and completed now. */
+  readonly redoneTransactions: number;
+  /** Journal extents that were associated and never hardened, and are free again. */
+  readonly freedJournalExtents: number;
+  /** Files with changes that were kept: they go on with them when they are opened for writing. */
+  readonly keptFiles: number;
+  readonly statistics: CompletionStatistics;
+}
+
+/** One commit; all zero where there was nothing to commit. */
+export interface CommitResult {
+  /** null: nothing was to be completed. */
+  readonly transaction: number | null;
+  readonly extents: number;
+  /** Blocks that changed: those of the user, and those filled up at the edges of writes. */
+  readonly writtenBlocks: number;
+  readonly clearedBlocks: number;
+  /** Extents that swap, or swap by all that is known, and those whose blocks are copied home. */
+  readonly swappedExtents: number;
+  readonly committedExtents: number;
+  /** From data extents to journal extents that swap; and from journal extents to data extents. */
+  readonly copiedBlocks: number;
+  readonly copiedHomeBlocks: number;
+}
+
+/** Since the file was opened. What completion did is counted when it is done: see ExtentStore.settled. */
+export interface FileStatistics {
+  readonly commits: number;
+  /** Of these, because no journal extent was left. */
+  readonly earlyCommits: number;
+  /** To journal extents, from the user: what the device was given. */
+  readonly writtenBlocks: number;
+  readonly deviceWrites: number;
+  readonly copiedBlocks: number;
+  readonly copiedHomeBlocks: number;
+  readonly swappedExtents: number;
+  readonly committedExtents: number;
+  /** Journal extents given up because their target failed before the commit (paragraph 51). */
+  readonly movedJournalExtents: number;
+}
+
+/** What is written to a file and not committed. */
+export interface FileJournal {
+  readonly file: number;
+  readonly name: string;
+  readonly extents: number;
+  readonly writtenBlocks: number;
+  readonly clearedBlocks: number;
+  /** The size that the file has after the commit. */
+  readonly sizeBytes: number;
+  readonly committedSizeBytes: number;
+  /** Open in this process now. */
+  readonly isOpen: boolean;
+}
+
+export interface JournalStatus {
+  /** Files with something that is not committed. */
+  readonly files: readonly FileJournal[];
+  /** Hardened and not complete yet. */
+  readonly transactions: number;
+  /** Journal extents taken ahead, and those that files hold. */
+  readonly readyExtents: number;
+  readonly heldExtents: number;
+}

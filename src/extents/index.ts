@@ -1,0 +1,23 @@
+/**
+ * Files on extents, with data journaling that swaps instead of copying (docs/architecture.md): the client of a metadata
+ * server (src/metadata). What volumes, commands and NBD use of it is here; nothing else of the folder is theirs.
+ */
+export type {
+  ClientPool,
+  Clock,
+  CommitResult,
+  CreateFileOptions,
+  FileInfo,
+  FileJournal,
+  FileStatistics,
+  JournalStatus,
+  OnJournalFull,
+  OpenFileOptions,
+  PoolTarget,
+  Recovery,
+  SpaceInfo,
+  StoreOptions,
+} from './contract.js';
+export { ExtentFile } from './file.js';
+export { FileDevice } from './file-device.js';
+export { ExtentStore, type StoreFiles, type StoreJournal } from './store.js';
