@@ -1,4 +1,4 @@
-/** `holdfast create`: a new RAID-5 volume on image files, or one plain image. */
+/** `holdfast create`: a new RAID-5 volume on image files, or one plain image; raw, or for files on extents. */
 import * as Flags from '@oclif/core/flags';
 import { askNewVolume } from '../src/cli/ask-new-volume.js';
 import type { Outcome } from '../src/cli/base-command.js';
@@ -28,11 +28,14 @@ const DEFAULT_LAYOUT = 'left-symmetric';
 export default class Create extends HoldfastCommand<typeof Create> {
   static override summary = 'Make a new volume';
   static override description =
-    "A RAID-5 volume in Linux md's own format (metadata 1.2), or with --members 1 one plain image. Images that exist are used if they are blank. On a terminal, without flags, it asks.";
+    `A RAID-5 volume in Linux md's own format (metadata 1.2), or with --members 1 one plain image. Images that exist are used if they are blank. On a terminal, without flags, it asks.
+
+With --format extents the volume holds files (holdfast file), whose writes go through a journal in the same pool of extents. --size is what files can use; what metadata takes comes on top. --journal-image adds extents on another image.`;
   static override examples = [
     '<%= config.bin %> create myvolume --size 1GiB',
     '<%= config.bin %> create myvolume --members 3 --size 10G --chunk 512K --image /a/1.img --image /b/2.img --image /c/3.img',
     '<%= config.bin %> create plain --members 1 --size 100M',
+    '<%= config.bin %> create files --size 10GiB --format extents --extent 1152KiB',
   ];
   static override args = { volume: newVolumeArgument };
   static override flags = {
@@ -49,6 +52,20 @@ export default class Create extends HoldfastCommand<typeof Create> {
       default: 'raw',
       description: 'what the volume holds',
     }),
+    extent: sizeFlag({
+      description:
+        'with --format extents: bytes of an extent [default: whole stripes of at least 1MiB; on one image 64KiB]',
+    }),
+    block: sizeFlag({ description: 'with --format extents: bytes of a block [default: 4KiB]' }),
+    metadata: Flags.string({
+      helpValue: 'FILE',
+      description: 'with --format extents: keep the metadata in an image of its own',
+    }),
+    'journal-image': Flags.string({
+      helpValue: 'FILE',
+      description: 'with --format extents: more extents, on an image of their own',
+    }),
+    'journal-size': sizeFlag({ description: 'what is to be usable of the journal image' }),
     name: Flags.string({
       helpValue: 'NAME',
       description: "what the volume is called [default: its directory's name]",
@@ -61,12 +78,6 @@ export default class Create extends HoldfastCommand<typeof Create> {
   };
 
   protected async execute(): Promise<Outcome> {
-    if (this.flags.format !== 'raw') {
-      throw new UserError(
-        'UNSUPPORTED',
-        `volumes of the format ${this.flags.format} are not supported in this version`,
-      );
-    }
     const { createVolume, planVolume } = await import('../src/volume/index.js');
     const { yes, 'dry-run': dryRun } = this.flags;
     const options = await this.#options();
@@ -109,7 +120,19 @@ export default class Create extends HoldfastCommand<typeof Create> {
       chunkBytes: chunk ?? DEFAULT_CHUNK_BYTES,
       layout: layout ?? DEFAULT_LAYOUT,
     };
-    return { directory, ...shape, name, images, record, force };
+    return { directory, ...shape, name, images, record, extents: this.#extents(), force };
+  }
+
+  /** undefined: the volume is to be raw. Throws USAGE for flags of the other format. */
+  #extents(): CreateVolumeOptions['extents'] {
+    const { format, extent, block, metadata, 'journal-image': journalImage } = this.flags;
+    const { 'journal-size': journalSizeBytes } = this.flags;
+    if (format === 'extents')
+      return { extentBytes: extent, blockBytes: block, metadata, journalImage, journalSizeBytes };
+    const named = ['extent', 'block', 'metadata', 'journal-image', 'journal-size'] as const;
+    const wrong = named.find((name) => this.flags[name] !== undefined);
+    if (wrong === undefined) return undefined;
+    throw new UserError('USAGE', `--${wrong} is for volumes of files: --format extents`);
   }
 
   /** Whoever names a size knows what they want; a script has nobody to ask. */
@@ -130,8 +153,27 @@ function describe(verb: string, options: CreateVolumeOptions, plan: PlannedVolum
     facts.push([index === 0 ? 'Images' : '', `${image} (${formatSize(plan.imageSizeBytes)})`]);
   });
   if (plan.record !== null) facts.push(['Stripe record', plan.record]);
+  if (plan.extents !== undefined) facts.push(...extentsFacts(plan.extents));
   for (const { image, offsetBytes } of plan.overwrites) {
     facts.push(['Overwritten', `${image}, which held data from offset ${offsetBytes} on`]);
   }
   return renderFacts(facts, paint);
+}
+
+function extentsFacts({
+  extentBytes,
+  blockBytes,
+  extents,
+  journalExtents,
+  metadataBytes,
+  metadata,
+  journalImage,
+}: NonNullable<PlannedVolume['extents']>): [string, string][] {
+  const facts: [string, string][] = [
+    ['Extents', `${extents} of ${formatSize(extentBytes)}, blocks of ${formatSize(blockBytes)}`],
+    ['Metadata', `${formatSize(metadataBytes)}, ${metadata === null ? 'on the volume' : `in ${metadata}`}`],
+  ];
+  if (journalImage !== null)
+    facts.push(['Journal image', `${journalImage}, with ${journalExtents} extents more`]);
+  return facts;
 }

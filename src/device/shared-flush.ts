@@ -4,16 +4,16 @@
  *
  * Whether a failure is final is for `once` to know: it is asked again by whoever waited.
  */
-export class SharedFlush {
-  readonly #once: () => Promise<void>;
-  #running: Promise<void> | null = null;
-  #next: Promise<void> | null = null;
+export class SharedFlush<T = void> {
+  readonly #once: () => Promise<T>;
+  #running: Promise<T> | null = null;
+  #next: Promise<T> | null = null;
 
-  constructor(once: () => Promise<void>) {
+  constructor(once: () => Promise<T>) {
     this.#once = once;
   }
 
-  run(): Promise<void> {
+  run(): Promise<T> {
     // One that is awaited has not begun, even in the moment between two of them.
     if (this.#next !== null) return this.#next;
     if (this.#running === null) return this.#start();
@@ -25,11 +25,11 @@ export class SharedFlush {
     return this.#next;
   }
 
-  async #start(): Promise<void> {
+  async #start(): Promise<T> {
     const running = this.#once();
     this.#running = running;
     try {
-      await running;
+      return await running;
     } finally {
       this.#running = null;
     }

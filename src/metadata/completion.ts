@@ -18,7 +18,7 @@ import { allEnded } from '../device/all-ended.js';
 import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import { countBits, runsOf } from './bits.js';
-import { decide, keptBlocks } from './decision.js';
+import { type Decision, decide, keptBlocks } from './decision.js';
 import type { MetadataService, Replies, TransactionExtent } from './messages.js';
 
 /** Where the pool's extents lie. */
@@ -43,8 +43,23 @@ export interface CompletionOptions {
   readonly extentsAtOnce?: number;
   /** These are no one's place any more, and are to be used again: it resolves when nobody reads them. */
   readonly beforeReuse?: (extents: readonly number[]) => Promise<void>;
+  /** These are the client's to use again: the server has been told, and nobody reads them. */
+  readonly onReusable?: (extents: readonly number[]) => void;
+  /** The map has changed: called in the same turn of the loop as the answer comes. */
+  readonly onExtentDone?: (done: CompletedExtent) => void;
   /** One is done, in the order in which they were hardened. */
   readonly onDone?: (transaction: number) => void;
+}
+
+/** An extent of a transaction whose Swap or Commit is durable. */
+export interface CompletedExtent {
+  readonly transaction: number;
+  /** As it was before. */
+  readonly entry: TransactionExtent;
+  readonly decision: Decision;
+  readonly copiedBlocks: number;
+  /** Extents that have no place any more. */
+  readonly spent: readonly number[];
 }
 
 /** A target failed while a transaction was being completed: all is as it was, and it can be completed later. */
@@ -69,7 +84,7 @@ export class CompletionError extends UserError {
 /** What is copied for one entry. */
 interface Copy {
   readonly entry: TransactionExtent;
-  readonly decision: 'swap' | 'commit';
+  readonly decision: Decision;
   readonly blocks: Uint8Array;
   readonly from: { readonly extent: number; readonly role: 'journal' | 'data' } | null;
   readonly to: { readonly extent: number; readonly role: 'journal' | 'data' } | null;
@@ -164,15 +179,25 @@ class Completion {
     await this.#flush(transaction, swaps.targets, homes.targets);
     await homes.copy();
     await this.#flush(transaction, homes.targets);
+    const spent: number[] = [];
     // They share engine commits.
-    const done = await Promise.all(copies.map((copy) => this.#tell(transaction, copy)));
-    const spent = done.flatMap(({ journal }) => journal);
+    const told = copies.map(async (copy) => {
+      spent.push(...(await this.#tell(transaction, copy)));
+    });
+    // Where one fails, the others are done all the same.
+    const [outcome] = await Promise.allSettled([allEnded(told)]);
+    await this.#giveBack(spent);
+    if (outcome.status === 'rejected') throw outcome.reason;
+  }
+
+  async #giveBack(spent: readonly number[]): Promise<void> {
+    if (spent.length === 0) return;
     await this.options.beforeReuse?.(spent);
-    await Promise.all(
-      spent.map((journal) =>
-        this.service.request({ type: 'Disassociate_Journal_Extent', client: this.client, journal }),
-      ),
+    const { service, client } = this;
+    await allEnded(
+      spent.map((journal) => service.request({ type: 'Disassociate_Journal_Extent', client, journal })),
     );
+    this.options.onReusable?.(spent);
   }
 
   /** The copies of one kind, and the targets that they are written to. */
@@ -219,18 +244,17 @@ class Completion {
     else this.statistics.copiedHomeBlocks += countBits(blocks);
   }
 
-  async #tell(
-    transaction: number,
-    { entry, decision }: Copy,
-  ): Promise<{ readonly journal: readonly number[] }> {
+  /** Gives what is spent. */
+  async #tell(transaction: number, { entry, decision, blocks, from }: Copy): Promise<readonly number[]> {
     const { file, index } = entry;
-    const place = { client: this.client, transaction, file, index };
-    if (decision === 'swap') {
-      this.statistics.swappedExtents += 1;
-      return this.service.request({ type: 'Swap_Data_Journal', ...place });
-    }
-    this.statistics.committedExtents += 1;
-    return this.service.request({ type: 'Commit_Data_Journal', ...place });
+    const type = decision === 'swap' ? 'Swap_Data_Journal' : 'Commit_Data_Journal';
+    const { client } = this;
+    const { journal } = await this.service.request({ type, client, transaction, file, index });
+    if (decision === 'swap') this.statistics.swappedExtents += 1;
+    else this.statistics.committedExtents += 1;
+    const copiedBlocks = from === null ? 0 : countBits(blocks);
+    this.options.onExtentDone?.({ transaction, entry, decision, copiedBlocks, spent: journal });
+    return journal;
   }
 
   async #guarded(transaction: number, role: 'journal' | 'data', call: () => Promise<void>): Promise<void> {

@@ -11,18 +11,25 @@ import { fileError } from '../device/device-errors.js';
 import { syncDirectory } from '../device/image-open.js';
 import { openImage } from '../device/open-image.js';
 import { UserError } from '../errors.js';
-import { createArray, eraseArray, memberShape, newUuid } from '../raid/create.js';
-import { layoutNumber } from '../raid/geometry.js';
+import { createArray, eraseArray, newUuid } from '../raid/create.js';
+import { examineImage } from '../raid/md/examine.js';
+import { judge } from '../raid/md/judge.js';
+import { openArray } from '../raid/open.js';
 import { firstContent, makeBlank } from './blank.js';
+import { extentsShape, formatExtents } from './create-extents.js';
+import { NewPart, type Part } from './create-part.js';
 import {
+  arrayShape,
   type CreateVolumeOptions,
   notBlank,
   type PlannedVolume,
+  partsOf,
   planVolume,
   refuseOverwriting,
   sizeOf,
+  stripeBytesOf,
 } from './create-plan.js';
-import { NewRecordFile } from './create-record.js';
+import { formatRecord } from './create-record.js';
 import { manifestPath } from './locate.js';
 import { type Manifest, writeManifest } from './manifest.js';
 
@@ -35,31 +42,50 @@ export async function createVolume(options: CreateVolumeOptions): Promise<Create
   refuseOverwriting(plan, options);
   const madeDirectory = await makeDirectory(options.directory);
   const images: OpenImages = { devices: [], made: [], blank: [] };
-  let record: NewRecordFile | null = null;
+  const parts: NewParts = new Map();
   try {
     await openAll(plan, images);
-    record = await openRecord(plan, options);
+    for (const part of partsOf(plan, options)) parts.set(part.flag, await NewPart.open(part, options.force));
     for (const device of images.devices) {
       await clear(device, options);
       images.blank.push(device);
     }
     const uuid = await format(plan, options, images.devices);
-    await record?.format(images.devices);
+    const record = parts.get('--record')?.device ?? null;
+    if (record !== null) await formatRecord(record, images.devices);
+    if (options.extents !== undefined) await formatInside(plan, options, images.devices, parts);
     await writeManifest(options.directory, manifestOf(plan, options, uuid));
     return { ...plan, uuid };
   } catch (error) {
-    await takeBack(images, record);
+    await takeBack(plan, images, parts);
     if (madeDirectory) await rmdir(options.directory).catch(() => undefined);
     throw error;
   } finally {
-    await Promise.all([...images.devices, ...(record === null ? [] : [record])].map((each) => each.close()));
+    await Promise.all([...images.devices, ...parts.values()].map((each) => each.close()));
   }
 }
 
-async function openRecord(plan: PlannedVolume, options: CreateVolumeOptions): Promise<NewRecordFile | null> {
-  if (plan.record === null) return null;
-  const shape = memberShape({ ...options, layout: layoutNumber(options.layout)! });
-  return NewRecordFile.open(plan.record, { ...shape, chunkBytes: options.chunkBytes }, options.force);
+type NewParts = Map<Part['flag'], NewPart>;
+
+/** Makes the volume one of extents, in the array that was just made of the images, or in the one image. */
+async function formatInside(
+  { name, kind }: PlannedVolume,
+  options: CreateVolumeOptions,
+  images: readonly BlockDevice[],
+  parts: NewParts,
+): Promise<void> {
+  const shape = extentsShape(options.extents!, stripeBytesOf(options));
+  const metadata = parts.get('--metadata')?.device ?? null;
+  const journal = parts.get('--journal-image')?.device ?? null;
+  if (kind === 'single') return formatExtents({ volume: images[0]!, metadata, journal }, shape);
+  const recordFile = parts.get('--record')?.device;
+  const judgement = judge(await Promise.all(images.map((image) => examineImage(image))), {});
+  const array = await openArray(judgement, { name, readOnly: false, warn: () => undefined, recordFile });
+  try {
+    await formatExtents({ volume: array, metadata, journal }, shape);
+  } finally {
+    await array.close();
+  }
 }
 
 /** The images of a volume that is being made; locked. */
@@ -80,12 +106,16 @@ async function clear(device: BlockDevice, options: CreateVolumeOptions): Promise
 }
 
 /** Failures here are not told: what went wrong first is what the user must hear. */
-async function takeBack({ made, blank }: OpenImages, record: NewRecordFile | null): Promise<void> {
+async function takeBack(
+  { extents }: PlannedVolume,
+  { made, blank }: OpenImages,
+  parts: NewParts,
+): Promise<void> {
   const kept = blank.filter((device) => !made.includes(device.name));
   await Promise.allSettled([
     ...made.map((path) => rm(path, { force: true })),
-    eraseArray(kept),
-    record?.takeBack(),
+    extents === undefined ? eraseArray(kept) : Promise.all(kept.map((device) => makeBlank(device))),
+    ...[...parts.values()].map((part) => part.takeBack()),
   ]);
 }
 
@@ -97,24 +127,25 @@ async function format(
   if (plan.kind === 'single') return newUuid();
   return createArray(devices, {
     name: plan.name,
-    shape: { ...options, layout: layoutNumber(options.layout)! },
+    shape: arrayShape(options),
   });
 }
 
 function manifestOf(plan: PlannedVolume, options: CreateVolumeOptions, uuid: string): Manifest {
-  const images = plan.images.map((image) => manifestPath(options.directory, image));
-  const size = plan.kind === 'single' ? { sizeBytes: plan.imageSizeBytes } : {};
-  const record =
-    options.record === undefined ? {} : { record: manifestPath(options.directory, options.record) };
+  const named = (path: string) => manifestPath(options.directory, path);
+  const { name, kind, record, extents } = plan;
+  const { metadata = null, journalImage = null } = extents ?? {};
   return {
     formatVersion: 1,
-    name: plan.name,
-    kind: plan.kind,
-    format: 'raw',
+    name,
+    kind,
+    format: extents === undefined ? 'raw' : 'extents',
     uuid,
-    images,
-    ...record,
-    ...size,
+    images: plan.images.map(named),
+    ...(record === null ? {} : { record: named(record) }),
+    ...(metadata === null ? {} : { metadata: named(metadata) }),
+    ...(journalImage === null ? {} : { journalImage: named(journalImage) }),
+    ...(kind === 'single' ? { sizeBytes: plan.imageSizeBytes } : {}),
   };
 }
 

@@ -56,8 +56,21 @@ async function locateDirectory(directory: string): Promise<Located> {
   const manifest = await readManifest(directory);
   const named = (manifest?.images ?? []).map((path) => pathOf(directory, path));
   const others = manifest?.kind === 'single' ? [] : await filesIn(directory);
-  const images = await withoutDoubles([...named, ...others]);
-  return { label: directory, directory, manifest, images, expected: new Set(named) };
+  const located = { label: directory, directory, manifest, images: named, expected: new Set(named) };
+  // They are the volume's, and no members.
+  const parts = EXTENTS_PARTS.flatMap((part) => extentsPartPath(located, part) ?? []);
+  const beside = await withoutDoubles([...parts, ...named, ...others]);
+  return { ...located, images: beside.slice(new Set(await Promise.all(parts.map(identity))).size) };
+}
+
+/** Images of its own that a volume of extents may have, as the manifest calls them. */
+export const EXTENTS_PARTS = ['metadata', 'journalImage'] as const;
+export type ExtentsPart = (typeof EXTENTS_PARTS)[number];
+
+/** Where one is; null: the manifest names none. */
+export function extentsPartPath({ manifest, directory }: Located, part: ExtentsPart): string | null {
+  const path = manifest?.[part];
+  return path === undefined || directory === null ? null : pathOf(directory, path);
 }
 
 /** The other way round. */

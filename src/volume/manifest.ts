@@ -21,14 +21,18 @@ const schema = z
     name: z.string().min(1),
     /** `raid`: the images are members of one md array. `single`: one image is the volume. */
     kind: z.enum(['raid', 'single']),
-    /** What the volume holds: the user's own bytes. */
-    format: z.literal('raw'),
+    /** What the volume holds: the user's own bytes, or files on extents. */
+    format: z.enum(['raw', 'extents']),
     /** The array's set UUID; for a single image, one of the volume's own. */
     uuid: z.string().min(1),
     /** Paths, relative ones from the directory of the manifest. */
     images: z.array(z.string().min(1)).min(1),
     /** The file that the dirty-stripe record is kept in; absent: on the members. A path as those of images. */
     record: z.string().min(1).optional(),
+    /** Of the format extents: where the metadata is; absent: on the volume. A path as those of images. */
+    metadata: z.string().min(1).optional(),
+    /** Of the format extents: where more of its pool is. */
+    journalImage: z.string().min(1).optional(),
     /** Of a single image: its size when it was made. Nothing else could tell that it was cut short. */
     sizeBytes: z.number().int().nonnegative().optional(),
   })

@@ -118,7 +118,8 @@ it.each([
   [['v', '--size', '1M', '--name', ''], 2, 'USAGE', '--name has 0 bytes'],
   [['v', '--size', '1M', '--name', 'ü'.repeat(16)], 2, 'USAGE', '--name has 32 bytes'],
   [['v', '--size', '1M', '--image', 'a', '--image', './a', '--image', 'b'], 2, 'USAGE', 'named twice'],
-  [['v', '--size', '1M', '--format', 'extents'], 1, 'UNSUPPORTED', 'extents'],
+  [['v', '--size', '1M', '--extent', '1M'], 2, 'USAGE', '--extent is for volumes of files'],
+  [['v', '--size', '1M', '--metadata', 'm'], 2, 'USAGE', '--metadata is for volumes of files'],
   [['v', '--size', '1M', '--layout', 'left'], 2, 'USAGE', 'left-symmetric'],
   [['v', '--size', '0'], 2, 'USAGE', 'at least 512'],
 ])('create %j: exit %i, %s', async (args, expected, code, message) => {

@@ -5,6 +5,7 @@
  */
 import { CHANGE_OVERHEAD_BYTES, type Change, type Entry, type MetadataEngine } from '../engine/contract.js';
 import { keyText } from '../engine/key-text.js';
+import { entriesOver } from '../engine/overlay-engine.js';
 import { SortedMap } from '../engine/sorted-map.js';
 import type { KeyRange } from './keys.js';
 
@@ -52,14 +53,7 @@ export class Draft implements Readable {
       yield* this.#base.entries(from, to);
       return;
     }
-    let next = 0;
-    for await (const entry of this.#base.entries(from, to)) {
-      const at = keyText(entry.key);
-      for (; next < own.length && own[next]![0] < at; next++) yield* present(own[next]![1]);
-      if (own[next]?.[0] === at) yield* present(own[next++]![1]);
-      else yield entry;
-    }
-    for (; next < own.length; next++) yield* present(own[next]![1]);
+    yield* entriesOver(this.#base.entries(from, to), own);
   }
 
   under({ from, to }: KeyRange): AsyncGenerator<Entry> {
@@ -81,10 +75,6 @@ export class Draft implements Readable {
     const former = this.#changes.set(keyText(change.key), change);
     this.#bytes += sizeOf(change) - (former === undefined ? 0 : sizeOf(former));
   }
-}
-
-function* present({ key, value }: Change): Generator<Entry> {
-  if (value !== null) yield { key, value };
 }
 
 function sizeOf({ key, value }: Change): number {

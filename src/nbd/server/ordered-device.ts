@@ -1,5 +1,5 @@
 /**
- * A device as all connections of an export see it: calls that overlap have an order (range-lock.ts), and any
+ * A device as all connections of an export see it: calls that overlap have an order (device/range-lock.ts), and any
  * bytes may be read and written (unaligned.ts). Claims are on whole blocks, so that what is read around an
  * unaligned write is not changed by others before it is written back.
  *
@@ -7,7 +7,7 @@
  */
 import { allEnded } from '../../device/all-ended.js';
 import type { BlockDevice, Extent, WriteOptions } from '../../device/contract.js';
-import { type Claim, RangeLock } from './range-lock.js';
+import { type Claim, RangeLock } from '../../device/range-lock.js';
 import { blockEnd, blockStart, isAligned, readBytes, writeBytes, zeroBytes } from './unaligned.js';
 
 /** Written where a hole is not wanted, as often as it takes. */

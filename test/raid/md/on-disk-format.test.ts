@@ -5,7 +5,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import * as undo from '../../../src/check/undo/fields-undo.js';
+import * as extents from '../../../src/extents/format/fields.js';
 import * as metadata from '../../../src/metadata/engine/fields.js';
+import { METADATA_STRUCTURES } from '../../../src/metadata/server/records.js';
 import * as logs from '../../../src/raid/md/fields-logs.js';
 import * as superblocks from '../../../src/raid/md/fields-superblock.js';
 import * as superblocksV090 from '../../../src/raid/md/fields-superblock-v090.js';
@@ -16,15 +18,18 @@ import { drawStructure, parseFormatPage } from '../../support/format-page.js';
 const page = parseFormatPage(
   readFileSync(new URL('../../../docs/on-disk-format.md', import.meta.url), 'utf8'),
 );
-const structures: StructureDescription[] = [superblocks, superblocksV090, logs, records, undo, metadata]
-  .flatMap((module): unknown[] => Object.values(module))
-  .filter((each): each is StructureDescription => each instanceof Structure);
+const structures: StructureDescription[] = [
+  ...[superblocks, superblocksV090, logs, records, undo, metadata, extents].flatMap((module): unknown[] =>
+    Object.values(module),
+  ),
+  ...METADATA_STRUCTURES,
+].filter((each): each is StructureDescription => each instanceof Structure);
 
 describe('the page on the format', () => {
   it('has every structure that the code has', () => {
     const documented = [...page.keys()];
     for (const structure of structures) expect(documented).toContain(structure.name);
-    expect(structures.length).toBeGreaterThanOrEqual(22);
+    expect(structures.length).toBeGreaterThanOrEqual(33);
   });
 
   for (const structure of structures) {

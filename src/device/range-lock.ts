@@ -1,7 +1,7 @@
 /**
- * The order of requests that touch the same bytes. NBD lets requests in flight overlap in any way; a block
- * device calls that undefined. So whoever overlaps waits for those that came before it, whichever connection
- * they came from; readers share. Requests that do not overlap never wait for each other.
+ * The order of requests that touch the same bytes. NBD lets requests in flight overlap in any way, and so do files on
+ * extents; a block device calls that undefined. So whoever overlaps waits for those that came before it, whichever
+ * connection they came from; readers share. Requests that do not overlap never wait for each other.
  *
  * Invariants
  * - First come, first served: a claim waits for exactly those conflicting claims that were there before it,

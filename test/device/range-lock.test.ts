@@ -1,7 +1,7 @@
 /** Who waits for whom: by hand, and against the plain rule with many claims. */
 import { describe, expect, it } from 'vitest';
-import { type Claim, RangeLock } from '../../../src/nbd/server/range-lock.js';
-import { withSeed } from '../../support/devices/seeded-random.js';
+import { type Claim, RangeLock } from '../../src/device/range-lock.js';
+import { withSeed } from '../support/devices/seeded-random.js';
 
 const MIB = 1024 * 1024;
 
