@@ -7,7 +7,7 @@
  * the same way, and where the array is open for writing the member is given its content back.
  */
 
-import { bufferList } from '../device/buffers.js';
+import { bufferList, scatter } from '../device/buffers.js';
 import type { Buffers } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import type { ArrayCore } from './core.js';
@@ -22,6 +22,12 @@ import { readTransfers, type Transfer, type TransferFailure, writeTransfers } fr
 interface PieceRead {
   readonly piece: Piece;
   readonly into: Uint8Array;
+}
+
+/** Several that follow one another on one member, as one of whole sectors: buffers may have any length. */
+interface JoinedRead extends PieceRead {
+  /** What `into` goes to when it has been read. */
+  readonly parts: readonly Uint8Array[];
 }
 
 export class ArrayReader {
@@ -46,13 +52,13 @@ export class ArrayReader {
       : this.readBeside(transfers, degraded));
     if (failures.length === 0) return;
     await this.faults.settleReads(failures);
-    for (const { piece, into: bytes, transfer } of direct) {
-      const again = failures.some(
+    const again = direct.filter(({ transfer }) =>
+      failures.some(
         ({ member, start, length }) =>
           member === transfer.member && start <= transfer.start && transfer.start < start + length,
-      );
-      if (again) await this.readAround({ piece, into: bytes });
-    }
+      ),
+    );
+    for (const joined of this.joined(again)) await this.readAround(joined);
   }
 
   /** The transfers, and beside them what has to be made from other members. */
@@ -62,7 +68,7 @@ export class ArrayReader {
   ): Promise<TransferFailure[]> {
     const [failures, outcomes] = await Promise.all([
       readTransfers(transfers),
-      Promise.allSettled(degraded.map((entry) => this.reconstruct(entry))),
+      Promise.allSettled(this.joined(degraded).map((entry) => this.reconstruct(entry))),
     ]);
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     return failures;
@@ -82,14 +88,35 @@ export class ArrayReader {
     return reads;
   }
 
+  /** In the order in which they lie. Nothing is joined over the boundary of a window, whose lock it is read under. */
+  private joined(reads: readonly PieceRead[]): JoinedRead[] {
+    const runs: PieceRead[][] = [];
+    for (const read of reads) {
+      const run = runs.at(-1);
+      const last = run?.at(-1)?.piece;
+      if (last !== undefined && this.goesOn(last, read.piece)) run!.push(read);
+      else runs.push([read]);
+    }
+    return runs.map(joined);
+  }
+
+  private goesOn(last: Piece, next: Piece): boolean {
+    return (
+      last.slot === next.slot &&
+      last.arrayOffset + last.length === next.arrayOffset &&
+      last.offsetInData + last.length === next.offsetInData &&
+      this.core.windowOf(last.offsetInData) === this.core.windowOf(next.offsetInData)
+    );
+  }
+
   /** A piece of which some sectors could not be read: those are made from the other members. */
-  private async readAround(entry: PieceRead): Promise<void> {
+  private async readAround(entry: JoinedRead): Promise<void> {
     await this.reconstruct(entry);
     if (!this.core.readOnly) await this.correct(entry.piece);
   }
 
   /** Makes a piece from the rest of its rows; where only parts of it are unreadable, only those. */
-  private async reconstruct({ piece, into }: PieceRead): Promise<void> {
+  private async reconstruct({ piece, into, parts }: JoinedRead): Promise<void> {
     const window = [this.core.windowOf(piece.offsetInData)];
     await this.core.locks.acquire(window, 'shared');
     try {
@@ -97,6 +124,7 @@ export class ArrayReader {
     } finally {
       this.core.locks.release(window);
     }
+    if (parts.length > 1) scatter(into, parts, 0);
   }
 
   /** The window's lock is held. */
@@ -209,4 +237,12 @@ export class ArrayReader {
       this.core.locks.release(window);
     }
   }
+}
+
+function joined(run: readonly PieceRead[]): JoinedRead {
+  const [{ piece, into }] = run as [PieceRead];
+  const parts = run.map((read) => read.into);
+  if (run.length === 1) return { piece, into, parts };
+  const length = run.reduce((sum, read) => sum + read.piece.length, 0);
+  return { piece: { ...piece, length }, into: new Uint8Array(length), parts };
 }

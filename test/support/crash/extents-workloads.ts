@@ -104,13 +104,14 @@ export const EXTENTS_WORKLOADS: readonly ExtentsWorkload[] = [
     name: 'the journal is full: what was acknowledged is committed early',
     async run(bench, stand) {
       const opened = await bench.open();
-      // Three quarters of the pool are data: commits have to wait for extents of those before.
-      const areaBytes = Math.floor((stand.extents * 3) / 4 / 2) * extentBytesOf(stand);
-      const file = await bench.create(opened, 'disk', { areas: 2, areaBytes, commitsEarly: true });
+      // Five eighths of the pool are data: what is left has room for the journal of one area, not of two.
+      const areaBytes = Math.floor((stand.extents * 5) / 8 / 3) * extentBytesOf(stand);
+      const file = await bench.create(opened, 'disk', { areas: 3, areaBytes, commitsEarly: true });
       for (let round = 0; round < 3; round++) {
-        for (const area of [0, 1]) await file.write(area, 0, bench.random.bytes(areaBytes));
+        for (const area of [0, 1, 2]) await file.write(area, 0, bench.random.bytes(areaBytes));
         await file.commit();
       }
+      if (file.file.statistics.earlyCommits === 0) throw new Error('the journal was never full');
       await opened.close();
     },
   },
