@@ -18,6 +18,7 @@ import {
   type OpenedStore,
   type OpenStandOptions,
   openStand,
+  type Plant,
   type Stand,
 } from './extents-stand.js';
 import { SlowDevice } from './raid-recording.js';
@@ -73,16 +74,14 @@ export interface ExtentsWorkload {
 
 export interface RecordExtentsOptions {
   readonly stand: Stand;
-  /** Between the store and what it stands on, while it is recorded. */
-  readonly wrap?: ((device: BlockDevice) => BlockDevice) | undefined;
-  /** The same while what a cut left is recovered. */
-  readonly wrapRecovery?: ((device: BlockDevice) => BlockDevice) | undefined;
+  /** While it is recorded, and while what a cut left is recovered. */
+  readonly plant?: Plant | undefined;
 }
 
 export async function recordExtents(
   workload: ExtentsWorkload,
   random: SeededRandom,
-  { stand, wrap, wrapRecovery }: RecordExtentsOptions,
+  { stand, plant }: RecordExtentsOptions,
 ): Promise<Subject<ExtentsReading, OwedFiles>> {
   restartChance(random.below(2 ** 32));
   const blank = await makeStand(stand);
@@ -95,12 +94,12 @@ export async function recordExtents(
   const scribe = new Scribe(recorder);
   scribe.note('begins');
   await workload.run(
-    scribe.bench(random, (options) => openStand(stand, recorded, { wrap, ...options })),
+    scribe.bench(random, (options) => openStand(stand, recorded, { plant, ...options })),
     stand,
   );
   const { trace } = recorder;
   const owed = trace.events.map((event) => (event.kind === 'mark' ? (event.mark.detail as OwedFiles) : null));
-  const reader = new ExtentsReader(stand, scribe.files, wrapRecovery);
+  const reader = new ExtentsReader(stand, scribe.files, plant);
   return {
     trace,
     initial,
@@ -186,7 +185,7 @@ class ExtentsReader {
   constructor(
     private readonly stand: Stand,
     private readonly files: ReadonlyMap<string, FileHistory>,
-    private readonly wrap: RecordExtentsOptions['wrapRecovery'],
+    private readonly plant: Plant | undefined,
   ) {}
 
   async evaluate(state: ExploredState) {
@@ -199,7 +198,7 @@ class ExtentsReader {
       return device === null ? [] : [wrapped];
     });
     restartChance(1);
-    const found = await this.read(recorded, { wrap: this.wrap });
+    const found = await this.read(recorded, { plant: this.plant });
     const wrong = found.refused === null ? await this.wrongAfter(before, present(devices), found) : null;
     const reading: ExtentsReading = { ...found, wrong, isMissing };
     return { reading, recovery: recorder.trace };
@@ -290,8 +289,9 @@ function checkReading(
   owed: OwedFiles,
   histories: ReadonlyMap<string, FileHistory>,
 ): Breach | null {
-  // A member was taken away before recovery: what is in doubt then may be refused (invariant 3), and never be wrong.
-  if (refused !== null) return isMissing ? null : { invariant: 'opens', message: refused };
+  // A member was taken away before recovery: what is in doubt then is refused (invariant 3), and never wrong.
+  const mayRefuse = isMissing && /^(DATA_UNAVAILABLE|METADATA_DAMAGED)/.test(refused ?? '');
+  if (refused !== null) return mayRefuse ? null : { invariant: 'opens', message: refused };
   for (const [name, promised] of Object.entries(owed)) {
     const breach = histories.get(name)!.check(files[name] ?? null, promised);
     if (breach !== null) return breach;

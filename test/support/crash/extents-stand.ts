@@ -100,7 +100,8 @@ export const RAID: Stand = {
     const warn = () => undefined;
     const array = await openArray(judgement, { name: 'array', readOnly, warn, idleMs: NEVER_MS });
     try {
-      if (!readOnly) await recoverArray(array, judgement, { warn });
+      // What is in doubt without a member is refused when it is read.
+      if (!readOnly) await recoverArray(array, judgement, { warn, force: true });
     } catch (error) {
       array.core.closeArena();
       throw error;
@@ -125,20 +126,26 @@ export async function makeStand(stand: Stand): Promise<StateDevice[]> {
 
 export interface OpenStandOptions extends Partial<StoreOptions> {
   readonly readOnly?: boolean;
-  /** Between the store and what it stands on. */
-  readonly wrap?: ((device: BlockDevice) => BlockDevice) | undefined;
+  readonly plant?: Plant | undefined;
+}
+
+/** Between the store and what it stands on: something is taken out there. */
+export interface Plant {
+  readonly device?: (device: BlockDevice) => BlockDevice;
+  readonly engine?: (engine: MetadataEngine) => MetadataEngine;
 }
 
 export async function openStand(
   stand: Stand,
   devices: readonly BlockDevice[],
-  { readOnly = false, wrap = (device) => device, ...options }: OpenStandOptions = {},
+  { readOnly = false, plant = {}, ...options }: OpenStandOptions = {},
 ): Promise<OpenedStore> {
   const base = await stand.open(devices, readOnly);
-  const device = wrap(base.device);
+  const device = plant.device?.(base.device) ?? base.device;
   const range = { device, offset: 0, length: ENGINE_BYTES };
   const opened = await openEngine(range, { warn: () => undefined, readOnly });
-  const engine = readOnly ? new OverlayEngine(opened) : opened;
+  const own = readOnly ? new OverlayEngine(opened) : opened;
+  const engine = plant.engine?.(own) ?? own;
   const server = await MetadataServer.open(engine, { nowMs: standing.nowMs, leaseMs: NEVER_MS });
   const store = await ExtentStore.open({
     service: server,
