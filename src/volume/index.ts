@@ -4,6 +4,9 @@ export { thenClose } from './closing.js';
 export { type CreatedVolume, createVolume } from './create.js';
 export { type CreateVolumeOptions, type PlannedVolume, planVolume } from './create-plan.js';
 export { examineImages, type ImageReport } from './examine.js';
+export { type ExtentsVolume, holdsExtents, type OpenExtentsOptions, openExtents } from './extents.js';
+export { type FilesRecovery, recoverFiles } from './extents-recovery.js';
+export { LOCAL_CLIENT, openStore } from './extents-store.js';
 export { type FsckOptions, type FsckReport, fsckVolume, type ReportedFinding } from './fsck.js';
 export { type RevertedVolume, revertVolume } from './fsck-revert.js';
 export {

@@ -15,6 +15,7 @@ import { asPlaces, bytesInDoubt } from '../raid/doubt.js';
 import { ControlServer, type OperationReporting } from './control/control-server.js';
 import type { ControlRequest } from './control/messages.js';
 import { controlDirectories } from './control/places.js';
+import { refuseFiles } from './extents.js';
 import { defaultName } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { isOperation, OPERATIONS, runRequested } from './operations.js';
@@ -67,6 +68,7 @@ export class ServedVolume {
     const volume = await openVolume(names.map(absoluteImage), options);
     let served: ServedVolume;
     try {
+      await refuseFiles(volume, 'served');
       served = new ServedVolume(volume, options, await zeroesFast(volume));
     } catch (error) {
       await volume.close();

@@ -18,13 +18,19 @@ import { cached, closeInOrder, RAW_STRIPE_BYTES } from './stack.js';
 
 export async function openVolume(args: readonly string[], options: OpenVolumeOptions): Promise<Volume> {
   const located = await locateVolume(args);
-  if (options.asRaw === true) return openRaw(located, located.images, options, true);
+  if (options.asRaw === true && !isArrayOfFiles(located, options))
+    return openRaw(located, located.images, options, true);
   const { images, absent, judgement } = await lookAndJudge(located);
   assertHoldsVolume(located, images);
   if (isSingle(located, images)) return openRaw(located, located.images, options, false);
   assertAllowed(judgement, located.label, options.access === 'read');
   for (const why of setAside(located, judgement, absent)) options.warn(why);
   return openRaid(located, pathsInUse(judgement), options);
+}
+
+/** As it is, its bytes are those of the array: what lies in them is not looked at. */
+function isArrayOfFiles({ manifest }: Located, { access }: OpenVolumeOptions): boolean {
+  return access === 'read' && manifest?.kind === 'raid' && manifest.format === 'extents';
 }
 
 /**
