@@ -84,7 +84,12 @@ export interface CommitResult {
   /** Blocks that changed: those of the user, and those filled up at the edges of writes. */
   readonly writtenBlocks: number;
   readonly clearedBlocks: number;
-  /** Extents that swap, or swap by all that is known, and those whose blocks are copied home. */
+  /**
+   * What follows is final. Where journal and data share a target a commit is acknowledged before: see
+   * ExtentStore.settled, and ExtentFile.statistics.
+   */
+  readonly isComplete: boolean;
+  /** Extents that were swapped, and those whose blocks were copied home. */
   readonly swappedExtents: number;
   readonly committedExtents: number;
   /** From data extents to journal extents that swap; and from journal extents to data extents. */
@@ -97,7 +102,7 @@ export interface FileStatistics {
   readonly commits: number;
   /** Of these, because no journal extent was left. */
   readonly earlyCommits: number;
-  /** To journal extents, from the user: what the device was given. */
+  /** To journal extents: what the devices were given, edges of writes filled up to whole blocks. */
   readonly writtenBlocks: number;
   readonly deviceWrites: number;
   readonly copiedBlocks: number;

@@ -1,67 +1,228 @@
-/** The face of a file on extents; what stands behind it follows. */
+/**
+ * A file on extents that is open: any byte can be read and written, it grows, and is sparse; `commit` makes what was
+ * acknowledged before it durable, whole or not at all. Calls may overlap: they have the order in which they came.
+ *
+ * All who open a file share one ExtentFile. What is neither committed nor kept when the last one closes it is gone.
+ */
+import { byteLength } from '../device/buffers.js';
 import type { Buffers, Extent } from '../device/contract.js';
 import { UserError } from '../errors.js';
-import type { CommitResult, FileStatistics } from './contract.js';
+import { Commits, dropCurrent } from './commits.js';
+import type { CommitResult, FileJournal, FileStatistics } from './contract.js';
+import { clearFile, resizeFile } from './file-clears.js';
+import { extentsOf, readRange } from './file-reads.js';
+import type { FileState } from './file-state.js';
+import { writeFile } from './file-writes.js';
+import { keep } from './keeping.js';
+import { withdrawKept } from './kept-flags.js';
+
+const ALL = Number.MAX_SAFE_INTEGER;
 
 export class ExtentFile {
-  name = '';
+  readonly #commits: Commits;
+  #calls = 0;
+  #idle: (() => void) | null = null;
+
+  /** Files are opened with ExtentStore.openFile. `release`: this opener has closed it. */
+  constructor(
+    private readonly state: FileState,
+    private readonly release: () => Promise<void>,
+  ) {
+    this.#commits = new Commits(state);
+  }
+
+  get name(): string {
+    return this.state.name;
+  }
+
   /** Number of the file: it stays when the name changes. */
-  readonly file: number = 0;
-  readonly isReadOnly: boolean = false;
+  get file(): number {
+    return this.state.file;
+  }
+
+  get isReadOnly(): boolean {
+    return !this.state.isWritable;
+  }
 
   /** With what is not committed. */
   get sizeBytes(): number {
-    throw soon();
+    return this.state.sizeBytes;
   }
 
   get statistics(): FileStatistics {
-    throw soon();
+    return { ...this.state.counts };
   }
 
-  /** One's own uncommitted writes too. OUT_OF_RANGE past the end. */
-  async read(_offset: number, _into: Buffers): Promise<void> {
-    throw soon();
+  /** What is not committed. */
+  get journal(): FileJournal {
+    const { current, file, name, sizeBytes, committedSizeBytes } = this.state;
+    const { marked: writtenBlocks, cleared: clearedBlocks } = current.count();
+    const extents = [...current.places.values()].filter(({ journal }) => journal !== null).length;
+    return { file, name, extents, writtenBlocks, clearedBlocks, sizeBytes, committedSizeBytes, isOpen: true };
+  }
+
+  get hasUncommitted(): boolean {
+    return !this.state.current.isEmpty;
+  }
+
+  /** One's own uncommitted writes too. OUT_OF_RANGE past the end; fails when the client's lease has ended. */
+  read(offset: number, into: Buffers): Promise<void> {
+    const length = byteLength(into);
+    return this.#call(async () => {
+      this.#checkRange('read', offset, length);
+      if (length === 0) return;
+      await this.#shared(offset, length, () => readRange(this.state, offset, into, length));
+    });
   }
 
   /** At any byte; the file grows. NO_SPACE where no journal extent is to be had: then nothing of it is written. */
-  async write(_offset: number, _from: Buffers): Promise<void> {
-    throw soon();
+  write(offset: number, from: Buffers): Promise<void> {
+    return this.#change(async () => {
+      const length = byteLength(from);
+      checkNumbers(this.name, 'write', offset, length);
+      if (length > 0) await writeFile(this.state, offset, from);
+    });
   }
 
   /** Reads as zeroes afterwards, and whole blocks have no room any more. Within the size. */
-  async clear(_offset: number, _length: number): Promise<void> {
-    throw soon();
+  clear(offset: number, length: number): Promise<void> {
+    return this.#change(async () => {
+      this.#checkRange('clear', offset, length);
+      if (length > 0) await clearFile(this.state, offset, length);
+    });
   }
 
-  async resize(_sizeBytes: number): Promise<void> {
-    throw soon();
+  resize(sizeBytes: number): Promise<void> {
+    return this.#change(async () => {
+      checkNumbers(this.name, 'resize', sizeBytes, 0);
+      await resizeFile(this.state, sizeBytes);
+    });
   }
 
-  async extents(_offset: number, _length: number): Promise<Extent[]> {
-    throw soon();
+  /** `data` and `hole`, in whole blocks but at the ends of the range. */
+  extents(offset: number, length: number): Promise<Extent[]> {
+    return this.#call(async () => {
+      this.#checkRange('extents', offset, length);
+      if (length === 0) return [];
+      return this.#shared(offset, length, () => extentsOf(this.state, offset, length));
+    });
   }
 
-  /** All that was acknowledged before, whole or not at all whatever happens; durable when it answers. */
-  async commit(): Promise<CommitResult> {
-    throw soon();
+  /**
+   * All that was acknowledged before, whole or not at all whatever happens; durable when it answers. `isComplete`: waits
+   * for its completion too, so that all counts of the result are final.
+   */
+  commit(options: { readonly isComplete?: boolean } = {}): Promise<CommitResult> {
+    return this.#change(() => this.#commits.commit(options));
   }
 
-  /** What is not committed outlives this process, and is seen by nobody else. */
-  async keep(): Promise<void> {
-    throw soon();
+  /** What is not committed outlives this process, and is seen by nobody else. Later writes take that back. */
+  keep(): Promise<void> {
+    return this.#change(() => this.#alone(() => keep(this.state, this.state.current)));
   }
 
   /** What is not committed is gone. */
-  async discard(): Promise<void> {
-    throw soon();
+  discard(): Promise<void> {
+    return this.#change(() => this.#alone(() => this.#discard()));
   }
 
-  /** Of one who opened it. With the last one, what is neither committed nor kept is gone. */
-  async close(): Promise<void> {
-    throw soon();
+  /** Of one who opened it. With the last one, what is neither committed nor kept is gone. Waits for calls under way. */
+  close(): Promise<void> {
+    return this.release();
+  }
+
+  /** For the store: with the last opener. Gives up what is not kept. */
+  async end(): Promise<void> {
+    const { state } = this;
+    state.isClosed = true;
+    if (this.#calls > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve;
+      });
+    }
+    if (!state.isWritable || state.context.session.hasEnded) return;
+    await state.inTurn(async () => {
+      const left = [...state.sealed.filter(({ transaction }) => transaction === null), state.current];
+      // After a failure it is not known what of it the server has: what it has not is freed when the client opens again.
+      if (state.failed !== null) for (const epoch of left) epoch.dropBuffers();
+      else if (state.current.isKept) state.current.dropBuffers();
+      else await dropCurrent(state, state.current);
+    });
+  }
+
+  /** For the store: no commit is sealed or hardened meanwhile. */
+  withoutCommits<T>(body: () => Promise<T>): Promise<T> {
+    return this.state.inTurn(body);
+  }
+
+  async #discard(): Promise<void> {
+    const { state } = this;
+    const epoch = state.current;
+    if (epoch.isKept) await withdrawKept(state, epoch);
+    state.current = state.newEpoch();
+    await dropCurrent(state, epoch);
+  }
+
+  /** Nothing else of the file is under way but completion. */
+  #alone(body: () => Promise<void>): Promise<void> {
+    const { state } = this;
+    return state.locked(0, ALL, true, () =>
+      state.inTurn(async () => {
+        state.check();
+        await body();
+      }),
+    );
+  }
+
+  #shared<T>(offset: number, length: number, body: () => Promise<T>): Promise<T> {
+    const { blockBytes } = this.state.context.shape;
+    const start = Math.floor(offset / blockBytes) * blockBytes;
+    return this.state.locked(start, Math.ceil((offset + length) / blockBytes) * blockBytes, false, body);
+  }
+
+  #change<T>(body: () => Promise<T>): Promise<T> {
+    return this.#call(async () => {
+      if (!this.state.isWritable) {
+        throw new UserError('PERMISSION_DENIED', `${this.name} is open for reading only`, {
+          hint: this.state.info.isReadOnly ? 'It is a snapshot.' : 'Open it for writing.',
+          details: { file: this.name },
+        });
+      }
+      this.state.check();
+      return body();
+    });
+  }
+
+  async #call<T>(body: () => Promise<T>): Promise<T> {
+    if (this.state.isClosed) {
+      throw new UserError('IO_ERROR', `${this.name} is closed`, { details: { file: this.name } });
+    }
+    this.state.context.session.check();
+    this.#calls += 1;
+    try {
+      return await body();
+    } finally {
+      this.#calls -= 1;
+      if (this.#calls === 0) this.#idle?.();
+    }
+  }
+
+  #checkRange(what: string, offset: number, length: number): void {
+    checkNumbers(this.name, what, offset, length);
+    const { sizeBytes } = this.state;
+    if (offset <= sizeBytes && length <= sizeBytes - offset) return;
+    throw new UserError(
+      'OUT_OF_RANGE',
+      `${this.name}: ${what} of ${length} bytes at offset ${offset}: it ends at ${sizeBytes} bytes`,
+      { details: { file: this.name, offsetBytes: offset, lengthBytes: length, sizeBytes } },
+    );
   }
 }
 
-function soon(): UserError {
-  return new UserError('UNSUPPORTED', 'files on extents are not there yet');
+function checkNumbers(name: string, what: string, offset: number, length: number): void {
+  const isSafe = Number.isSafeInteger(offset) && Number.isSafeInteger(offset + length);
+  if (isSafe && offset >= 0 && length >= 0) return;
+  throw new UserError('OUT_OF_RANGE', `${name}: ${what} of ${length} bytes at ${offset}: no such bytes`, {
+    details: { file: name, offsetBytes: offset, lengthBytes: length },
+  });
 }

@@ -18,6 +18,8 @@ export type {
   SpaceInfo,
   StoreOptions,
 } from './contract.js';
-export { ExtentFile } from './file.js';
+export type { ExtentFile } from './file.js';
 export { FileDevice } from './file-device.js';
-export { ExtentStore, type StoreFiles, type StoreJournal } from './store.js';
+export { ExtentStore } from './store.js';
+export type { StoreFiles } from './store-files.js';
+export type { StoreJournal } from './store-journal.js';

@@ -1,64 +1,158 @@
-/** The face of the client; what stands behind it follows. */
+/**
+ * The client of a metadata server: files on extents with data journaling, as one client has them. It opens its session,
+ * completes what a crash has left, and hands out the files.
+ */
 import { UserError } from '../errors.js';
-import type {
-  CommitResult,
-  CreateFileOptions,
-  FileInfo,
-  JournalStatus,
-  OpenFileOptions,
-  Recovery,
-  SpaceInfo,
-  StoreOptions,
-} from './contract.js';
+import type { CompletedExtent } from '../metadata/completion.js';
+import type { ServerEvent, SpaceInfo } from '../metadata/messages.js';
+import { Completions } from './completions.js';
+import type { ClientContext } from './context.js';
+import type { OpenFileOptions, Recovery, StoreOptions } from './contract.js';
+import { WriteMemory } from './epoch.js';
 import type { ExtentFile } from './file.js';
+import { JournalReserve } from './journal-reserve.js';
+import { OpenFiles } from './open-files.js';
+import { sorted, transactionsToComplete } from './opening.js';
+import { ReadsInFlight } from './reads-in-flight.js';
+import { Session } from './session.js';
+import { settingsOf } from './settings.js';
+import { StoreFiles } from './store-files.js';
+import { StoreJournal } from './store-journal.js';
 
-export interface StoreFiles {
-  create(name: string, options: CreateFileOptions): Promise<FileInfo>;
-  /** All, by name. */
-  list(): Promise<FileInfo[]>;
-  /** null: there is none. */
-  find(name: string): Promise<FileInfo | null>;
-  /** With what of it is not committed. IN_USE where it is open. */
-  remove(name: string): Promise<void>;
-  rename(name: string, newName: string): Promise<void>;
-  /** Of the last commit point; waits for what is being completed. */
-  snapshot(name: string, asName: string): Promise<FileInfo>;
-}
-
-export interface StoreJournal {
-  status(): Promise<JournalStatus>;
-  /** Of one file, or of all that have something: by name. */
-  commit(name?: string): Promise<ReadonlyMap<string, CommitResult>>;
-  /** The names of those that had something. */
-  discard(name?: string): Promise<string[]>;
-}
+const DEFAULT_WRITE_BEHIND_BYTES = 16 * 1024 * 1024;
 
 export class ExtentStore {
-  readonly files!: StoreFiles;
-  readonly journal!: StoreJournal;
-  readonly recovery!: Recovery;
-  readonly blockBytes!: number;
-  readonly extentBytes!: number;
+  readonly files: StoreFiles;
+  readonly journal: StoreJournal;
+  #closed: Promise<void> | null = null;
 
-  static async open(_options: StoreOptions): Promise<ExtentStore> {
-    throw new UserError('UNSUPPORTED', 'files on extents are not there yet');
+  private constructor(
+    private readonly context: ClientContext,
+    private readonly open: OpenFiles,
+    /** What was found and done when it opened. */
+    readonly recovery: Recovery,
+  ) {
+    this.files = new StoreFiles(context, open);
+    this.journal = new StoreJournal(context, open, this.files);
   }
 
-  /** Whoever opens a file that is open shares it. IN_USE where another client has it open for writing. */
-  async openFile(_name: string, _options: OpenFileOptions): Promise<ExtentFile> {
-    throw new UserError('UNSUPPORTED', 'files on extents are not there yet');
+  /** Throws what keeps a hardened transaction from being completed, with a hint. */
+  static async open(options: StoreOptions): Promise<ExtentStore> {
+    const settings = settingsOf(options);
+    const { client, pool } = options;
+    const session = new Session(options.service, client, settings.warn);
+    const opened = await session.open();
+    try {
+      const reads = new ReadsInFlight();
+      const reserve = new JournalReserve(session, client, settings.warn);
+      const open = new OpenFiles();
+      const completions = new Completions({
+        ...{ session, client, pool, reserve, reads, settings },
+        onExtentDone: (done: CompletedExtent) => open.state(done.entry.file)?.extentDone(done),
+        onAborted: (transaction, file, cause) => open.aborted(transaction, file, cause),
+      });
+      const { blocksPerExtent } = opened;
+      const { blockBytes } = pool;
+      const context: ClientContext = {
+        ...{ session, client, pool, settings, reads, reserve, completions },
+        shape: { blockBytes, blocksPerExtent, extentBytes: blockBytes * blocksPerExtent },
+        memory: new WriteMemory(options.writeBehindBytes ?? DEFAULT_WRITE_BEHIND_BYTES),
+        commitOthers: (file) => open.commitEarly(file),
+      };
+      session.subscribe(client, (event) => told(open, event));
+      const { kept, stale } = sorted(opened);
+      open.use(context, kept);
+      const redone = settings.readOnly ? [] : await transactionsToComplete(context, opened);
+      for (const transaction of redone) void completions.add(transaction, null).catch(() => {});
+      await completions.firstRound();
+      if (!settings.readOnly) await giveUp(context, stale, opened.locks, kept);
+      return new ExtentStore(context, open, {
+        redoneTransactions: completions.statistics.transactions,
+        freedJournalExtents: settings.readOnly ? 0 : stale.length,
+        keptFiles: kept.size,
+        statistics: { ...completions.statistics },
+      });
+    } catch (cause) {
+      session.close();
+      throw cause;
+    }
+  }
+
+  get blockBytes(): number {
+    return this.context.shape.blockBytes;
+  }
+
+  get extentBytes(): number {
+    return this.context.shape.extentBytes;
+  }
+
+  /**
+   * Whoever opens a file that is open shares it. FILE_NOT_FOUND; PERMISSION_DENIED for writing a snapshot; IN_USE where
+   * another client has it locked.
+   */
+  async openFile(name: string, options: OpenFileOptions): Promise<ExtentFile> {
+    this.#check();
+    return this.open.open(await this.files.get(name), options);
   }
 
   async space(): Promise<SpaceInfo> {
-    throw new UserError('UNSUPPORTED', 'files on extents are not there yet');
+    const { session, client } = this.context;
+    return session.request({ type: 'Space', client });
   }
 
-  /** When all that was hardened is complete. Throws what keeps it from that. */
-  async settled(): Promise<void> {}
+  /** When all that was hardened by now is complete. Throws what keeps it from that. */
+  async settled(): Promise<void> {
+    await this.context.completions.idle();
+    this.context.completions.check();
+  }
 
   /**
    * Closes its files (see ExtentFile.close), waits until what was hardened is complete, and gives up what journal
    * extents were taken ahead. Closing twice is allowed. Service, engine and devices stay the caller's to close.
    */
-  async close(): Promise<void> {}
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    const { session, reserve, settings } = this.context;
+    try {
+      await this.open.closeAll();
+      // What ended the session was told to all who asked for something.
+      if (session.hasEnded) return;
+      await this.settled();
+      if (!settings.readOnly) await reserve.freeReady();
+    } finally {
+      session.close();
+    }
+  }
+
+  #check(): void {
+    this.context.session.check();
+    if (this.#closed !== null) throw new UserError('IO_ERROR', 'the files of this volume are closed');
+  }
+}
+
+function told(open: OpenFiles, event: ServerEvent): void {
+  if (event.type === 'map-changed') open.state(event.file)?.map.drop(event.indexes);
+  if (event.type !== 'file-removed') return;
+  const state = open.state(event.file);
+  state?.fail(
+    new UserError('FILE_NOT_FOUND', 'another client has removed it', { details: { file: state.name } }),
+  );
+}
+
+/** What nobody goes on with: journal extents, and locks of files that nothing is kept of. */
+async function giveUp(
+  { session, client, reserve }: ClientContext,
+  stale: readonly number[],
+  locks: readonly { readonly file: number }[],
+  kept: ReadonlyMap<number, unknown>,
+): Promise<void> {
+  for (const journal of stale)
+    await session.request({ type: 'Disassociate_Journal_Extent', client, journal });
+  await reserve.free(stale);
+  for (const { file } of locks)
+    if (!kept.has(file)) await session.request({ type: 'Unlock_File', client, file });
 }

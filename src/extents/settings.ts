@@ -1,0 +1,35 @@
+/** The settings of a store, with what holds where nothing was said. */
+import type { Clock, OnJournalFull, StoreOptions } from './contract.js';
+
+export interface Settings {
+  readonly journalShares: boolean;
+  readonly readOnly: boolean;
+  readonly warn: (message: string) => void;
+  readonly writeBehindAgeMs: number;
+  readonly waitForTargetMs: number;
+  readonly onJournalFull: OnJournalFull;
+  readonly associates: 'at-once' | 'at-commit';
+  readonly clock: Clock;
+}
+
+const DEFAULT_WRITE_BEHIND_AGE_MS = 5000;
+const DEFAULT_WAIT_FOR_TARGET_MS = 10_000;
+
+/** Timers that keep no process alive. */
+const CLOCK: Clock = {
+  nowMs: () => performance.now(),
+  wait: (ms) => new Promise((resolve) => void setTimeout(resolve, ms).unref()),
+};
+
+export function settingsOf(options: StoreOptions): Settings {
+  return {
+    journalShares: options.journalShares,
+    readOnly: options.readOnly ?? false,
+    warn: options.warn ?? (() => {}),
+    writeBehindAgeMs: options.writeBehindAgeMs ?? DEFAULT_WRITE_BEHIND_AGE_MS,
+    waitForTargetMs: options.waitForTargetMs ?? DEFAULT_WAIT_FOR_TARGET_MS,
+    onJournalFull: options.onJournalFull ?? 'commit',
+    associates: options.associates ?? 'at-commit',
+    clock: options.clock ?? CLOCK,
+  };
+}
