@@ -1,22 +1,23 @@
 /**
  * Recovery of the files of a volume: what was hardened is completed, and what was never hardened is free again. What a
- * client has kept to come back to stays as it is.
+ * client has kept to come back to stays as it is. It is what the client does whenever it opens for writing, and no more.
  *
  * A cut amid it changes nothing of that: whoever recovers next goes on.
  */
-import { completeAll } from '../metadata/completion.js';
-import type { KeptJournal } from '../metadata/messages.js';
 import { type ExtentsVolume, holdsExtents, openExtents } from './extents.js';
-import { LOCAL_CLIENT } from './extents-store.js';
+import { openStore } from './extents-store.js';
 import type { Volume } from './model.js';
 
 export interface FilesRecovery {
   readonly redoneTransactions: number;
   readonly copiedBlocks: number;
+  /** Taken and never written down as anything's. */
   readonly freedExtents: number;
+  /** Files with changes that are kept, and not committed. */
+  readonly keptFiles: number;
 }
 
-/** null: the volume is raw. Throws CompletionError for a target that fails. */
+/** null: the volume is raw. Throws what keeps a transaction from being completed. */
 export async function recoverFiles(
   volume: Volume,
   warn: (message: string) => void,
@@ -24,35 +25,17 @@ export async function recoverFiles(
   if (!(await holdsExtents(volume))) return null;
   const extents = await openExtents(volume, { warn });
   try {
-    return await complete(extents);
+    return await recover(extents, warn);
   } finally {
     await extents.close();
   }
 }
 
-async function complete({ service, server, pool }: ExtentsVolume): Promise<FilesRecovery> {
-  const client = LOCAL_CLIENT;
-  const before = await service.request({ type: 'Open_Client', client });
-  const { statistics } = await completeAll(service, client, pool);
-  const { transactions, copiedBlocks, copiedHomeBlocks } = statistics;
-  const abandoned = before.journal.filter(({ flags }) => flags === null);
-  await free({ service }, abandoned);
-  // What completion has done with is the client's still, until it opens anew.
-  await service.request({ type: 'Open_Client', client });
-  await server.settled();
-  return {
-    redoneTransactions: transactions,
-    copiedBlocks: copiedBlocks + copiedHomeBlocks,
-    freedExtents: abandoned.length,
-  };
-}
-
-/** Associated, and the server was never told what was written: nobody knows what was to become of it. */
-async function free(
-  { service }: Pick<ExtentsVolume, 'service'>,
-  abandoned: readonly KeptJournal[],
-): Promise<void> {
-  const client = LOCAL_CLIENT;
-  for (const { extent: journal } of abandoned)
-    await service.request({ type: 'Disassociate_Journal_Extent', client, journal });
+async function recover(extents: ExtentsVolume, warn: (message: string) => void): Promise<FilesRecovery> {
+  const store = await openStore(extents, { warn });
+  await store.close();
+  await extents.server.settled();
+  const { redoneTransactions, freedJournalExtents: freedExtents, keptFiles, statistics } = store.recovery;
+  const copiedBlocks = statistics.copiedBlocks + statistics.copiedHomeBlocks;
+  return { redoneTransactions, copiedBlocks, freedExtents, keptFiles };
 }

@@ -87,7 +87,8 @@ export async function writeFile(
   const marked = bitmap(Math.ceil(content.byteLength / BLOCK_BYTES));
   const flags = { file, index: 0, journal, marked, cleared: bitmap(0) };
   const starts = until === 'hardening';
-  await service.request({ type: 'Harden_Extent_Flags', client, extents: [flags], sizes: [], starts });
+  const sizes = starts ? [] : [{ file, sizeBytes: EXTENT_BYTES }];
+  await service.request({ type: 'Harden_Extent_Flags', client, extents: [flags], sizes, starts });
   return { file, journal };
 }
 

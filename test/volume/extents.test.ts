@@ -7,6 +7,7 @@ import { copyFile, readFile as readBytes, readdir, rename, rm, truncate } from '
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { EXTENTS_SUPERBLOCK } from '../../src/extents/format/fields.js';
+import { openStore } from '../../src/volume/extents-store.js';
 import { overwrite, rot } from '../check/support/images.js';
 import {
   EXTENT_BYTES,
@@ -293,4 +294,45 @@ it('a volume that is raw holds no files', async () => {
     code: 'UNSUPPORTED',
   });
   await rm(directory, { recursive: true });
+});
+
+describe.each(shapes)('the client of a volume on %s', (_, flags, images) => {
+  it('writes files that the next process reads, and goes on with what was kept', async () => {
+    const directory = await make(flags, images);
+    const content = randomBytes(5 * EXTENT_BYTES + 777);
+    await withExtents(directory, 'write', async (open) => {
+      const store = await openStore(open);
+      await store.files.create('disk', { sizeBytes: content.length });
+      const file = await store.openFile('disk', { access: 'write' });
+      await file.write(0, content);
+      await file.commit();
+      await file.write(100, Buffer.from('not committed'));
+      await file.keep();
+      await file.close();
+      await store.close();
+    });
+    expect(await statusOf(directory)).toMatchObject({
+      state: 'clean',
+      extents: { files: 1, uncommitted: 1, transactionsToComplete: 0 },
+    });
+    expect((await runJson(['fsck', '-n', directory])).json.result?.findings).toEqual([]);
+    const before = await contentOf(directory);
+    await withExtents(directory, 'read', async (open) => {
+      const store = await openStore(open);
+      const file = await store.openFile('disk', { access: 'read' });
+      const bytes = new Uint8Array(content.length);
+      await file.read(0, bytes);
+      expect(Buffer.compare(bytes, content)).toBe(0);
+      await file.close();
+      await store.close();
+    });
+    expect(await contentOf(directory)).toEqual(before);
+    await withExtents(directory, 'write', async (open) => {
+      const store = await openStore(open);
+      expect(store.recovery).toMatchObject({ keptFiles: 1 });
+      await store.journal.commit();
+      await store.close();
+    });
+    expect((await statusOf(directory)).extents).toMatchObject({ uncommitted: 0, journal: 0 });
+  });
 });

@@ -68,6 +68,8 @@ class Rebuild {
       else draft.put(key('G', group), bits);
       await this.commitPart();
     }
+    const groups = Math.ceil(this.bytes / groupBytes);
+    for await (const entry of this.under('G')) if (numberOf(entry.key, 0) >= groups) draft.delete(entry.key);
   }
 
   /** Where journal extents are found: by client, and by place. */
@@ -129,7 +131,7 @@ class Rebuild {
   }
 
   /** What was committed meanwhile is seen or not: each key is given once. */
-  private under(prefix: 'E' | 'J' | 'j' | 'A' | 'B' | 'I' | 'N' | 't') {
+  private under(prefix: 'E' | 'G' | 'J' | 'j' | 'A' | 'B' | 'I' | 'N' | 't') {
     return this.state.draft.under(under(key(prefix)));
   }
 

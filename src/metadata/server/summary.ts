@@ -24,8 +24,11 @@ export async function summarize(engine: Pick<MetadataEngine, 'get' | 'entries'>)
   for await (const _entry of state.draft.under(under(key('I')))) files += 1;
   let uncommitted = 0;
   for await (const entry of state.draft.under(under(key('J')))) {
-    const isKept = isOpen(decode('journal', entry.value));
-    if (isKept && (await state.flags(numberOf(entry.key, 0))) !== null) uncommitted += 1;
+    const record = decode('journal', entry.value);
+    // Flags without a kept size are what was left of keeping them: nobody comes back to those.
+    const hasSize = async () => (await state.numberAt(key('Y', record.client, record.file))) !== null;
+    const isKept = isOpen(record) && (await state.flags(numberOf(entry.key, 0))) !== null;
+    if (isKept && (await hasSize())) uncommitted += 1;
   }
   let transactionsToComplete = 0;
   for await (const { record } of state.transactions())
