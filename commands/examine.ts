@@ -36,9 +36,10 @@ export default class Examine extends HoldfastCommand<typeof Examine> {
   }
 }
 
-function verdictOn({ superblocks, damaged }: ImageReport): number {
+function verdictOn(report: ImageReport): number {
+  const { superblocks, damaged } = report;
   const [counts] = superblocks;
-  if (counts === undefined) return damaged.length > 0 ? EXIT.lost : EXIT.done;
+  if (counts === undefined) return damaged.length > 0 ? EXIT.lost : verdictOnExtents(report);
   const isUnwell =
     damaged.length > 0 ||
     counts.state === 'dirty' ||
@@ -47,10 +48,22 @@ function verdictOn({ superblocks, damaged }: ImageReport): number {
   return isUnwell ? EXIT.unwell : EXIT.done;
 }
 
+function verdictOnExtents({ extents }: ImageReport): number {
+  if (extents === null) return EXIT.done;
+  const { superblocks, engine } = extents;
+  const isLost =
+    superblocks.every(({ superblock }) => superblock === null) || (engine !== null && engine.root === null);
+  if (isLost) return EXIT.lost;
+  const isUnwell =
+    superblocks.some(({ problem }) => problem !== null) || (engine !== null && engine.problems.length > 0);
+  return isUnwell ? EXIT.unwell : EXIT.done;
+}
+
 function describe(report: ImageReport, paint: Painter): string {
-  const { image, sizeBytes, superblocks, damaged } = report;
+  const { image, sizeBytes, superblocks, damaged, extents } = report;
   const parts = [`${paint('strong', image)}: ${formatSize(sizeBytes)}`];
-  if (superblocks.length + damaged.length === 0) parts.push('no superblock');
+  if (superblocks.length + damaged.length === 0 && extents === null) parts.push('no superblock');
+  if (extents !== null) parts.push(renderFacts(extentsFacts(extents), paint));
   for (const [index, superblock] of superblocks.entries()) {
     if (index > 0) parts.push('another superblock, older:');
     parts.push(renderFacts(factsOf(superblock), paint));
@@ -133,6 +146,54 @@ function mapFacts({ bitmap, ppl, badBlockLog, badBlocks, records }: SuperblockRe
   for (const { offsetBytes, lengthBytes } of badBlocks) {
     facts.push(['', `${formatSize(lengthBytes)} at ${formatSize(offsetBytes)} of the image`]);
   }
+  return facts;
+}
+
+function extentsFacts({ superblocks, engine }: NonNullable<ImageReport['extents']>): Fact[] {
+  const facts: Fact[] = superblocks.flatMap(({ offsetBytes, superblock, problem }): Fact[] => {
+    const place = `at ${formatSize(offsetBytes)}`;
+    if (superblock === null)
+      return [['Extents', { text: `superblock ${place}: ${problem ?? ''}`, tone: 'bad' }]];
+    const { volumeUuid, role, generation } = superblock;
+    return [['Extents', `superblock ${place}: ${role} of ${volumeUuid}, generation ${generation}`]];
+  });
+  const good = superblocks.find(({ superblock }) => superblock !== null)?.superblock ?? null;
+  if (good !== null) facts.push(...placeFacts(good));
+  if (engine === null) return facts;
+  const { offsetBytes, lengthBytes, root, problems } = engine;
+  facts.push(['Metadata', `${formatSize(lengthBytes)} at ${formatSize(offsetBytes)}`]);
+  if (root !== null)
+    facts.push([
+      'Root',
+      `generation ${root.generation}, ${root.entries} entries in ${root.pagesUsed} of ${engine.pages} pages`,
+    ]);
+  return [...facts, ...problems.map((text): Fact => ['', { text, tone: 'bad' }])];
+}
+
+type ExtentsSuperblock = NonNullable<
+  NonNullable<ImageReport['extents']>['superblocks'][number]['superblock']
+>;
+
+function placeFacts({
+  deviceUuid,
+  blockBytes,
+  extentBytes,
+  pool,
+  metadataImage,
+  journalImage,
+}: ExtentsSuperblock): Fact[] {
+  const facts: Fact[] = [
+    ['Device', deviceUuid],
+    ['Sizes', `extents of ${formatSize(extentBytes)}, blocks of ${formatSize(blockBytes)}`],
+  ];
+  if (pool !== null)
+    facts.push(['Pool', `${pool.extents} extents from number ${pool.first}, at ${formatSize(pool.offset)}`]);
+  if (metadataImage !== null) facts.push(['Metadata', `in an image of its own, device ${metadataImage}`]);
+  if (journalImage !== null)
+    facts.push([
+      'Journal',
+      `${journalImage.extents} extents in an image of its own, device ${journalImage.uuid}`,
+    ]);
   return facts;
 }
 

@@ -3,12 +3,12 @@ import type { Outcome } from '../src/cli/base-command.js';
 import { forceFlag, volumesArgument } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { secondsSince, VolumeCommand } from '../src/cli/volume-command.js';
-import type { Recovery } from '../src/volume/index.js';
+import type { FilesRecovery, Recovery } from '../src/volume/index.js';
 
 export default class Recover extends VolumeCommand<typeof Recover> {
   static override summary = 'Make a volume right that was not closed';
   static override description =
-    'Replays what logs hold, makes parity anew where it may be wrong, and goes on with rebuilds that were interrupted, as the records on disk say. Every command that writes makes parity right too, before it writes.';
+    'Replays what logs hold, makes parity anew where it may be wrong, completes what was committed to files, and goes on with rebuilds that were interrupted, as the records on disk say. Every command that writes makes parity right too, before it writes.';
   static override examples = [
     '<%= config.bin %> recover myvolume',
     '<%= config.bin %> recover myvolume --force',
@@ -23,12 +23,14 @@ export default class Recover extends VolumeCommand<typeof Recover> {
   protected async execute(): Promise<Outcome> {
     const started = performance.now();
     const { force } = this.flags;
-    const { finishRebuilds } = await import('../src/volume/index.js');
-    const { recovery, rebuilt } = await this.withVolume(
+    const { finishRebuilds, recoverFiles } = await import('../src/volume/index.js');
+    const { recovery, files, rebuilt } = await this.withVolume(
       this.args.volume,
       { access: 'write', force },
       async (volume) => ({
         recovery: volume.recovery,
+        // Before a long rebuild: what was committed is whole as soon as it can be.
+        files: await recoverFiles(volume, (message) => void this.warn(message)),
         rebuilt: await this.sweeping('rebuild', (sweep) => finishRebuilds(volume, sweep)),
       }),
     );
@@ -38,9 +40,10 @@ export default class Recover extends VolumeCommand<typeof Recover> {
       );
     }
     const seconds = secondsSince(started);
+    const redone = files ?? { redoneTransactions: 0 };
     return {
-      result: { ...NOTHING, ...recovery, redoneTransactions: 0, rebuilt, seconds },
-      text: () => describe(recovery, rebuilt, seconds),
+      result: { ...NOTHING, ...recovery, ...redone, rebuilt, seconds },
+      text: () => describe(recovery, files, rebuilt, seconds),
     };
   }
 }
@@ -56,6 +59,7 @@ const NOTHING: Recovery = {
 
 function describe(
   recovery: Recovery | null,
+  files: FilesRecovery | null,
   rebuilt: readonly { slot: number; image: string; rebuiltBytes: number }[],
   seconds: number,
 ): string {
@@ -63,10 +67,15 @@ function describe(
     ({ slot, image, rebuiltBytes }) =>
       `slot ${slot}: ${image} is rebuilt (the last ${formatSize(rebuiltBytes)} of it)`,
   );
+  if (files !== null && files.redoneTransactions > 0) lines.unshift(describeFiles(files));
   if (recovery !== null) lines.unshift(describeParity(recovery));
   return lines.length === 0
     ? 'nothing had to be recovered'
     : `${lines.join('\n')}\nrecovered in ${seconds} s`;
+}
+
+function describeFiles({ redoneTransactions, copiedBlocks }: FilesRecovery): string {
+  return `${redoneTransactions} transactions that were committed are complete (${copiedBlocks} blocks copied)`;
 }
 
 function describeParity(recovery: Recovery): string {

@@ -75,6 +75,7 @@ function factsOf(status: VolumeStatus): [string, string | Cell][] {
       holder === 'unknown' ? 'another process' : `${holder.command} (process ${holder.pid})`,
     ]);
   if (status.serving !== undefined) facts.push(...servingFacts(status.serving));
+  if (status.extents !== undefined) facts.push(...extentsFacts(status.extents));
   if (raid === undefined) return facts;
   facts.push(
     ['RAID', `level ${raid.level}, ${raid.raidDisks} members, ${raid.layout}`],
@@ -90,6 +91,28 @@ function factsOf(status: VolumeStatus): [string, string | Cell][] {
   const more = status.inDoubt.length - SHOWN_RANGES;
   if (more > 0) facts.push(['', `and ${more} more ranges (--json has them all)`]);
   return facts;
+}
+
+function extentsFacts({
+  extentBytes,
+  blockBytes,
+  extents,
+  free,
+  reserved,
+  journal,
+  files,
+  uncommitted,
+  transactionsToComplete,
+}: NonNullable<VolumeStatus['extents']>): [string, string][] {
+  const sizes = `of ${formatSize(extentBytes)}, blocks of ${formatSize(blockBytes)}`;
+  if (extents === null) return [['Extents', `${sizes}; what is in them cannot be told now`]];
+  return [
+    ['Files', String(files)],
+    ['Extents', `${extents} ${sizes}`],
+    ['Free', `${free} extents, ${reserved} of them reserved`],
+    ['Journal', `${journal} extents, ${uncommitted} with changes that are not committed`],
+    ['To complete', `${transactionsToComplete} transactions`],
+  ];
 }
 
 /** What its server has done so far. */

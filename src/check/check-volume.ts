@@ -2,6 +2,7 @@
  * All checkers, in the order in which their findings are told. A layer that gets a checker of its own adds it here.
  */
 import { checkClosed, checkParity } from './check-array.js';
+import { checkFiles } from './check-files.js';
 import { checkImages } from './check-images.js';
 import { checkBadBlocks, checkBitmaps, checkPpl } from './check-logs.js';
 import { checkMembers } from './check-members.js';
@@ -20,6 +21,7 @@ const CHECKERS: readonly Checker[] = [
   checkPpl,
   checkBadBlocks,
   checkParity,
+  checkFiles,
 ];
 
 export async function checkVolume(context: CheckContext): Promise<Finding[]> {

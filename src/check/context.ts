@@ -33,6 +33,8 @@ export interface CheckContext {
   readonly restorable: ReadonlyMap<string, Superblock>;
   /** Why the file that the dirty-stripe record is kept in cannot be had; null: it can, or there is none. */
   readonly recordTrouble: RecordTrouble | null;
+  /** What was found in a volume of files; null: it is raw, or there is nothing to look into. */
+  readonly files: CheckedFiles | null;
   /** Data is to be read as well: all of it, or some rows. */
   readonly scrub: ScrubOptions | null;
 }
@@ -44,6 +46,29 @@ export interface RecordTrouble {
   readonly offsetBytes: number | undefined;
   readonly reason: string;
   readonly hint: string;
+}
+
+/** What lies in a volume of the format extents, as its own layers have checked it. */
+export interface CheckedFiles {
+  /** What keeps it from being looked into, or from being looked into further. */
+  readonly trouble: UserError | null;
+  /** Copies of superblocks that are no good, beside good ones. */
+  readonly copies: readonly { readonly image: string; readonly offsetBytes: number; readonly why: string }[];
+  /** Of the metadata engine. `isCopy`: the other half has it whole. */
+  readonly engine: readonly EngineTrouble[];
+  /** Of what the metadata server keeps, by its own codes. */
+  readonly state: readonly { readonly code: string; readonly message: string }[];
+  /** Transactions that are hardened and not done. */
+  readonly unfinished: number;
+}
+
+export interface EngineTrouble {
+  readonly code: string;
+  readonly kind: 'copy' | 'count' | 'damage';
+  readonly image: string;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly message: string;
 }
 
 export type Checker = (context: CheckContext) => AsyncIterable<Finding>;

@@ -9,7 +9,7 @@
  */
 export type Severity = 'info' | 'warning' | 'error' | 'fatal';
 
-export type Layer = 'image' | 'raid';
+export type Layer = 'image' | 'raid' | 'extents' | 'metadata';
 
 const CODES = {
   IMAGE_ABSENT: ['error', 'image'],
@@ -45,6 +45,20 @@ const CODES = {
   BAD_BLOCKS: ['warning', 'raid'],
   BAD_BLOCK_LOG_DAMAGED: ['error', 'raid'],
   PARITY_MISMATCH: ['error', 'raid'],
+  FILES_NOT_ASSEMBLED: ['fatal', 'extents'],
+  EXTENTS_COPY_DAMAGED: ['warning', 'extents'],
+  METADATA_COPY_DAMAGED: ['warning', 'metadata'],
+  METADATA_DAMAGED: ['fatal', 'metadata'],
+  METADATA_COUNT_WRONG: ['error', 'metadata'],
+  EXTENTS_LEAKED: ['warning', 'extents'],
+  EXTENTS_NOT_TAKEN: ['error', 'extents'],
+  EXTENTS_COUNT_WRONG: ['error', 'extents'],
+  EXTENTS_USED_TWICE: ['fatal', 'extents'],
+  JOURNAL_WRONG: ['error', 'extents'],
+  TRANSACTIONS_WRONG: ['error', 'extents'],
+  MAPS_WRONG: ['error', 'extents'],
+  NAMES_WRONG: ['error', 'extents'],
+  TRANSACTIONS_UNFINISHED: ['error', 'extents'],
 } as const satisfies Readonly<Record<string, readonly [Severity, Layer]>>;
 
 export type FindingCode = keyof typeof CODES;
@@ -75,7 +89,7 @@ export interface Finding {
   readonly message: string;
   /** What people can do, where fsck does not do it. */
   readonly hint: string;
-  /** Of a set that is refused: which of the reasons of judge-refusals.ts. */
+  /** Of a set that is refused: which of the reasons of judge-refusals.ts. Of metadata: what of it is wrong. */
   readonly reason?: string;
   /** null: nothing that is certainly right can be done. */
   readonly repair: RepairName | null;
@@ -145,6 +159,24 @@ export const REPAIRS = {
     isSafe: false,
     loses:
       'if it was data that rotted and not parity, the parity that still knew the old data: which of the two is wrong cannot be told',
+    wantsForce: false,
+  },
+  'mend-metadata': {
+    does: 'write the damaged copies anew from the good ones beside them',
+    isSafe: true,
+    loses: '',
+    wantsForce: false,
+  },
+  'rebuild-indexes': {
+    does: 'make free space, counts, names and the places of journal extents anew from maps, journal and files',
+    isSafe: true,
+    loses: '',
+    wantsForce: false,
+  },
+  'complete-transactions': {
+    does: 'complete what was committed',
+    isSafe: true,
+    loses: '',
     wantsForce: false,
   },
 } as const satisfies Readonly<Record<string, Repair>>;

@@ -71,11 +71,14 @@ function giveJournal(
 }
 
 async function takeExtents(state: FileState, count: number): Promise<number[]> {
+  const { reserve } = state.context;
   for (;;) {
+    const before = reserve.arrivals;
     try {
-      return await state.context.reserve.take({ count, file: state.file });
+      return await reserve.take({ count, file: state.file });
     } catch (cause) {
       if (!isNoSpace(cause)) throw cause;
+      if (reserve.arrivals !== before) continue;
       if (state.onJournalFull === 'fail' || !(await makeRoom(state))) throw journalFull(state, count, cause);
     }
   }

@@ -46,5 +46,5 @@ export async function retire(
   );
   const extents = retired.map(({ extent }) => extent);
   if (toPool) await reserve.free(extents);
-  else reserve.putBack(extents);
+  else reserve.returned(extents);
 }

@@ -145,7 +145,7 @@ export class Completions {
       const transactions = this.#queue.map(({ transaction }) => transaction);
       const { statistics, blocked } = await completeTransactions(session, client, transactions, pool, {
         beforeReuse: () => reads.ended(),
-        onReusable: (extents) => reserve.putBack(extents),
+        onReusable: (extents) => reserve.returned(extents),
         onExtentDone: (done) => {
           if (done.entry.journal !== null) reserve.replaced(done.entry.journal, done.spent);
           this.#count(done);

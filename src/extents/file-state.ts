@@ -106,7 +106,8 @@ export class FileState {
 
   get sizeBytes(): number {
     if (this.current.sizeBytes !== null) return this.current.sizeBytes;
-    const sized = this.sealed.findLast((epoch) => epoch.sizeBytes !== null);
+    // What is hardened is in the committed size: an older one that is not done says nothing any more.
+    const sized = this.sealed.findLast((epoch) => epoch.sizeBytes !== null && epoch.transaction === null);
     return sized?.sizeBytes ?? this.committedSizeBytes;
   }
 

@@ -32,6 +32,7 @@ export class JournalReserve {
   readonly #reservedFor = new Map<number, number>();
   #perCommit = FEWEST_READY;
   #refill: Promise<void> | null = null;
+  #turn: Promise<unknown> = Promise.resolve();
   /** The pool had no room for more than was needed. */
   #isShort = false;
 
@@ -40,6 +41,9 @@ export class JournalReserve {
     private readonly client: string,
     private readonly warn: (message: string) => void,
   ) {}
+
+  /** Grows whenever extents have come in that were not there before: who found none may try again. */
+  arrivals = 0;
 
   get readyExtents(): number {
     return this.#ready.length;
@@ -50,16 +54,20 @@ export class JournalReserve {
     const isGood = (extent: number) => !avoid.some((span) => isWithin(extent, span));
     const taken = this.#takeReady(count, isGood);
     try {
-      while (taken.length < count) {
-        const missing = Math.min(MOST_AT_ONCE, count - taken.length);
-        taken.push(...(await this.#allocate(missing, file, avoid)));
-      }
+      // One asks at a time: those behind it find what it took ahead.
+      if (taken.length < count) await this.#inTurn(() => this.#takeMore(taken, count, file, avoid, isGood));
     } catch (cause) {
       this.putBack(taken);
       throw cause;
     }
     this.#refillIfLow();
     return taken.sort((a, b) => a - b);
+  }
+
+  /** They were in use, and are ready again. */
+  returned(extents: readonly number[]): void {
+    this.arrivals += 1;
+    this.putBack(extents);
   }
 
   /** Nobody uses them, and they are associated with nothing. */
@@ -103,6 +111,33 @@ export class JournalReserve {
 
   get #wanted(): number {
     return Math.max(FEWEST_READY, Math.ceil(2 * this.#perCommit));
+  }
+
+  async #takeMore(
+    taken: number[],
+    count: number,
+    file: number,
+    avoid: readonly Span[],
+    isGood: (extent: number) => boolean,
+  ): Promise<void> {
+    for (;;) {
+      taken.push(...this.#takeReady(count - taken.length, isGood));
+      if (taken.length === count) return;
+      const missing = Math.min(MOST_AT_ONCE, count - taken.length);
+      const before = this.arrivals;
+      try {
+        taken.push(...(await this.#allocate(missing, file, avoid)));
+      } catch (cause) {
+        // Some have come back meanwhile.
+        if (!isNoSpace(cause) || this.arrivals === before) throw cause;
+      }
+    }
+  }
+
+  #inTurn<T>(body: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(body);
+    this.#turn = turn.catch(() => {});
+    return turn;
   }
 
   #takeReady(count: number, isGood: (extent: number) => boolean): number[] {
@@ -149,18 +184,22 @@ export class JournalReserve {
 
   #refillIfLow(): void {
     if (this.#refill !== null || this.#isShort || this.#ready.length >= this.#wanted / 2) return;
-    const count = Math.min(MOST_AT_ONCE, this.#wanted);
-    this.#refill = this.session
-      .request({ type: 'Allocate_Journal_Space', client: this.client, count })
-      .then(({ extents }) => void this.#ready.push(...extents))
-      .catch((cause: unknown) => {
-        if (!isNoSpace(cause)) throw cause;
-        this.#isShort = true;
-      })
-      .finally(() => {
-        this.#refill = null;
-      });
+    this.#refill = this.#inTurn(() => this.#refillOnce()).finally(() => {
+      this.#refill = null;
+    });
     this.#inBackground(this.#refill);
+  }
+
+  async #refillOnce(): Promise<void> {
+    const count = Math.min(MOST_AT_ONCE, this.#wanted - this.#ready.length);
+    if (count <= 0) return;
+    try {
+      const request = { type: 'Allocate_Journal_Space' as const, client: this.client, count };
+      this.returned((await this.session.request(request)).extents);
+    } catch (cause) {
+      if (!isNoSpace(cause)) throw cause;
+      this.#isShort = true;
+    }
   }
 
   /** Whatever is wrong with the server, whoever asks next is told. */

@@ -6,10 +6,11 @@
  */
 import type { Socket } from 'node:net';
 import { UserError } from '../errors.js';
-import { thenClose } from './closing.js';
+import { closeFailed, thenClose } from './closing.js';
 import { askServer, atServer } from './control/control-client.js';
 import type { OperationReporting } from './control/control-server.js';
 import { controlDirectories, type SocketKind } from './control/places.js';
+import { refuseFiles } from './extents.js';
 import { type Located, locateVolume } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import {
@@ -53,7 +54,7 @@ function fromAnywhere(args: object): Record<string, unknown> {
     : { ...args };
 }
 
-/** Opens the volume for its bytes: where it is served, they come from its server, and there is no array to look at. */
+/** Opens the volume for its bytes, which one of files has for itself: where it is served, they come from its server, and there is no array to look at. */
 export async function openForData(names: readonly string[], options: OpenVolumeOptions): Promise<Volume> {
   const opened = await openOrAsk(names, options, 'data', async ({ socket, path, located }) => {
     // It has told that somebody serves there; a client of NBD makes a connection of its own.
@@ -63,7 +64,16 @@ export async function openForData(names: readonly string[], options: OpenVolumeO
     const readOnly = options.access === 'read';
     return rawVolume(located, await NbdDevice.open(uri, { readOnly, reconnect: { tries: 0 } }));
   });
-  return 'answer' in opened ? opened.answer : opened.volume;
+  if ('answer' in opened) return opened.answer;
+  const { volume } = opened;
+  if (options.asRaw === true) return volume;
+  try {
+    await refuseFiles(volume, options.access === 'read' ? 'read' : 'written');
+    return volume;
+  } catch (error) {
+    await closeFailed(volume.label, () => volume.close(), options.warn);
+    throw error;
+  }
 }
 
 export interface ServedElsewhere {

@@ -8,6 +8,7 @@ import { countDirtyBits, readBitmapCopy } from '../raid/md/bitmap-copy.js';
 import { examineImage } from '../raid/md/examine.js';
 import type { DamagedSuperblock, DeviceRole, ExaminedImage, Superblock } from '../raid/md/model.js';
 import { readPpl } from '../raid/md/ppl.js';
+import { describeExtents, type ExtentsReport } from './examine-extents.js';
 import { describeRecords, type RecordReport } from './examine-record.js';
 
 export interface ImageReport {
@@ -15,6 +16,8 @@ export interface ImageReport {
   readonly sizeBytes: number;
   readonly superblocks: readonly SuperblockReport[];
   readonly damaged: readonly Pick<DamagedSuperblock, 'version' | 'superOffset' | 'reason'>[];
+  /** Of the format extents, on an image of its own; null: nothing of it is there. */
+  readonly extents: ExtentsReport | null;
 }
 
 export interface SuperblockReport {
@@ -88,7 +91,8 @@ async function report(examined: ExaminedImage): Promise<ImageReport> {
     superOffset,
     reason,
   }));
-  return { image: examined.image, sizeBytes: examined.device.size, superblocks, damaged };
+  const extents = await describeExtents(examined.device);
+  return { image: examined.image, sizeBytes: examined.device.size, superblocks, damaged, extents };
 }
 
 async function describe(examined: ExaminedImage, superblock: Superblock): Promise<SuperblockReport> {

@@ -14,6 +14,7 @@ import type { RaidArray } from '../raid/array.js';
 import type { ExaminedImage, Judgement, MetadataVersion, Superblock } from '../raid/md/model.js';
 import { openArray } from '../raid/open.js';
 import type { ScrubOptions } from '../raid/scrub.js';
+import { lookIntoFiles } from './fsck-files.js';
 import { judgeImages, openImages } from './images.js';
 import { assertHoldsVolume, type Located, locateVolume } from './locate.js';
 import { lookAtRecordFile } from './record-file.js';
@@ -30,8 +31,8 @@ export interface LookOptions {
 
 export interface Looked {
   readonly label: string;
-  /** Of the array; null for a single image, and where no superblock counts. */
-  readonly setUuid: string | null;
+  /** Of the array, or of a single image by its manifest; null where no superblock counts. */
+  readonly uuid: string | null;
   readonly version: MetadataVersion | null;
   readonly findings: readonly Finding[];
   /** Rows of each member's data whose parity may be wrong by the records. */
@@ -39,6 +40,9 @@ export interface Looked {
   /** Those of the findings that only reading data shows, and their rows; null: no data could be compared. */
   readonly scrubbed: readonly ScrubbedFinding[] | null;
 }
+
+/** Of a single image without a manifest: nothing says what volume it is. */
+const NO_UUID = '00000000:00000000:00000000:00000000';
 
 export interface ScrubbedFinding {
   readonly finding: Finding;
@@ -57,19 +61,21 @@ export async function lookAt(args: readonly string[], options: LookOptions): Pro
     const checked = await Promise.all(images.map((image) => withSizes(located, image)));
     const inside = await openInside(located, judgement, options);
     try {
+      const device = isOne ? (images[0]?.device ?? null) : inside.found.array;
       const context: CheckContext = {
         label: located.label,
         images: checked,
         absent,
         judgement,
         restorable,
+        files: device === null ? null : await lookIntoFiles(located, device),
         scrub: options.scrub,
         ...inside.found,
       };
       const findings = await checkVolume(context);
       return {
         label: located.label,
-        setUuid: judgement?.set?.uuid ?? null,
+        uuid: judgement === null ? (located.manifest?.uuid ?? NO_UUID) : (judgement.set?.uuid ?? null),
         version: judgement?.set?.version ?? null,
         findings,
         suspect: context.array?.core.suspect.list().map((range) => ({ ...range })) ?? [],

@@ -9,7 +9,7 @@ import { applyUndo, assertRevertable, matchImages, type Reverted } from '../chec
 import type { ExaminedImage } from '../raid/md/model.js';
 import { lookAt } from './fsck-look.js';
 import { openImages } from './images.js';
-import { type Located, locateVolume } from './locate.js';
+import { EXTENTS_PARTS, extentsPartPath, type Located, locateVolume } from './locate.js';
 import { recordPath } from './record-file.js';
 
 export interface RevertVolumeOptions {
@@ -73,14 +73,15 @@ async function matchedPaths(
   undo: UndoContent,
   options: RevertVolumeOptions,
 ): Promise<string[]> {
-  const record = recordPath(located, options.record);
-  const candidates = [...located.images, ...(record === null ? [] : [record])];
+  const parts = EXTENTS_PARTS.map((part) => extentsPartPath(located, part));
+  const others = [recordPath(located, options.record), ...parts].filter((path) => path !== null);
+  const candidates = [...located.images, ...others];
   const own = await stat(undo.path);
   const kinds = await Promise.all(candidates.map((path) => stat(path).catch(() => null)));
-  const others = candidates.filter(
+  const foreign = candidates.filter(
     (_, index) => kinds[index]?.ino !== own.ino || kinds[index]?.dev !== own.dev,
   );
-  const opened = await openImages(others, new Set(others), 'look');
+  const opened = await openImages(foreign, new Set(foreign), 'look');
   try {
     assertRevertable(undo, uuidsOf(located, opened.images), options);
     const matched = await matchImages(undo, opened.images, options);
@@ -92,7 +93,7 @@ async function matchedPaths(
 
 /** Of the volume that is meant; none, where nothing is left that would tell. */
 function uuidsOf({ manifest }: Located, images: readonly ExaminedImage[]): Set<string> {
-  if (manifest?.kind === 'raid') return new Set([manifest.uuid]);
+  if (manifest !== null) return new Set([manifest.uuid]);
   return new Set(
     images.flatMap(({ superblocks, damaged }) => [
       ...superblocks.map((superblock) => superblock.setUuid),

@@ -15,6 +15,7 @@ import { UserError } from '../errors.js';
 import { superblockBytes } from '../raid/md/superblock.js';
 import type { SweepOptions } from '../raid/sweep.js';
 import { thenClose } from './closing.js';
+import { FILE_REPAIRS } from './fsck-files.js';
 import { type Looked, lookAt } from './fsck-look.js';
 import { type ChosenRepair, ScrubLedger, type ScrubScope } from './fsck-scrub.js';
 import { judgeImages, lookAndJudge, openImages, pathsInUse } from './images.js';
@@ -178,10 +179,10 @@ class FsckRun {
   }
 
   /** From here on what is overwritten is kept. Call what it returns when nothing more is to be. */
-  private async keepOld({ setUuid, version }: Looked): Promise<() => void> {
+  private async keepOld({ uuid, version }: Looked): Promise<() => void> {
     const { undo } = this.options;
-    if (undo === undefined || setUuid === null) return () => undefined;
-    this.undo ??= await UndoFile.create(undo, setUuid);
+    if (undo === undefined || uuid === null) return () => undefined;
+    this.undo ??= await UndoFile.create(undo, uuid);
     this.undoImages ??= new UndoImages(this.undo, version);
     const images = this.undoImages;
     return interpose((image, { readOnly }) => (readOnly ? image : images.over(image)));
@@ -235,6 +236,11 @@ class FsckRun {
         'make-parity',
         () => sweeping('scrub', (sweep) => arrayOf(volume).scrub({ ...sweep, rows, repair: true })),
       ],
+      // What they read has to be right by then.
+      ...FILE_REPAIRS.map(
+        ([name, repair]) =>
+          [name, () => repair(volume, () => undefined)] as [RepairName, () => Promise<unknown>],
+      ),
     ];
     await thenClose(volume, warn, async () => {
       for (const [name, step] of steps) {

@@ -11,8 +11,8 @@ const CACHE_BYTES = 64 * 1024 * 1024;
 /** What is written to where nothing makes a stripe. */
 export const RAW_STRIPE_BYTES = 1024 * 1024;
 
-export function cached(lower: BlockDevice, stripeBytes: number): WriteBackCache {
-  return new WriteBackCache(lower, { capacityBytes: CACHE_BYTES, stripeBytes, closeLower: false });
+export function cached(lower: BlockDevice, stripeBytes: number, capacityBytes = CACHE_BYTES): WriteBackCache {
+  return new WriteBackCache(lower, { capacityBytes, stripeBytes, closeLower: false });
 }
 
 /** Takes every step, whatever the ones before came to; throws the first failure. */

@@ -13,6 +13,7 @@ import { type OpenArrayOptions, openArray } from '../raid/open.js';
 import { writingForbidden } from '../raid/record/index.js';
 import type { Located } from './locate.js';
 import { describeTrouble, lookAtRecordFile, type RecordFileLook } from './record-file.js';
+import { type FilesLook, lookAtFiles } from './status-extents.js';
 import type { RecordStatus, VolumeState, VolumeStatus } from './status-model.js';
 
 type Problems = VolumeStatus['problems'];
@@ -24,6 +25,8 @@ export interface Inside {
   readonly inDoubt: VolumeStatus['inDoubt'];
   readonly record: RecordStatus;
   readonly problems: Problems;
+  /** null: the volume is raw, or there is no array to look into. */
+  readonly files: FilesLook | null;
 }
 
 const NO_RECORD: RecordStatus = {
@@ -35,13 +38,17 @@ const NO_RECORD: RecordStatus = {
   forgottenDoubt: [],
 };
 
+const NOTHING = { dirtyStripes: 0, inDoubt: [], record: NO_RECORD, files: null } as const;
+
 export async function lookInside(
   located: Located,
   judgement: Judgement,
   named: string | undefined,
+  /** Somebody has it open for writing. */
+  isHeld: boolean,
 ): Promise<Inside> {
   const state = arrayState(judgement);
-  if (state === 'failed') return { state, dirtyStripes: 0, inDoubt: [], record: NO_RECORD, problems: [] };
+  if (state === 'failed') return { state, ...NOTHING, problems: [] };
   const look = await lookAtRecordFile(located, judgement, named);
   try {
     const array = await openOrNot(judgement, {
@@ -53,7 +60,7 @@ export async function lookInside(
     });
     if (array instanceof UserError) return notAssembled(array);
     try {
-      return inside(array, judgement, look);
+      return { ...inside(array, judgement, look), files: await lookAtFiles(located, array, isHeld) };
     } finally {
       await array.close();
     }
@@ -74,10 +81,10 @@ async function openOrNot(judgement: Judgement, options: OpenArrayOptions): Promi
 
 function notAssembled({ code, message, hint = '' }: UserError): Inside {
   const problems = [{ code, message, hint }];
-  return { state: 'failed', dirtyStripes: 0, inDoubt: [], record: NO_RECORD, problems };
+  return { state: 'failed', ...NOTHING, problems };
 }
 
-function inside(array: RaidArray, judgement: Judgement, look: RecordFileLook): Inside {
+function inside(array: RaidArray, judgement: Judgement, look: RecordFileLook): Omit<Inside, 'files'> {
   const { core, record } = array;
   const isKnown = record.chosen.record !== null;
   const isDirty = isKnown ? !core.isRecovered : judgement.set?.resyncOffset !== null;

@@ -28,7 +28,8 @@ export interface MemberStatus {
 export interface VolumeStatus {
   readonly name: string;
   readonly uuid: string | null;
-  readonly format: 'raw';
+  readonly format: 'raw' | 'extents';
+  /** Of the format extents: what the extents of the volume itself hold. */
   readonly sizeBytes: number;
   readonly state: VolumeState;
   readonly members: readonly MemberStatus[];
@@ -43,8 +44,27 @@ export interface VolumeStatus {
   /** Who has it open for writing. */
   readonly holder: { pid: number; command: string } | 'unknown' | null;
   readonly raid?: RaidStatus;
+  /** Of the format extents; absent where its superblock cannot be had. */
+  readonly extents?: ExtentsStatus;
   /** Where a server has it open. */
   readonly serving?: ServingStatus;
+}
+
+/** Numbers are null where the metadata cannot be read, or is being written by somebody else. */
+export interface ExtentsStatus {
+  readonly extentBytes: number;
+  readonly blockBytes: number;
+  /** Of the pool, those of a journal image too. */
+  readonly extents: number | null;
+  readonly free: number | null;
+  /** Of the free ones, kept for files. */
+  readonly reserved: number | null;
+  /** That clients have, for what they write. */
+  readonly journal: number | null;
+  readonly files: number | null;
+  /** Extents with changes that are kept and not committed. */
+  readonly uncommitted: number | null;
+  readonly transactionsToComplete: number | null;
 }
 
 export interface RaidStatus {

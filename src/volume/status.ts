@@ -21,6 +21,7 @@ import {
   locateVolume,
 } from './locate.js';
 import { isRemote } from './remote.js';
+import { type FilesLook, lookAtFiles, stateWithFiles } from './status-extents.js';
 import { lookInside } from './status-inside.js';
 import type { MemberStatus, RaidStatus, VolumeState, VolumeStatus } from './status-model.js';
 import { withServer } from './status-served.js';
@@ -41,7 +42,10 @@ export async function volumeStatus(
   try {
     assertHoldsVolume(located, opened.images);
     if (asRaw || isSingle(located, opened.images))
-      return await withServer(located, await singleStatus(located, await onlyImage(located, opened, asRaw)));
+      return await withServer(
+        located,
+        await singleStatus(located, await onlyImage(located, opened, asRaw), asRaw),
+      );
     const judgement = judgeImages(located, opened.images);
     return await withServer(located, await raidStatus(located, judgement, opened.absent, record));
   } finally {
@@ -57,24 +61,36 @@ async function onlyImage(located: Located, { images }: OpenedImages, asRaw: bool
   throw new UserError('USAGE', `${located.label}: a raw volume is one image, ${images.length} were found`);
 }
 
-async function singleStatus(located: Located, device: BlockDevice): Promise<VolumeStatus> {
+async function singleStatus(located: Located, device: BlockDevice, asRaw: boolean): Promise<VolumeStatus> {
   const holder = await holderOf(device.name);
   const damage = cutShort(located, device.name, device.size);
+  const files = asRaw || damage !== null ? null : await lookAtFiles(located, device, holder !== null);
+  const state = damage !== null ? 'failed' : holder === null ? 'clean' : 'active';
   return {
     name: located.manifest?.name ?? defaultName(located.label),
     uuid: located.manifest?.uuid ?? null,
-    format: 'raw',
-    sizeBytes: device.size,
-    state: damage !== null ? 'failed' : holder === null ? 'clean' : 'active',
+    ...filesStatus(files, device.size),
+    state: stateWithFiles(state, files),
     members: [],
     dirtyStripes: 0,
     inDoubt: [],
     replicas: [],
     snapshots: [],
-    problems:
-      damage === null ? [] : [{ code: damage.code, message: damage.message, hint: damage.hint ?? '' }],
+    problems: [
+      ...(damage === null ? [] : [{ code: damage.code, message: damage.message, hint: damage.hint ?? '' }]),
+      ...(files?.problems ?? []),
+    ],
     holder,
   };
+}
+
+function filesStatus(
+  files: FilesLook | null,
+  sizeBytes: number,
+): Pick<VolumeStatus, 'format' | 'sizeBytes' | 'extents'> {
+  if (files === null) return { format: 'raw', sizeBytes };
+  const { extents } = files;
+  return { format: 'extents', sizeBytes: files.sizeBytes, ...(extents === null ? {} : { extents }) };
 }
 
 async function raidStatus(
@@ -85,23 +101,23 @@ async function raidStatus(
 ): Promise<VolumeStatus> {
   const { set, freshest } = judgement;
   const holder = await firstHolder(judgement);
-  const seen = await lookInside(located, judgement, record);
+  const { files, ...seen } = await lookInside(located, judgement, record, holder !== null);
   // Open for writing it is clean whenever nobody has written for a while.
   const isWell = seen.state === 'dirty' || seen.state === 'clean';
-  const state = holder !== null && isWell ? 'active' : seen.state;
-  const geometry = set === null || state === 'failed' ? null : geometryOf(set);
+  const ofArray = holder !== null && isWell ? 'active' : seen.state;
+  const state = stateWithFiles(ofArray, files);
+  const geometry = set === null || ofArray === 'failed' ? null : geometryOf(set);
   return {
     name: set?.name || located.manifest?.name || defaultName(located.label),
     uuid: set?.uuid ?? located.manifest?.uuid ?? null,
-    format: 'raw',
-    sizeBytes: geometry?.arraySizeBytes ?? 0,
+    ...filesStatus(files, geometry?.arraySizeBytes ?? 0),
     state,
     members: await Promise.all(judgement.members.map(memberStatus)),
     dirtyStripes: state === 'active' ? 0 : seen.dirtyStripes,
     inDoubt: state === 'active' ? [] : seen.inDoubt,
     replicas: [],
     snapshots: [],
-    problems: [...problemsOf(judgement, state, absent), ...seen.problems],
+    problems: [...problemsOf(judgement, ofArray, absent), ...seen.problems, ...(files?.problems ?? [])],
     holder,
     ...(set === null || freshest === null
       ? {}

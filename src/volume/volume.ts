@@ -8,6 +8,9 @@ import { openImage } from '../device/open-image.js';
 import { UserError } from '../errors.js';
 import type { ExaminedImage, Judgement } from '../raid/md/model.js';
 import { assertAllowed } from '../raid/open.js';
+import { closeFailed } from './closing.js';
+import { holdsExtents, openExtents } from './extents.js';
+import { openStore } from './extents-store.js';
 import { HeldImages } from './held-images.js';
 import { lookAndJudge, pathsInUse } from './images.js';
 import { assertHoldsVolume, assertWhole, type Located, locateVolume } from './locate.js';
@@ -15,16 +18,50 @@ import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRaid } from './raid-stack.js';
 import { isRemote } from './remote.js';
 import { cached, closeInOrder, RAW_STRIPE_BYTES } from './stack.js';
+import { VolumeFiles } from './volume-files.js';
 
 export async function openVolume(args: readonly string[], options: OpenVolumeOptions): Promise<Volume> {
+  const volume = await openBytes(args, options);
+  if (options.asRaw === true) return volume;
+  try {
+    return (await holdsExtents(volume)) ? withFiles(volume, options) : volume;
+  } catch (error) {
+    // Why it could not be opened is what the user must hear.
+    await closeFailed(volume.label, () => volume.close(), options.warn);
+    throw error;
+  }
+}
+
+/** Its files are opened when somebody asks for them, and closed before what they lie on. */
+function withFiles(volume: Volume, { warn }: OpenVolumeOptions): Volume {
+  const files = new VolumeFiles(async () => {
+    const extents = await openExtents(volume, { warn });
+    try {
+      const store = await openStore(extents, { warn });
+      return { store, close: () => closeInOrder([() => store.close(), () => extents.close()]) };
+    } catch (error) {
+      await closeFailed(volume.label, () => extents.close(), warn);
+      throw error;
+    }
+  });
+  return { ...volume, files, close: () => closeInOrder([() => files.close(), () => volume.close()]) };
+}
+
+async function openBytes(args: readonly string[], options: OpenVolumeOptions): Promise<Volume> {
   const located = await locateVolume(args);
-  if (options.asRaw === true) return openRaw(located, located.images, options, true);
+  if (options.asRaw === true && !isArrayOfFiles(located, options))
+    return openRaw(located, located.images, options, true);
   const { images, absent, judgement } = await lookAndJudge(located);
   assertHoldsVolume(located, images);
   if (isSingle(located, images)) return openRaw(located, located.images, options, false);
   assertAllowed(judgement, located.label, options.access === 'read');
   for (const why of setAside(located, judgement, absent)) options.warn(why);
   return openRaid(located, pathsInUse(judgement), options);
+}
+
+/** As it is, its bytes are those of the array: what lies in them is not looked at. */
+function isArrayOfFiles({ manifest }: Located, { access }: OpenVolumeOptions): boolean {
+  return access === 'read' && manifest?.kind === 'raid' && manifest.format === 'extents';
 }
 
 /**

@@ -3,7 +3,7 @@
  * as a user runs it. Looking writes nothing.
  */
 import { randomBytes } from 'node:crypto';
-import { appendFile, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, cp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { FINDING_CODES, type FindingCode, REPAIR_NAMES, repairOf } from '../../src/check/findings.js';
@@ -12,12 +12,14 @@ import { MD_MAGIC } from '../../src/raid/md/fields-superblock.js';
 import { superblockPlaces } from '../../src/raid/md/places.js';
 import { encodeRecord } from '../../src/raid/record/codec.js';
 import { RECORD_HEADER } from '../../src/raid/record/fields.js';
+import { makeExtents, SHAPES, withImages as withImagesOfItsOwn } from '../support/extents-volumes.js';
 import { compileFailingCalls } from '../support/failing-calls.js';
 import { addPpl } from '../support/md-features.js';
 import { unpackArray } from '../support/md-fixtures.js';
 import { type JsonEnvelope, type RunOptions, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { contentOf, copyVolume, makeVolume, notTested, type TestVolume } from '../support/volumes.js';
+import { FILES_SCENES } from './support/extents-scenes.js';
 import {
   bytesAt,
   changeFields,
@@ -32,11 +34,13 @@ import {
 
 const folder = await temporaryFolder();
 const failing = compileFailingCalls(folder);
+const files = join(folder, 'files');
 let original: TestVolume;
 let count = 0;
 
 beforeAll(async () => {
   original = await makeVolume(join(folder, 'original'), randomBytes(1024 ** 2));
+  await makeExtents(files, [...SHAPES['RAID-5'], ...withImagesOfItsOwn(files)]);
 });
 
 interface Scene {
@@ -73,7 +77,20 @@ async function withBitmap(change: (raw: Uint8Array) => void): Promise<Scene> {
   return { volume };
 }
 
+/** A volume of files, after `damage`. */
+async function damagedFiles(damage: (directory: string) => Promise<unknown>): Promise<Scene> {
+  const directory = join(folder, `files-${count++}`);
+  await cp(files, directory, { recursive: true });
+  await damage(directory);
+  return { volume: [directory] };
+}
+
+const OF_FILES = Object.fromEntries(
+  Object.entries(FILES_SCENES).map(([code, damage]) => [code, () => damagedFiles(damage)]),
+) as { readonly [K in keyof typeof FILES_SCENES]: () => Promise<Scene> };
+
 const SCENES: Readonly<Record<FindingCode, () => Promise<Scene | null>>> = {
+  ...OF_FILES,
   IMAGE_ABSENT: () => damaged(({ images }) => rm(images[1]!)),
   IMAGE_CUT_SHORT: () => damaged(({ images }) => truncate(images[1]!, 1280 * 1024)),
   IMAGE_TAIL: () => damaged(({ images }) => appendFile(images[1]!, 'x'.repeat(100))),
@@ -274,8 +291,8 @@ describe('fsck -n', () => {
     for (const each of unpacked.splice(0)) each.remove();
   });
 
-  it('of a volume that is well finds nothing', async () => {
-    const { directory } = await fresh();
+  it.each(['raw', 'of files'])('of a volume that is well (%s) finds nothing', async (kind) => {
+    const directory = kind === 'raw' ? (await fresh()).directory : files;
     const { exitCode, json } = await runJson(['fsck', '-n', '--scrub', directory]);
     expect(exitCode).toBe(0);
     expect(json.result).toMatchObject({ findings: [], repairs: [], undo: null });

@@ -1,0 +1,41 @@
+/**
+ * Recovery of the files of a volume: what was hardened is completed, and what was never hardened is free again. What a
+ * client has kept to come back to stays as it is. It is what the client does whenever it opens for writing, and no more.
+ *
+ * A cut amid it changes nothing of that: whoever recovers next goes on.
+ */
+import { type ExtentsVolume, holdsExtents, openExtents } from './extents.js';
+import { openStore } from './extents-store.js';
+import type { Volume } from './model.js';
+
+export interface FilesRecovery {
+  readonly redoneTransactions: number;
+  readonly copiedBlocks: number;
+  /** Taken and never written down as anything's. */
+  readonly freedExtents: number;
+  /** Files with changes that are kept, and not committed. */
+  readonly keptFiles: number;
+}
+
+/** null: the volume is raw. Throws what keeps a transaction from being completed. */
+export async function recoverFiles(
+  volume: Volume,
+  warn: (message: string) => void,
+): Promise<FilesRecovery | null> {
+  if (!(await holdsExtents(volume))) return null;
+  const extents = await openExtents(volume, { warn });
+  try {
+    return await recover(extents, warn);
+  } finally {
+    await extents.close();
+  }
+}
+
+async function recover(extents: ExtentsVolume, warn: (message: string) => void): Promise<FilesRecovery> {
+  const store = await openStore(extents, { warn });
+  await store.close();
+  await extents.server.settled();
+  const { redoneTransactions, freedJournalExtents: freedExtents, keptFiles, statistics } = store.recovery;
+  const copiedBlocks = statistics.copiedBlocks + statistics.copiedHomeBlocks;
+  return { redoneTransactions, copiedBlocks, freedExtents, keptFiles };
+}

@@ -1,0 +1,134 @@
+/** What is not committed and outlives its process (data journaling, paragraph 48): journal status, commit, discard. */
+import { describe, expect, it } from 'vitest';
+import { contentOf, EXTENT_BYTES, filled, Stage } from './support/stage.js';
+
+async function kept() {
+  const stage = await Stage.make();
+  const { store, file } = await stage.openWithFile(EXTENT_BYTES);
+  await file.write(0, filled(EXTENT_BYTES, 1));
+  await file.commit();
+  await file.write(100, filled(2 * EXTENT_BYTES, 2));
+  await file.keep();
+  await file.close();
+  await store.close();
+  return stage;
+}
+
+const SIZE = 2 * EXTENT_BYTES + 100;
+
+describe('what is kept', () => {
+  it('is there in the next life, unseen until it is committed', async () => {
+    const stage = await kept();
+    await stage.crash(1, 'none');
+    const store = await stage.open();
+    expect(store.recovery.keptFiles).toBe(1);
+    expect(await store.journal.status()).toMatchObject({
+      files: [
+        { name: 'disk', extents: 3, writtenBlocks: 17, sizeBytes: SIZE, committedSizeBytes: EXTENT_BYTES },
+      ],
+      heldExtents: 3,
+    });
+    const reader = await store.openFile('disk', { access: 'read' });
+    expect([reader.sizeBytes, (await contentOf(reader))[200]]).toEqual([EXTENT_BYTES, 1]);
+    await reader.close();
+    const results = await store.journal.commit();
+    expect([...results.keys()]).toEqual(['disk']);
+    expect(results.get('disk')).toMatchObject({ extents: 3, isComplete: true });
+    await stage.crash(1, 'none');
+    const again = await (await stage.open()).openFile('disk', { access: 'read' });
+    expect([again.sizeBytes, (await contentOf(again))[200]]).toEqual([SIZE, 2]);
+    expect(await stage.findings()).toEqual([]);
+  });
+
+  it('can be gone on with; from then on a crash loses all of what is not committed', async () => {
+    const stage = await kept();
+    const store = await stage.open();
+    const file = await store.openFile('disk', { access: 'write' });
+    expect([file.sizeBytes, (await contentOf(file))[200]]).toEqual([SIZE, 2]);
+    await file.write(0, filled(10, 3));
+    await stage.crash(1, 'all');
+    const again = await stage.open();
+    expect(again.recovery).toMatchObject({ keptFiles: 0, freedJournalExtents: 3 });
+    const reader = await again.openFile('disk', { access: 'read' });
+    expect([reader.sizeBytes, (await contentOf(reader))[200]]).toEqual([EXTENT_BYTES, 1]);
+    expect(await stage.findings()).toEqual([]);
+  });
+
+  it('is discarded as a whole', async () => {
+    const stage = await kept();
+    const store = await stage.open();
+    expect(await store.journal.discard()).toEqual(['disk']);
+    expect((await store.journal.status()).files).toEqual([]);
+    await store.close();
+    const again = await stage.open();
+    expect(again.recovery).toMatchObject({ keptFiles: 0, freedJournalExtents: 0 });
+    expect(await again.space()).toMatchObject({ free: 63, journal: 0 });
+    expect(await stage.findings()).toEqual([]);
+  });
+
+  it('is whole or not there, at whichever event the power goes while it is kept', async () => {
+    let isOver = false;
+    for (let event = 1; !isOver; event++) {
+      const stage = await Stage.make();
+      const { file } = await stage.openWithFile(EXTENT_BYTES);
+      await file.write(0, filled(4 * EXTENT_BYTES, 2));
+      stage.power.cutAtEvent(stage.power.events + event);
+      isOver = await file.keep().then(
+        () => true,
+        () => false,
+      );
+      await stage.crash(event, 'sectors');
+      const store = await stage.open();
+      const found = await contentOf(await store.openFile('disk', { access: 'write' }));
+      const isKept = store.recovery.keptFiles === 1;
+      expect(found).toEqual(isKept ? filled(4 * EXTENT_BYTES, 2) : filled(EXTENT_BYTES, 0));
+      expect(isKept || !isOver).toBe(true);
+      expect(await stage.findings()).toEqual([]);
+    }
+  });
+
+  it('goes with its file', async () => {
+    const stage = await kept();
+    const store = await stage.open();
+    await store.files.remove('disk');
+    expect(await store.files.list()).toEqual([]);
+    await store.close();
+    await stage.server.settled();
+    expect(await stage.findings()).toEqual([]);
+  });
+});
+
+describe('what is not kept', () => {
+  it('is gone when the last one closes the file, and not before', async () => {
+    const stage = await Stage.make();
+    const { store, file } = await stage.openWithFile();
+    const same = await store.openFile('disk', { access: 'write' });
+    expect(same).toBe(file);
+    await file.write(0, filled(10, 1));
+    await same.close();
+    expect((await contentOf(file))[0]).toBe(1);
+    await file.close();
+    const again = await store.openFile('disk', { access: 'write' });
+    expect((await contentOf(again))[0]).toBe(0);
+    await expect(store.files.remove('disk')).rejects.toMatchObject({ code: 'IN_USE' });
+    await expect(file.write(0, filled(1, 1))).rejects.toMatchObject({ code: 'IO_ERROR' });
+    await store.close();
+    expect(await stage.findings()).toEqual([]);
+  });
+
+  it('is written out when it is old, so that little is left to do for the commit (paragraph 46)', async () => {
+    let pass!: () => void;
+    const aged = new Promise<void>((resolve) => {
+      pass = resolve;
+    });
+    const clock = { nowMs: () => 0, wait: () => aged };
+    const stage = await Stage.make({ store: { clock, writeBehindAgeMs: 7 } });
+    const { file } = await stage.openWithFile();
+    await file.write(0, filled(10, 1));
+    expect(file.statistics.deviceWrites).toBe(0);
+    pass();
+    while (file.statistics.writtenBlocks === 0) await new Promise((resolve) => setImmediate(resolve));
+    await file.commit();
+    expect(file.statistics).toMatchObject({ deviceWrites: 1, writtenBlocks: 1 });
+  });
+});
