@@ -57,6 +57,8 @@ export interface StoreOptions {
 
 export interface OpenFileOptions {
   readonly access: 'read' | 'write';
+  /** Read what was kept and is not committed too, as who writes sees it. */
+  readonly uncommitted?: boolean;
   readonly onJournalFull?: OnJournalFull;
 }
 

@@ -86,6 +86,7 @@ export class OpenFiles {
     const opened = this.#open.get(info.file) ?? this.#make(info);
     if (options.access === 'write' && !opened.state.isWritable) await this.#makeWritable(opened.state);
     else if (isNew) await this.#lock(opened.state, 'read');
+    if (options.uncommitted === true) this.#resume(opened.state);
     if (options.onJournalFull !== undefined) opened.state.onJournalFull = options.onJournalFull;
     opened.openers += 1;
     this.#open.set(info.file, opened);
