@@ -12,7 +12,7 @@ import { type Piece, segmentsOf, writeSegments } from './segments.js';
 import { settleMemory } from './write-behind.js';
 import { losePlaces, writeOut } from './write-out.js';
 
-/** Whole blocks of so many bytes, or of a whole extent where that is less, pass by the buffers. */
+/** Whole blocks of so many bytes, or of a whole extent where that is less, pass by the buffers; all without buffers. */
 const LONG_BYTES = 1024 * 1024;
 const SHORTEST_LONG_BYTES = 64 * 1024;
 
@@ -47,7 +47,7 @@ export async function writeFile(state: FileState, offset: number, from: Buffers)
 }
 
 async function coverOf(state: FileState, offset: number, from: Buffers, length: number): Promise<Cover> {
-  const { blockBytes, extentBytes } = state.context.shape;
+  const { blockBytes } = state.context.shape;
   const firstBlock = Math.floor(offset / blockBytes);
   const endBlock = Math.ceil((offset + length) / blockBytes);
   const before = new Uint8Array(offset - firstBlock * blockBytes);
@@ -56,8 +56,7 @@ async function coverOf(state: FileState, offset: number, from: Buffers, length: 
   if (after.byteLength > 0) await readRange(state, offset + length, after, after.byteLength);
   const wholeFrom = before.byteLength > 0 ? firstBlock + 1 : firstBlock;
   const wholeEnd = after.byteLength > 0 ? endBlock - 1 : endBlock;
-  const long = Math.max(SHORTEST_LONG_BYTES, Math.min(LONG_BYTES, extentBytes));
-  const isLong = (wholeEnd - wholeFrom) * blockBytes >= long;
+  const isLong = (wholeEnd - wholeFrom) * blockBytes >= longBytes(state);
   return {
     firstBlock,
     endBlock,
@@ -66,6 +65,11 @@ async function coverOf(state: FileState, offset: number, from: Buffers, length: 
     directEnd: isLong ? wholeEnd : endBlock,
     endByte: offset + length,
   };
+}
+
+function longBytes({ context: { shape, memory } }: FileState): number {
+  if (memory.limitBytes === 0) return shape.blockBytes;
+  return Math.max(SHORTEST_LONG_BYTES, Math.min(LONG_BYTES, shape.extentBytes));
 }
 
 function placesOf(state: FileState, firstBlock: number, endBlock: number): number[] {

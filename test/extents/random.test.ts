@@ -208,6 +208,7 @@ const SETTINGS: readonly (readonly [string, StageOptions])[] = [
   ['no buffers, associated at once', { store: { writeBehindBytes: 0, associates: 'at-once' } }],
   ['a separate journal target', { splitAt: 20, store: { journalShares: false } }],
   ['little room in the pool', { extents: 40, store: { writeBehindBytes: 4096 } }],
+  ['late answers, no buffers', { maxDelayTurns: 3, store: { writeBehindBytes: 0 } }],
   ['late answers', { maxDelayTurns: 3, store: { writeBehindBytes: 8192 } }],
 ];
 
