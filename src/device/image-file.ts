@@ -51,8 +51,8 @@ function losesData(error: DeviceError): boolean {
 }
 
 export class ImageFile implements BlockDevice {
-  readonly blockSize = BLOCK_BYTES;
   readonly size: number;
+  #blockSize = BLOCK_BYTES;
   readonly #handle: FileHandle;
   readonly #calls: FileCalls;
   readonly #holes: FileHoles;
@@ -98,6 +98,16 @@ export class ImageFile implements BlockDevice {
     } catch (error) {
       throw toDeviceError(error, { device: path, operation: 'open' });
     }
+  }
+
+  /** A sector, unless somebody asked for bytes. */
+  get blockSize(): number {
+    return this.#blockSize;
+  }
+
+  /** Takes any range of bytes from now on: for whom there are no sectors to keep whole, the page cache makes them. */
+  takeBytes(): void {
+    this.#blockSize = 1;
   }
 
   read(offset: number, into: Buffers): Promise<void> {

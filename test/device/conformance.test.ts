@@ -13,7 +13,7 @@ import { VolatileDevice } from '../support/devices/volatile-device.js';
 
 const SIZE = SMALLEST_SIZE + 64 * 1024;
 
-async function imageFile(): Promise<Subject> {
+async function imageFile(takesBytes = false): Promise<Subject> {
   const directory = await mkdtemp(join(tmpdir(), 'holdfast-device-'));
   const path = join(directory, 'image');
   let flushFails = false;
@@ -27,11 +27,14 @@ async function imageFile(): Promise<Subject> {
       await systemCalls.fdatasync(fd);
     },
   };
-  let device: BlockDevice = await ImageFile.open(path, { readOnly: false, create: { size: SIZE }, calls });
-  const first = device;
+  const first = await ImageFile.open(path, { readOnly: false, create: { size: SIZE }, calls });
+  if (takesBytes) first.takeBytes();
+  let device: BlockDevice = first;
   const reopen = async (readOnly: boolean) => {
     await device.close();
-    device = await ImageFile.open(path, { readOnly });
+    const again = await ImageFile.open(path, { readOnly });
+    if (takesBytes) again.takeBytes();
+    device = again;
     return device;
   };
   return {
@@ -53,7 +56,12 @@ function subjectOf(device: BlockDevice): Subject {
 }
 
 describeBlockDevice('ImageFile', {
-  make: imageFile,
+  make: () => imageFile(),
+  supports: { holes: true, durability: true, readOnly: true, failingFlush: true },
+});
+
+describeBlockDevice('ImageFile, to the byte', {
+  make: () => imageFile(true),
   supports: { holes: true, durability: true, readOnly: true, failingFlush: true },
 });
 
