@@ -60,6 +60,13 @@ export class CallGuard {
     }
   }
 
+  /** Whether `run` would let in a call over this range, which is not empty: for calls that end before they return. */
+  admits(operation: 'read' | 'write', offset: number, length: number): boolean {
+    if (this.#closed !== null || length === 0) return false;
+    if (operation === 'write' && (this.#device.readOnly || this.#final !== null)) return false;
+    return this.#isInRange(offset, length);
+  }
+
   /** A question about a range; `empty` is the answer for no bytes. */
   async ask<T>(offset: number, length: number, empty: T, body: () => Promise<T>): Promise<T> {
     this.#admit('extents', offset, length);
@@ -132,7 +139,22 @@ export class CallGuard {
     this.#checkRange(operation, offset, length);
   }
 
+  #isInRange(offset: number, length: number): boolean {
+    const { size, blockSize } = this.#device;
+    return (
+      Number.isSafeInteger(offset) &&
+      Number.isSafeInteger(length) &&
+      offset >= 0 &&
+      length >= 0 &&
+      offset % blockSize === 0 &&
+      length % blockSize === 0 &&
+      offset <= size &&
+      length <= size - offset
+    );
+  }
+
   #checkRange(operation: RangeOperation, offset: number, length: number): void {
+    if (this.#isInRange(offset, length)) return;
     const { size, blockSize } = this.#device;
     const refuse = (why: string) => refusal('OUT_OF_RANGE', why, this.#fault(operation, offset, length));
     if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 0) {
@@ -141,7 +163,7 @@ export class CallGuard {
     if (offset % blockSize !== 0 || length % blockSize !== 0) {
       throw refuse(`offset and length must be multiples of ${blockSize} bytes`);
     }
-    if (offset > size || length > size - offset) throw refuse(`it ends at ${size} bytes`);
+    throw refuse(`it ends at ${size} bytes`);
   }
 
   #refuseIfClosed(operation: DeviceOperation, offset?: number, length?: number): void {

@@ -71,6 +71,16 @@ export interface BatchDevice extends BlockDevice {
   writeBatch(batch: readonly BatchWrite[]): Promise<void>;
 }
 
+/**
+ * A device that can do some calls before they return: what waits for nothing needs no promise. Both answer false where
+ * they would have to wait, or be refused, or have failed; `read` or `write` then does all of it, and tells what is wrong.
+ */
+export interface PromptDevice extends BlockDevice {
+  readNow(offset: number, into: Uint8Array): boolean;
+  /** `length` is the bytes of `from`; as volatile as any write. What answered false may have written some of it. */
+  writeNow(offset: number, from: readonly Uint8Array[], length: number): boolean;
+}
+
 export type DeviceOperation =
   | 'open'
   | 'read'

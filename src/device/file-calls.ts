@@ -18,6 +18,10 @@ export interface FileCalls {
   read(fd: number, buffers: readonly Uint8Array[], position: number): Promise<number>;
   /** Bytes written; may be fewer than given. `waits`: the descriptor has O_DSYNC, and each write waits for the disk. */
   write(fd: number, buffers: readonly Uint8Array[], position: number, waits?: boolean): Promise<number>;
+  /** `read` where it need not wait, done when it returns; null: it would have to, or something is wrong. */
+  readNow(fd: number, buffers: readonly Uint8Array[], position: number): number | null;
+  /** `write` likewise, of what waits for no disk; throws what the system says. */
+  writeNow(fd: number, buffers: readonly Uint8Array[], position: number): number | null;
   fdatasync(fd: number): Promise<void>;
   /** Deallocates the range, which reads as zeroes afterwards. */
   punchHole(fd: number, offset: number, length: number): Promise<void>;
@@ -58,6 +62,8 @@ export const systemCalls: FileCalls = {
     const prompt = waits ? null : promptWrites.write(fd, buffers, position);
     return prompt ?? writeInPool(fd, buffers, position);
   },
+  readNow: (fd, buffers, position) => promptReads.read(fd, buffers, position),
+  writeNow: (fd, buffers, position) => promptWrites.write(fd, buffers, position),
   fdatasync: promisify(fs.fdatasync),
   async punchHole(fd, offset, length) {
     const { trim } = await import('fs-native-extensions');

@@ -17,7 +17,7 @@ import fs from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { byteLength } from './buffers.js';
 import { CallGuard } from './call-guard.js';
-import type { BlockDevice, Buffers, DeviceError, Extent, WriteOptions } from './contract.js';
+import type { Buffers, DeviceError, Extent, PromptDevice, WriteOptions } from './contract.js';
 import { isNoSpace, toDeviceError } from './device-errors.js';
 import { type FileCalls, systemCalls } from './file-calls.js';
 import { FileHoles } from './file-holes.js';
@@ -50,9 +50,9 @@ function losesData(error: DeviceError): boolean {
   return !isNoSpace(error);
 }
 
-export class ImageFile implements BlockDevice {
-  readonly blockSize = BLOCK_BYTES;
+export class ImageFile implements PromptDevice {
   readonly size: number;
+  #blockSize = BLOCK_BYTES;
   readonly #handle: FileHandle;
   readonly #calls: FileCalls;
   readonly #holes: FileHoles;
@@ -100,6 +100,16 @@ export class ImageFile implements BlockDevice {
     }
   }
 
+  /** A sector, unless somebody asked for bytes. */
+  get blockSize(): number {
+    return this.#blockSize;
+  }
+
+  /** Takes any range of bytes from now on: for whom there are no sectors to keep whole, the page cache makes them. */
+  takeBytes(): void {
+    this.#blockSize = 1;
+  }
+
   read(offset: number, into: Buffers): Promise<void> {
     return this.#guard.run('read', offset, byteLength(into), () =>
       readFully(this.#calls, this.#handle.fd, offset, into),
@@ -118,6 +128,23 @@ export class ImageFile implements BlockDevice {
       },
       fua ? losesData : undefined,
     );
+  }
+
+  readNow(offset: number, into: Uint8Array): boolean {
+    if (!this.#guard.admits('read', offset, into.byteLength)) return false;
+    return this.#calls.readNow(this.#handle.fd, [into], offset) === into.byteLength;
+  }
+
+  writeNow(offset: number, from: readonly Uint8Array[], length: number): boolean {
+    if (!this.#guard.admits('write', offset, length)) return false;
+    // Before the call: also of one that fails some may have been taken.
+    this.#isUnflushed = true;
+    try {
+      return this.#calls.writeNow(this.#handle.fd, from, offset) === length;
+    } catch {
+      // The same call is made again by `write`, which tells what the system says then.
+      return false;
+    }
   }
 
   writeZeroes(offset: number, length: number, options: WriteOptions = {}): Promise<void> {

@@ -17,8 +17,11 @@ import { TurnBudget } from './turn-budget.js';
 /** More is copied by the thread pool, beside what else this thread has to do. */
 const MAX_CALL_BYTES = 64 * 1024;
 const MAX_CALL_BUFFERS = 8;
-/** A copy takes some microseconds; the kernel holds who has to wait for ten milliseconds and more. */
-const SLOW_MS = 2;
+/**
+ * A copy takes some microseconds; the kernel holds who has to wait for ten milliseconds and more. What lies between is
+ * mostly another process that had its turn: on a busy machine two milliseconds sent half of all writes to the pool.
+ */
+const SLOW_MS = 8;
 const FIRST_REST_MS = 250;
 const LONGEST_REST_MS = 16_000;
 /** After so many that were prompt, one that is not is the first again. */

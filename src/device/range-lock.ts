@@ -49,6 +49,18 @@ export class RangeLock {
   readonly #buckets = new Map<number, Claim[]>();
   readonly #wide: Claim[] = [];
 
+  /** Whether a claim on [start, end) would not have to wait: who is done before anybody else is called needs none. */
+  isFree(start: number, end: number, exclusive: boolean): boolean {
+    if (this.#buckets.size === 0 && this.#wide.length === 0) return true;
+    const claim = new Claim(start, end, exclusive);
+    if (this.#wide.some((other) => claim.conflictsWith(other))) return false;
+    const last = Math.floor((end - 1) / BUCKET_BYTES);
+    for (let bucket = Math.floor(start / BUCKET_BYTES); bucket <= last; bucket++) {
+      if (this.#buckets.get(bucket)?.some((other) => claim.conflictsWith(other)) === true) return false;
+    }
+    return true;
+  }
+
   /** Claims [start, end), which is not empty. Whoever gets a claim that is blocked waits for its turn. */
   enter(start: number, end: number, exclusive: boolean): Claim {
     const claim = new Claim(start, end, exclusive);

@@ -34,7 +34,7 @@ export interface Recovery extends ResyncResult {
 export interface Volume {
   readonly label: string;
   readonly located: Located;
-  /** The volume's bytes: behind a write-back cache, and to the byte, where it is open for writing. */
+  /** The volume's bytes. Open for writing it takes any range of them, and an array has a write-back cache above it. */
   readonly device: BlockDevice;
   /** null where the volume is the user's own bytes (the format `raw`). */
   readonly files: VolumeFiles | null;

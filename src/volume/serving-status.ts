@@ -10,7 +10,7 @@ export interface ServingStatus extends ServerStatus {
   readonly pid: number;
   readonly seconds: number;
   readonly cacheMode: CacheMode;
-  /** null where there is no cache: the volume is served read only. */
+  /** null where there is no cache: the volume is served read only, or is one image file. */
   readonly cache: CacheStatistics | null;
   /** Generations of the dirty-stripe record that were written; null: none is kept. */
   readonly recordWrites: number | null;

@@ -4,6 +4,7 @@
 
 import { stat } from 'node:fs/promises';
 import type { BlockDevice } from '../device/contract.js';
+import { ImageFile } from '../device/image-file.js';
 import { openImage } from '../device/open-image.js';
 import { UserError } from '../errors.js';
 import type { ExaminedImage, Judgement } from '../raid/md/model.js';
@@ -112,10 +113,11 @@ async function openRaw(
   return rawVolume(located, file);
 }
 
-/** A volume that is the bytes of one device; where it may be written, behind a cache and to the byte. */
+/** A volume that is the bytes of one device; where it may be written, to the byte. */
 export function rawVolume(located: Located, lower: BlockDevice): Volume {
-  const device = lower.readOnly ? lower : cached(lower, RAW_STRIPE_BYTES);
-  const upper = lower.readOnly ? [] : [() => device.flush(), () => device.close()];
+  const device = lower.readOnly ? lower : inBytes(lower);
+  const cache = device === lower ? [] : [() => device.close()];
+  const upper = lower.readOnly ? [] : [() => device.flush(), ...cache];
   const held = new HeldImages([lower]);
   return {
     label: located.label,
@@ -128,6 +130,17 @@ export function rawVolume(located: Located, lower: BlockDevice): Volume {
     held,
     close: () => closeInOrder([...upper, () => held.close()]),
   };
+}
+
+/**
+ * A file has the page cache, which takes bytes and gathers what goes to the disk: a cache of ours above it would hold all
+ * once more, and every request would pay for both. Whatever else it is has no other.
+ */
+function inBytes(lower: BlockDevice): BlockDevice {
+  if (lower.blockSize === 1) return lower;
+  if (!(lower instanceof ImageFile)) return cached(lower, RAW_STRIPE_BYTES);
+  lower.takeBytes();
+  return lower;
 }
 
 /** A tail that is no whole sector is out of reach: whoever reads the image must know that it is not all of it. */

@@ -9,11 +9,12 @@ import { MemoryDevice } from '../../src/device/memory.js';
 import { OverlayDevice } from '../../src/device/overlay.js';
 import { describeBlockDevice, pattern, SMALLEST_SIZE, type Subject } from '../conformance/block-device.js';
 import { FaultyBatchDevice, FaultyDevice } from '../support/devices/faulty-device.js';
+import { Promptly } from '../support/devices/promptly.js';
 import { VolatileDevice } from '../support/devices/volatile-device.js';
 
 const SIZE = SMALLEST_SIZE + 64 * 1024;
 
-async function imageFile(): Promise<Subject> {
+async function imageFile(takesBytes = false, isPrompt = false): Promise<Subject> {
   const directory = await mkdtemp(join(tmpdir(), 'holdfast-device-'));
   const path = join(directory, 'image');
   let flushFails = false;
@@ -27,15 +28,19 @@ async function imageFile(): Promise<Subject> {
       await systemCalls.fdatasync(fd);
     },
   };
-  let device: BlockDevice = await ImageFile.open(path, { readOnly: false, create: { size: SIZE }, calls });
-  const first = device;
+  const first = await ImageFile.open(path, { readOnly: false, create: { size: SIZE }, calls });
+  if (takesBytes) first.takeBytes();
+  const asked = (image: ImageFile): BlockDevice => (isPrompt ? new Promptly(image) : image);
+  let device: BlockDevice = first;
   const reopen = async (readOnly: boolean) => {
     await device.close();
-    device = await ImageFile.open(path, { readOnly });
+    const again = await ImageFile.open(path, { readOnly });
+    if (takesBytes) again.takeBytes();
+    device = asked(again);
     return device;
   };
   return {
-    device: first,
+    device: asked(first),
     reopen: () => reopen(false),
     reopenReadOnly: () => reopen(true),
     failNextFlush: () => {
@@ -53,7 +58,17 @@ function subjectOf(device: BlockDevice): Subject {
 }
 
 describeBlockDevice('ImageFile', {
-  make: imageFile,
+  make: () => imageFile(),
+  supports: { holes: true, durability: true, readOnly: true, failingFlush: true },
+});
+
+describeBlockDevice('ImageFile, to the byte', {
+  make: () => imageFile(true),
+  supports: { holes: true, durability: true, readOnly: true, failingFlush: true },
+});
+
+describeBlockDevice('ImageFile, by prompt calls', {
+  make: () => imageFile(true, true),
   supports: { holes: true, durability: true, readOnly: true, failingFlush: true },
 });
 

@@ -33,6 +33,18 @@ export class CachedReads {
     }
   }
 
+  /** Copies what is all there; false: some of it is not, and nothing was done. */
+  readNow(pieces: readonly Piece[], into: Uint8Array): boolean {
+    if (!pieces.every((piece) => this.#isHere(piece))) return false;
+    this.counts.hits += pieces.length;
+    for (const piece of pieces) this.#copyFrom(this.store.get(piece.index)!, piece, into);
+    return true;
+  }
+
+  #isHere({ index, start, end }: Piece): boolean {
+    return this.store.get(index)?.valid.covers(start, end) === true;
+  }
+
   /** The same for one block, which most reads are: nobody has it in hand, and there is a frame. */
   async #readOne(piece: Piece, into: Buffers): Promise<void> {
     const { index, start, end } = piece;

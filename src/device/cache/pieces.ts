@@ -1,4 +1,5 @@
 /** A range of the device, cut at the borders of the cache's blocks. */
+import type { BlockSpan } from './beside.js';
 import { CACHE_BLOCK_BYTES } from './cache-block.js';
 
 export interface Piece {
@@ -21,6 +22,12 @@ export function cutIntoPieces(offset: number, length: number): Piece[] {
     at += end - start;
   }
   return pieces;
+}
+
+/** The pieces of the range that are not of these blocks. */
+export function piecesOutside(span: BlockSpan | null, offset: number, length: number): readonly Piece[] {
+  const pieces = cutIntoPieces(offset, length);
+  return span === null ? pieces : pieces.filter(({ index }) => index < span.first || index >= span.end);
 }
 
 /** The whole blocks [first, end) inside a range; the block at the end of the device counts as whole. */

@@ -17,19 +17,19 @@
  */
 import { byteLength, Gathering, sliceBuffers } from '../buffers.js';
 import { CallGuard } from '../call-guard.js';
-import type { BatchDevice, BlockDevice, Buffers, Extent, WriteOptions } from '../contract.js';
+import type { BatchDevice, BlockDevice, Buffers, Extent, PromptDevice, WriteOptions } from '../contract.js';
 import { toDeviceError } from '../device-errors.js';
 import { ExtentList } from '../extent-list.js';
 import { type Arena, BufferPool, type PoolBuffer } from '../pool.js';
 import { RangeSet } from '../range-set.js';
 import { SharedFlush } from '../shared-flush.js';
-import { Beside, type BlockSpan } from './beside.js';
+import { Beside } from './beside.js';
 import { BlockStore } from './block-store.js';
 import { CACHE_BLOCK_BYTES } from './cache-block.js';
 import { type CacheOptions, planCache } from './cache-plan.js';
 import { CachedReads } from './cached-reads.js';
 import { Fills } from './fills.js';
-import { cutIntoPieces, type Piece, wholeBlocks } from './pieces.js';
+import { cutIntoPieces, type Piece, piecesOutside, wholeBlocks } from './pieces.js';
 import { WriteBack } from './write-back.js';
 
 export interface CacheStatistics {
@@ -46,7 +46,7 @@ export interface CacheStatistics {
   readonly fullStripes: number;
 }
 
-export class WriteBackCache implements BlockDevice {
+export class WriteBackCache implements PromptDevice {
   readonly name: string;
   readonly size: number;
   readonly blockSize = 1;
@@ -125,6 +125,23 @@ export class WriteBackCache implements BlockDevice {
       }
       if (options.fua === true) await this.#harden(pieces);
     });
+  }
+
+  readNow(offset: number, into: Uint8Array): boolean {
+    const length = into.byteLength;
+    return (
+      this.#guard.admits('read', offset, length) && this.#reads.readNow(cutIntoPieces(offset, length), into)
+    );
+  }
+
+  writeNow(offset: number, from: readonly Uint8Array[], length: number): boolean {
+    if (!this.#guard.admits('write', offset, length) || this.#beside.isLong(length)) return false;
+    const data = new Gathering(from);
+    const isPlaced = cutIntoPieces(offset, length).every((piece) =>
+      this.#tryPlace(piece, (into, frame) => data.copy(into.at, frame)),
+    );
+    this.#writeBack.kick();
+    return isPlaced;
   }
 
   /** Less than a stripe is zeroed in the cache, where it gathers; of more, the whole blocks go down at once. */
@@ -263,12 +280,6 @@ export class WriteBackCache implements BlockDevice {
       if (isDirty) data.add(block.offset, block.offset + block.length);
     }
   }
-}
-
-/** The pieces of the range that are not of these blocks. */
-function piecesOutside(span: BlockSpan | null, offset: number, length: number): readonly Piece[] {
-  const pieces = cutIntoPieces(offset, length);
-  return span === null ? pieces : pieces.filter(({ index }) => index < span.first || index >= span.end);
 }
 
 /** The extents from below, clipped to [offset, end), with data over them. */

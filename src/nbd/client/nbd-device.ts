@@ -70,7 +70,9 @@ export class NbdDevice implements BlockDevice {
     const { traits } = session;
     const limitBytes = options.unflushedLimitBytes ?? DEFAULT_UNFLUSHED_BYTES;
     this.name = target.name;
-    this.blockSize = Math.max(SMALLEST_BLOCK_BYTES, traits.minBlockBytes);
+    // An export that is no whole sectors has bytes that sectors would not reach.
+    const smallest = traits.size % SMALLEST_BLOCK_BYTES === 0 ? SMALLEST_BLOCK_BYTES : 1;
+    this.blockSize = Math.max(smallest, traits.minBlockBytes);
     this.size = this.#wholeBlocks(traits.size);
     this.readOnly = options.readOnly;
     this.#dataBytes = this.#wholeBlocks(Math.min(traits.maxPayloadBytes, LARGEST_DATA_BYTES, limitBytes / 4));

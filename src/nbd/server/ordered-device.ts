@@ -6,7 +6,7 @@
  * Offsets and lengths are bytes, within the device; lengths are 1 or more.
  */
 import { allEnded } from '../../device/all-ended.js';
-import type { BlockDevice, Extent, WriteOptions } from '../../device/contract.js';
+import type { BlockDevice, Extent, PromptDevice, WriteOptions } from '../../device/contract.js';
 import { type Claim, RangeLock } from '../../device/range-lock.js';
 import { blockEnd, blockStart, isAligned, readBytes, writeBytes, zeroBytes } from './unaligned.js';
 
@@ -24,7 +24,22 @@ export interface ReadPart {
 export class OrderedDevice {
   readonly #lock = new RangeLock();
 
-  constructor(readonly device: BlockDevice) {}
+  /** The same device where it has prompt calls. */
+  readonly #prompt: PromptDevice | null;
+
+  constructor(readonly device: BlockDevice | PromptDevice) {
+    this.#prompt = 'readNow' in device ? device : null;
+  }
+
+  /** The same as `read`, done when it returns; false: it has to wait, or something is wrong. */
+  readNow(offset: number, into: Uint8Array): boolean {
+    return this.#isPrompt(offset, into.byteLength, false) && this.#prompt!.readNow(offset, into);
+  }
+
+  /** The same as `write`, volatile; false: `write` has to do it, all of it. */
+  writeNow(offset: number, from: readonly Uint8Array[], length: number): boolean {
+    return this.#isPrompt(offset, length, true) && this.#prompt!.writeNow(offset, from, length);
+  }
 
   /** Fills `into`. */
   async read(offset: number, into: Uint8Array): Promise<void> {
@@ -111,6 +126,12 @@ export class OrderedDevice {
   /** All that was written, by whichever connection, and answered. */
   flush(): Promise<void> {
     return this.device.flush();
+  }
+
+  /** The range is claimed by nobody whom it would have to wait for. */
+  #isPrompt(offset: number, length: number, exclusive: boolean): boolean {
+    const isPossible = this.#prompt !== null && isAligned(this.device, offset, length);
+    return isPossible && this.#lock.isFree(offset, offset + length, exclusive);
   }
 
   #enter(offset: number, length: number, exclusive: boolean): Claim {

@@ -17,7 +17,7 @@ import { isOnePiece, readContiguously, readInChunks, readOnePiece } from './read
 import type { Failure } from './replies.js';
 import { kindOf, refusalOf } from './request-rules.js';
 import type { Session } from './session.js';
-import { isDurable, receiveWrite, tryReceiveWrite, type Unfinished } from './writes.js';
+import { isDurable, receiveWrite, tryTakePayload, type Unfinished, writeTaken } from './writes.js';
 
 const MAX_IN_FLIGHT = 1024;
 /** So much the client may leave unread before its next request is looked at. */
@@ -112,7 +112,11 @@ export class Transmission {
       return null;
     }
     if (isOnePiece(request)) {
-      return this.#withMemory(request.length, () => this.#work(request, readOnePiece(session, request)));
+      return this.#withMemory(request.length, () => {
+        const work = readOnePiece(session, request);
+        if (work === null) this.#ended();
+        else this.#work(request, work);
+      });
     }
     const isChunked = session.structured && (request.flags & COMMAND_FLAGS.NBD_CMD_FLAG_DF) === 0;
     this.#work(request, isChunked ? readInChunks(session, request) : readContiguously(session, request));
@@ -120,9 +124,14 @@ export class Transmission {
   }
 
   #tryBeginWrite(request: RequestHeader): boolean {
-    const work = tryReceiveWrite(this.session, request);
-    if (work === null) return false;
-    this.#work(request, this.#answered(request, work));
+    const { session } = this;
+    const payload = tryTakePayload(session, request);
+    if (payload === null) return false;
+    const work = writeTaken(session, request, payload);
+    if (work === null) {
+      session.replies.ack(request);
+      this.#ended();
+    } else this.#work(request, this.#answered(request, work));
     return true;
   }
 

@@ -24,13 +24,26 @@ export function isDurable(session: Session, { flags }: RequestHeader): boolean {
 /** What is left to be done for a write whose payload has been taken: rejects with what the device threw. */
 export type Unfinished = () => Promise<void>;
 
-/** The same as `receiveWrite` where nothing has to be waited for: most writes of a burst. Null otherwise. */
-export function tryReceiveWrite(session: Session, request: RequestHeader): Promise<void> | null {
+/** The payload of a write of one piece where it has all arrived, as most of a burst have; null: `receiveWrite` waits for it. */
+export function tryTakePayload(session: Session, { length }: RequestHeader): Buffer[] | null {
   const { account, reader } = session;
-  const { length } = request;
   if (length > PIECE_BYTES || reader.bufferedBytes < length || !account.tryTake(length)) return null;
-  const views = reader.tryTakeViews(length)!;
-  return writePiece(session, request.offset, views, length, isDurable(session, request));
+  return reader.tryTakeViews(length)!;
+}
+
+/** Writes what `tryTakePayload` took. Null: it is done; rejects with what the device threw. */
+export function writeTaken(
+  session: Session,
+  request: RequestHeader,
+  views: readonly Buffer[],
+): Promise<void> | null {
+  const { offset, length } = request;
+  const durable = isDurable(session, request);
+  if (durable || !session.served.device.writeNow(offset, views, length))
+    return writePiece(session, offset, views, length, durable);
+  countWritten(session, length);
+  session.account.give(length);
+  return null;
 }
 
 /**

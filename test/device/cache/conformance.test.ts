@@ -4,6 +4,7 @@ import type { BlockDevice } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { describeBlockDevice, SMALLEST_SIZE, type Subject } from '../../conformance/block-device.js';
 import { FaultyBatchDevice, FaultyDevice } from '../../support/devices/faulty-device.js';
+import { Promptly } from '../../support/devices/promptly.js';
 import { VolatileDevice } from '../../support/devices/volatile-device.js';
 
 const KIB = 1024;
@@ -19,6 +20,15 @@ function cacheOver(lower: BlockDevice, options: CacheOptions): Subject {
 
 describeBlockDevice('WriteBackCache over memory', {
   make: async () => cacheOver(new MemoryDevice(SIZE), LARGE),
+  supports: { holes: true },
+});
+
+describeBlockDevice('WriteBackCache of 16 blocks over a slow device, by prompt calls', {
+  make: async () => {
+    const lower = new FaultyBatchDevice(new MemoryDevice(SIZE), { seed: 12, maxDelayTurns: 4 });
+    const device = new Promptly(new WriteBackCache(lower, TINY));
+    return { device, cleanup: () => device.close() };
+  },
   supports: { holes: true },
 });
 

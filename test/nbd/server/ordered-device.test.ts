@@ -1,5 +1,6 @@
 /** Any bytes, many calls at once, that overlap: as if one after another, and never two at once below. */
 import { expect, it } from 'vitest';
+import { WriteBackCache } from '../../../src/device/cache/index.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { OrderedDevice } from '../../../src/nbd/server/ordered-device.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
@@ -26,18 +27,27 @@ function begin(device: OrderedDevice, random: SeededRandom, value: number): [Cha
       const cut = random.below(length + 1);
       const bytes = Buffer.alloc(length, value);
       const parts = [bytes.subarray(0, cut), bytes.subarray(cut)];
-      return [{ offset, length, value }, device.write(offset, parts, length, {})];
+      const isDone = device.writeNow(offset, parts, length);
+      return [
+        { offset, length, value },
+        isDone ? Promise.resolve() : device.write(offset, parts, length, {}),
+      ];
     }
   }
 }
 
-it.each([512, 4096])('blocks of %i bytes', (blockSize) =>
+it.each([
+  [512, false],
+  [4096, false],
+  [512, true],
+])('blocks of %i bytes, below a cache that is prompt: %s', (blockSize, isCached) =>
   withSeed(async (random) => {
     const faulty = new FaultyDevice(new MemoryDevice(SIZE, { blockSize }), {
       seed: random.below(2 ** 32),
       maxDelayTurns: 3,
     });
-    const device = new OrderedDevice(faulty);
+    const cache = isCached ? new WriteBackCache(faulty, { capacityBytes: SIZE }) : null;
+    const device = new OrderedDevice(cache ?? faulty);
     const model = Buffer.alloc(SIZE);
     const calls: Promise<void>[] = [];
     for (let i = 1; i <= 400; i++) {
@@ -49,7 +59,9 @@ it.each([512, 4096])('blocks of %i bytes', (blockSize) =>
       const into = Buffer.alloc(random.between(1, SIZE - at), 0xee);
       const expected = Buffer.from(model.subarray(at, at + into.byteLength));
       const read = random.chance(0.5)
-        ? device.read(at, into)
+        ? device.readNow(at, into)
+          ? Promise.resolve()
+          : device.read(at, into)
         : device.readParts(at, into).then((parts) => {
             for (const part of parts)
               if (!part.isData) into.fill(0, part.offset - at, part.offset - at + part.length);
@@ -61,8 +73,30 @@ it.each([512, 4096])('blocks of %i bytes', (blockSize) =>
     await device.read(0, left);
     expect(left.equals(model)).toBe(true);
     expect(faulty.overlaps).toEqual([]);
+    await cache?.close();
   }),
 );
+
+it('is prompt only where nobody is before it', async () => {
+  const cache = new WriteBackCache(new MemoryDevice(SIZE), { capacityBytes: SIZE });
+  const device = new OrderedDevice(cache);
+  const bytes = () => [Buffer.alloc(100, 1)];
+  expect(device.writeNow(50, bytes(), 100)).toBe(true);
+  expect(device.readNow(50, Buffer.alloc(100))).toBe(true);
+  const reading = device.read(4096, Buffer.alloc(4096));
+  expect(device.writeNow(8191, bytes(), 100)).toBe(false);
+  expect(device.writeNow(8192, bytes(), 100)).toBe(true);
+  await reading;
+  const writing = device.write(60, bytes(), 100, {});
+  expect(device.readNow(59, Buffer.alloc(1))).toBe(true);
+  expect(device.readNow(60, Buffer.alloc(1))).toBe(false);
+  expect(device.writeNow(4096, bytes(), 100)).toBe(true);
+  const zeroing = device.zero(0, SIZE, {});
+  expect(device.writeNow(4096, bytes(), 100)).toBe(false);
+  await Promise.all([writing, zeroing]);
+  expect(device.readNow(60, Buffer.alloc(1))).toBe(false);
+  await cache.close();
+});
 
 it('trims whole blocks only, and in order', () =>
   withSeed(async (random) => {
