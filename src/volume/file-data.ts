@@ -81,7 +81,7 @@ async function atServer(
   const { NbdDevice } = await import('../nbd/client/nbd-device.js');
   const uri = `nbd+unix:///${encodeURIComponent(name)}?socket=${encodeURIComponent(path)}`;
   const readOnly = access === 'read';
-  const opening = NbdDevice.open(uri, { readOnly, reconnect: { tries: 0 } });
+  const opening = NbdDevice.open(uri, { readOnly, isFile: true, reconnect: { tries: 0 } });
   const volume = rawVolume(
     located,
     await opening.catch((error: unknown) => {

@@ -30,6 +30,8 @@ import { type Change, UnflushedWrites } from './unflushed.js';
 import { type NbdTarget, parseNbdUri } from './uri.js';
 
 export interface NbdDeviceOptions {
+  /** It is as long as it is, to the byte, where its server allows that: else its last bytes that are no sector are out of reach. */
+  readonly isFile?: boolean;
   readonly readOnly: boolean;
   /** For one try, with TLS and the handshake; 10 s unless said otherwise. */
   readonly connectTimeoutMs?: number;
@@ -70,8 +72,7 @@ export class NbdDevice implements BlockDevice {
     const { traits } = session;
     const limitBytes = options.unflushedLimitBytes ?? DEFAULT_UNFLUSHED_BYTES;
     this.name = target.name;
-    // An export that is no whole sectors has bytes that sectors would not reach.
-    const smallest = traits.size % SMALLEST_BLOCK_BYTES === 0 ? SMALLEST_BLOCK_BYTES : 1;
+    const smallest = options.isFile === true ? 1 : SMALLEST_BLOCK_BYTES;
     this.blockSize = Math.max(smallest, traits.minBlockBytes);
     this.size = this.#wholeBlocks(traits.size);
     this.readOnly = options.readOnly;

@@ -24,8 +24,8 @@ function siteOf(): string | null {
   const frames = (new Error().stack ?? '').split('\n').filter((line) => line.includes('/src/'));
   Error.stackTraceLimit = limit;
   if (!OWN.test(frames[0] ?? '')) return null;
-  const own = frames.slice(0, 5).filter((line) => OWN.test(line));
-  return own.map((line) => /\/src\/([\w/-]+\.ts:\d+)/.exec(line)![1]).join(' ');
+  const lines = [frames[0], frames.find((line) => line.includes('completePage'))];
+  return lines.map((line) => /\/src\/([\w/-]+\.ts:\d+)/.exec(line ?? '')?.[1] ?? '').join(' ');
 }
 
 function withoutFlush(keeps: (site: string) => boolean): Plant {
