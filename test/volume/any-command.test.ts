@@ -30,6 +30,17 @@ const COMMANDS = [
   'member add',
   'member replace',
   'crash inject',
+  'file create',
+  'file list',
+  'file read',
+  'file write',
+  'file remove',
+  'file import',
+  'file export',
+  'file snapshot',
+  'journal status',
+  'journal commit',
+  'journal discard',
 ];
 
 it.each(COMMANDS)('%s --help says how it is used and how it ends', async (command) => {
