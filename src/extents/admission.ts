@@ -87,7 +87,7 @@ async function takeExtents(state: FileState, count: number): Promise<number[]> {
 /** False: nothing is there that would free an extent. */
 async function makeRoom(state: FileState): Promise<boolean> {
   const { completions } = state.context;
-  const isOwn = !state.current.isEmpty || state.sealed.some(({ transaction }) => transaction === null);
+  const isOwn = !state.current.isEmpty || state.unhardened.length > 0;
   if (isOwn) await state.commitEarly();
   else if (completions.left === 0 && !(await state.context.commitOthers(state.file))) return false;
   await completions.quiet();

@@ -21,7 +21,8 @@ import { isNoSpace } from './journal-reserve.js';
 import { flagsOf } from './kept-flags.js';
 import { writeOutAndFlush } from './write-out.js';
 
-interface Hardened {
+/** A commit that counts. */
+export interface Hardened {
   readonly epoch: Epoch;
   readonly extents: number;
   readonly writtenBlocks: number;
@@ -66,10 +67,13 @@ export class Commits {
       state.sealed.push(state.current);
       state.current = state.newEpoch();
     }
-    // More than one where the metadata server had no room for the one before.
+    return this.hardenSealed();
+  }
+
+  /** In turn. More than one where the metadata server had no room for the one before. */
+  async hardenSealed(): Promise<Hardened | null> {
     let last: Hardened | null = null;
-    for (const epoch of state.sealed.filter(({ transaction }) => transaction === null))
-      last = await this.#commit(epoch);
+    for (const epoch of this.state.unhardened) last = await this.#commit(epoch);
     return last;
   }
 

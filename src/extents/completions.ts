@@ -9,9 +9,9 @@ import { UserError } from '../errors.js';
 import {
   type CompletedExtent,
   CompletionError,
-  type CompletionStatistics,
   completeTransactions,
   type ExtentPool,
+  noStatistics,
 } from '../metadata/completion.js';
 import type { Replies } from '../metadata/messages.js';
 import type { JournalReserve } from './journal-reserve.js';
@@ -50,13 +50,7 @@ export class Completions {
   #onBlocked: (() => void) | null = null;
   /** Transactions of which a block may have been copied home, in whichever attempt. */
   readonly #begunHome = new Set<number>();
-  readonly statistics: CompletionStatistics = {
-    transactions: 0,
-    swappedExtents: 0,
-    committedExtents: 0,
-    copiedBlocks: 0,
-    copiedHomeBlocks: 0,
-  };
+  readonly statistics = noStatistics();
 
   constructor(private readonly parts: CompletionsParts) {}
 

@@ -104,6 +104,11 @@ export class FileState {
     if (this.failed !== null) throw this.failed;
   }
 
+  /** Sealed, and their commit has not begun to count, oldest first. */
+  get unhardened(): Epoch[] {
+    return this.sealed.filter(({ transaction }) => transaction === null);
+  }
+
   get sizeBytes(): number {
     if (this.current.sizeBytes !== null) return this.current.sizeBytes;
     // What is hardened is in the committed size: an older one that is not done says nothing any more.

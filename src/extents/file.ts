@@ -121,7 +121,12 @@ export class ExtentFile {
 
   /** What is not committed outlives this process, and is seen by nobody else. Later writes take that back. */
   keep(): Promise<void> {
-    return this.#change(() => this.#alone(() => keep(this.state, this.state.current)));
+    return this.#change(() =>
+      this.#alone(async () => {
+        await this.#commits.hardenSealed();
+        await keep(this.state, this.state.current);
+      }),
+    );
   }
 
   /** What is not committed is gone. */
@@ -145,7 +150,7 @@ export class ExtentFile {
     }
     if (!state.isWritable || state.context.session.hasEnded) return;
     await state.inTurn(async () => {
-      const left = state.sealed.filter(({ transaction }) => transaction === null);
+      const left = state.unhardened;
       if (!state.current.isKept) left.push(state.current);
       for (const epoch of left) await this.#drop(epoch);
     });
@@ -171,10 +176,11 @@ export class ExtentFile {
 
   async #discard(): Promise<void> {
     const { state } = this;
-    const epoch = state.current;
-    if (epoch.isKept) await withdrawKept(state, epoch);
+    if (state.current.isKept) await withdrawKept(state, state.current);
+    const dropped = [...state.unhardened, state.current];
+    state.sealed = state.sealed.filter((epoch) => !dropped.includes(epoch));
     state.current = state.newEpoch();
-    await dropEpoch(state, epoch);
+    for (const epoch of dropped) await dropEpoch(state, epoch);
   }
 
   /** Nothing else of the file is under way but completion. */

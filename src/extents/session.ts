@@ -13,6 +13,9 @@ import type {
   ServerEvent,
 } from '../metadata/messages.js';
 
+/** Timers count no further. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export class Session implements MetadataService {
   readonly #listeners = new Set<(event: ServerEvent) => void>();
   #ended: UserError | null = null;
@@ -29,7 +32,7 @@ export class Session implements MetadataService {
   async open(): Promise<OpenedClient> {
     this.#stopTelling = this.service.subscribe(this.client, (event) => this.#told(event));
     const opened = await this.service.request({ type: 'Open_Client', client: this.client });
-    this.#timer = setInterval(() => this.#renew(), Math.max(1, Math.floor(opened.leaseMs / 3)));
+    this.#timer = setInterval(() => this.#renew(), renewMs(opened.leaseMs));
     this.#timer.unref();
     return opened;
   }
@@ -90,4 +93,8 @@ export class Session implements MetadataService {
       this.warn(`the lease of client ${this.client} could not be renewed: ${String(cause)}`);
     });
   }
+}
+
+function renewMs(leaseMs: number): number {
+  return Math.min(LONGEST_TIMER_MS, Math.max(1, Math.floor(leaseMs / 3)));
 }

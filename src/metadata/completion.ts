@@ -38,6 +38,10 @@ export interface CompletionStatistics {
   copiedHomeBlocks: number;
 }
 
+export function noStatistics(): CompletionStatistics {
+  return { transactions: 0, swappedExtents: 0, committedExtents: 0, copiedBlocks: 0, copiedHomeBlocks: 0 };
+}
+
 export interface CompletionOptions {
   /** Extents that are on their way together, and share flushes and engine commits; 64 unless said otherwise. */
   readonly extentsAtOnce?: number;
@@ -133,13 +137,7 @@ export async function completeAll(
 }
 
 class Completion {
-  readonly statistics: CompletionStatistics = {
-    transactions: 0,
-    swappedExtents: 0,
-    committedExtents: 0,
-    copiedBlocks: 0,
-    copiedHomeBlocks: 0,
-  };
+  readonly statistics = noStatistics();
   #hasBegunHome = false;
 
   constructor(

@@ -3,9 +3,20 @@ import { describe, expect, it } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { HeldDevice } from '../support/devices/held-device.js';
 import { withSeed } from '../support/devices/seeded-random.js';
-import { BLOCK_BYTES, contentOf, EXTENT_BYTES, filled, Stage } from './support/stage.js';
+import { BLOCK_BYTES, contentOf, EXTENT_BYTES, filled, Stage, type StageOptions } from './support/stage.js';
 
 const LANES = 24;
+
+/** Calls of the target can be held up. */
+async function heldStage(options: StageOptions = {}): Promise<{ stage: Stage; held: HeldDevice }> {
+  let held!: HeldDevice;
+  const wrap = (device: BlockDevice) => {
+    held = new HeldDevice(device);
+    return held;
+  };
+  const stage = await Stage.make({ ...options, wrap });
+  return { stage, held };
+}
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -60,12 +71,7 @@ describe('a commit', () => {
     }));
 
   it('lets a second write to a region wait for nothing: it goes to another journal extent (paragraph 52)', async () => {
-    let held!: HeldDevice;
-    const wrap = (device: BlockDevice) => {
-      held = new HeldDevice(device);
-      return held;
-    };
-    const stage = await Stage.make({ wrap });
+    const { stage, held } = await heldStage();
     const { store, file } = await stage.openWithFile();
     await file.write(0, filled(EXTENT_BYTES, 1));
     held.hold('flush');
@@ -86,12 +92,7 @@ describe('a commit', () => {
   });
 
   it('flushes when the writes that it has have ended, and not before', async () => {
-    let held!: HeldDevice;
-    const wrap = (device: BlockDevice) => {
-      held = new HeldDevice(device);
-      return held;
-    };
-    const stage = await Stage.make({ wrap, store: { writeBehindBytes: 0 } });
+    const { stage, held } = await heldStage({ store: { writeBehindBytes: 0 } });
     const { file } = await stage.openWithFile();
     held.hold('write');
     held.hold('flush');
@@ -108,12 +109,7 @@ describe('a commit', () => {
   });
 
   it('is shared by all who ask while one is on its way', async () => {
-    let held!: HeldDevice;
-    const wrap = (device: BlockDevice) => {
-      held = new HeldDevice(device);
-      return held;
-    };
-    const stage = await Stage.make({ wrap });
+    const { stage, held } = await heldStage();
     const { file } = await stage.openWithFile();
     await file.write(0, filled(10, 1));
     held.hold('flush');
@@ -146,12 +142,7 @@ describe('a commit', () => {
 
 describe('reading', () => {
   it('has its extent for itself until it has ended: one that is swapped away is not used again before (invariant 6)', async () => {
-    let held!: HeldDevice;
-    const wrap = (device: BlockDevice) => {
-      held = new HeldDevice(device);
-      return held;
-    };
-    const stage = await Stage.make({ wrap });
+    const { stage, held } = await heldStage();
     const { store, file } = await stage.openWithFile();
     await file.write(0, filled(EXTENT_BYTES, 1));
     await file.commit({ isComplete: true });

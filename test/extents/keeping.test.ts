@@ -1,5 +1,6 @@
 /** What is not committed and outlives its process (data journaling, paragraph 48): journal status, commit, discard. */
 import { describe, expect, it } from 'vitest';
+import { UserError } from '../../src/errors.js';
 import { contentOf, EXTENT_BYTES, filled, Stage } from './support/stage.js';
 
 async function kept() {
@@ -94,6 +95,66 @@ describe('what is kept', () => {
     expect(await store.files.list()).toEqual([]);
     await store.close();
     await stage.server.settled();
+    expect(await stage.findings()).toEqual([]);
+  });
+});
+
+describe('a store that is read only', () => {
+  it('shows what is hardened, and completes nothing', async () => {
+    const stage = await Stage.make();
+    const { store, file } = await stage.openWithFile();
+    await file.write(0, filled(EXTENT_BYTES, 1));
+    await file.commit({ isComplete: true });
+    await file.write(0, filled(100, 2));
+    const { transaction } = await file.commit();
+    await stage.crash(1, 'none');
+    const again = await stage.open({ readOnly: true });
+    expect(again.recovery.redoneTransactions).toBe(0);
+    const reader = await again.openFile('disk', { access: 'read' });
+    expect((await contentOf(reader))[0]).toBe(2);
+    await expect(again.openFile('disk', { access: 'write' })).rejects.toMatchObject({
+      code: 'PERMISSION_DENIED',
+    });
+    await again.close();
+    const opened = await stage.server.request({ type: 'Open_Client', client: 'a' });
+    expect([opened.transactions, store.recovery.redoneTransactions]).toEqual([[transaction], 0]);
+  });
+});
+
+describe('a commit that the metadata server has no room for', () => {
+  /** The next message that hardens is refused. */
+  async function refused() {
+    const stage = await Stage.make();
+    const { store, file } = await stage.openWithFile();
+    await file.write(0, filled(100, 1));
+    const { server } = stage;
+    const ask = server.request.bind(server);
+    let isFull = true;
+    server.request = (async (message: Parameters<typeof ask>[0]) => {
+      const isRefused = isFull && message.type === 'Harden_Extent_Flags';
+      if (!isRefused) return ask(message);
+      isFull = false;
+      throw new UserError('NO_SPACE', 'the engine is full');
+    }) as typeof server.request;
+    await expect(file.commit()).rejects.toMatchObject({ code: 'NO_SPACE' });
+    return { stage, store, file };
+  }
+
+  it('can be tried again, and loses nothing; what was written since comes after it', async () => {
+    const { stage, file } = await refused();
+    await file.write(50, filled(100, 2));
+    await file.commit();
+    expect(file.statistics.commits).toBe(2);
+    await stage.crash(1, 'none');
+    const found = await contentOf(await (await stage.open()).openFile('disk', { access: 'read' }));
+    expect([found[49], found[50], found[149]]).toEqual([1, 2, 2]);
+  });
+
+  it('can be discarded', async () => {
+    const { stage, store, file } = await refused();
+    await file.discard();
+    expect((await contentOf(file))[0]).toBe(0);
+    await store.close();
     expect(await stage.findings()).toEqual([]);
   });
 });
