@@ -86,11 +86,11 @@ async function takeExtents(state: FileState, count: number): Promise<number[]> {
 
 /** False: nothing is there that would free an extent. */
 async function makeRoom(state: FileState): Promise<boolean> {
-  const { completions, file } = { ...state.context, file: state.file };
+  const { completions } = state.context;
   const isOwn = !state.current.isEmpty || state.sealed.some(({ transaction }) => transaction === null);
   if (isOwn) await state.commitEarly();
-  else if (completions.left === 0 && !(await state.context.commitOthers(file))) return false;
-  await completions.idle();
+  else if (completions.left === 0 && !(await state.context.commitOthers(state.file))) return false;
+  await completions.quiet();
   return true;
 }
 

@@ -17,6 +17,7 @@ import { retire } from './association.js';
 import type { CommitResult } from './contract.js';
 import type { Epoch } from './epoch.js';
 import type { FileState } from './file-state.js';
+import { isNoSpace } from './journal-reserve.js';
 import { flagsOf } from './kept-flags.js';
 import { writeOutAndFlush } from './write-out.js';
 
@@ -46,8 +47,12 @@ export class Commits {
     const hardened = await this.#shared.run();
     if (context.settings.journalShares && !isComplete) return resultOf(hardened);
     // An empty one too promises what was acknowledged before it was asked for.
-    if (hardened?.done) await hardened.done;
-    else await context.completions.idle(file);
+    try {
+      if (hardened?.done) await hardened.done;
+      else await context.completions.idle(file);
+    } catch (cause) {
+      throw this.state.failed ?? cause;
+    }
     this.state.check();
     return resultOf(hardened);
   }
@@ -57,18 +62,33 @@ export class Commits {
     const { state } = this;
     state.check();
     state.context.completions.check();
-    const epoch = state.current;
-    if (epoch.isEmpty) return null;
-    state.sealed.push(epoch);
-    state.current = state.newEpoch();
+    if (!state.current.isEmpty) {
+      state.sealed.push(state.current);
+      state.current = state.newEpoch();
+    }
+    // More than one where the metadata server had no room for the one before.
+    let last: Hardened | null = null;
+    for (const epoch of state.sealed.filter(({ transaction }) => transaction === null))
+      last = await this.#commit(epoch);
+    return last;
+  }
+
+  async #commit(epoch: Epoch): Promise<Hardened> {
+    const { state } = this;
     try {
       await epoch.writesEnded();
       // Of flags that are being withdrawn, all are: what is hardened now comes after it.
       await epoch.withdrawing;
       state.check();
       await writeOutAndFlush(state, epoch);
+    } catch (cause) {
+      throw state.fail(cause);
+    }
+    try {
       return await this.#harden(epoch);
     } catch (cause) {
+      // It was refused as a whole: the next commit tries again.
+      if (isNoSpace(cause)) throw cause;
       throw state.fail(cause);
     }
   }
@@ -105,12 +125,14 @@ export class Commits {
 }
 
 /** What is not committed is dropped, and its journal extents are given back. With all of the file locked, in turn. */
-export async function dropCurrent(state: FileState, epoch: Epoch): Promise<void> {
+export async function dropEpoch(state: FileState, epoch: Epoch, { toPool = false } = {}): Promise<void> {
   epoch.dropBuffers();
+  // What is on its way to its journal extents must not meet what others write there.
+  await epoch.writesEnded();
   const retired = [...epoch.places.values()]
     .filter(({ journal }) => journal !== null)
     .map(({ journal, isAssociated }) => ({ extent: journal!, isAssociated }));
-  if (retired.length > 0) await retire(state.context, retired);
+  if (retired.length > 0) await retire(state.context, retired, { toPool });
 }
 
 function resultOf(hardened: Hardened | null): CommitResult {

@@ -86,10 +86,16 @@ export class Completions {
     return done;
   }
 
-  /** Ends when what has been added by now (of the file, or of all) is complete. */
+  /** Ends when what has been added by now (of the file, or of all) is complete. Throws what was aborted of it. */
   async idle(file?: number): Promise<void> {
-    const waiting = this.#queue.filter((one) => file === undefined || one.file === file);
-    await Promise.all(waiting.map(({ done }) => done));
+    const isMeant = (one: Waiting) => file === undefined || one.file === null || one.file === file;
+    await Promise.all(this.#queue.filter(isMeant).map(({ done }) => done));
+  }
+
+  /** Ends when what has been added by now is complete or aborted. */
+  async quiet(): Promise<void> {
+    await Promise.allSettled(this.#queue.map(({ done }) => done));
+    this.check();
   }
 
   /** Ends when all is complete that does not wait for another client's; throws what stops it. */

@@ -153,6 +153,8 @@ export class Epoch {
   transaction: number | null = null;
   /** Passes that write its buffers out, one at a time (write-out.ts). */
   passes: SharedFlush | null = null;
+  /** The last one that has begun. */
+  pass: Promise<void> = Promise.resolve();
   /** Of what is done of it. */
   readonly completed = { swappedExtents: 0, committedExtents: 0, copiedBlocks: 0, copiedHomeBlocks: 0 };
 
@@ -175,10 +177,10 @@ export class Epoch {
     return place;
   }
 
-  /** Ends when no write passes by the buffers any more; of the writes that have begun by now. */
+  /** Ends when no device write of it is under way any more; of those that have begun by now. */
   async writesEnded(): Promise<void> {
     const writes = [...this.places.values()].flatMap((place) => [...place.writes]);
-    await Promise.allSettled(writes);
+    await Promise.allSettled([...writes, this.pass]);
   }
 
   dropBuffers(which: 'all' | 'clean' = 'all'): void {

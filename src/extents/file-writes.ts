@@ -12,9 +12,11 @@ import { type Piece, segmentsOf, writeSegments } from './segments.js';
 import { settleMemory } from './write-behind.js';
 import { losePlaces, writeOut } from './write-out.js';
 
-/** Whole blocks of so many bytes, or of a whole extent where that is less, pass by the buffers. */
+/** Whole blocks of so many bytes, or of a whole extent where that is less, pass by the buffers; all without buffers. */
 const LONG_BYTES = 1024 * 1024;
 const SHORTEST_LONG_BYTES = 64 * 1024;
+/** Buffers of blocks that are written together share so much memory: one that stays keeps no more than that. */
+const PIECE_BYTES = 64 * 1024;
 
 /** Whole blocks, with what was around the write in the first and the last one. */
 interface Cover {
@@ -47,7 +49,7 @@ export async function writeFile(state: FileState, offset: number, from: Buffers)
 }
 
 async function coverOf(state: FileState, offset: number, from: Buffers, length: number): Promise<Cover> {
-  const { blockBytes, extentBytes } = state.context.shape;
+  const { blockBytes } = state.context.shape;
   const firstBlock = Math.floor(offset / blockBytes);
   const endBlock = Math.ceil((offset + length) / blockBytes);
   const before = new Uint8Array(offset - firstBlock * blockBytes);
@@ -56,8 +58,7 @@ async function coverOf(state: FileState, offset: number, from: Buffers, length: 
   if (after.byteLength > 0) await readRange(state, offset + length, after, after.byteLength);
   const wholeFrom = before.byteLength > 0 ? firstBlock + 1 : firstBlock;
   const wholeEnd = after.byteLength > 0 ? endBlock - 1 : endBlock;
-  const long = Math.max(SHORTEST_LONG_BYTES, Math.min(LONG_BYTES, extentBytes));
-  const isLong = (wholeEnd - wholeFrom) * blockBytes >= long;
+  const isLong = (wholeEnd - wholeFrom) * blockBytes >= longBytes(state);
   return {
     firstBlock,
     endBlock,
@@ -66,6 +67,11 @@ async function coverOf(state: FileState, offset: number, from: Buffers, length: 
     directEnd: isLong ? wholeEnd : endBlock,
     endByte: offset + length,
   };
+}
+
+function longBytes({ context: { shape, memory } }: FileState): number {
+  if (memory.limitBytes === 0) return shape.blockBytes;
+  return Math.max(SHORTEST_LONG_BYTES, Math.min(LONG_BYTES, shape.extentBytes));
 }
 
 function placesOf(state: FileState, firstBlock: number, endBlock: number): number[] {
@@ -132,10 +138,25 @@ function putSpan(
   gathering: Gathering,
 ): void {
   const { blockBytes } = state.context.shape;
-  for (let at = 0; at < count; at++) {
-    const bytes = new Uint8Array(blockBytes);
-    gathering.copy((block + at - firstBlock) * blockBytes, bytes);
-    place.put(start + at, bytes);
+  putBlocks(state, place, { start, count }, gathering, (block - firstBlock) * blockBytes);
+}
+
+/** In memory that lies together as far as a piece goes: so it is written out in long runs. */
+function putBlocks(
+  { context: { shape } }: FileState,
+  place: Place,
+  { start, count }: { readonly start: number; readonly count: number },
+  gathering: Gathering,
+  from: number,
+): void {
+  const { blockBytes } = shape;
+  const most = Math.max(1, Math.floor(PIECE_BYTES / blockBytes));
+  for (let at = 0; at < count; at += most) {
+    const blocks = Math.min(most, count - at);
+    const bytes = new Uint8Array(blocks * blockBytes);
+    gathering.copy(from + at * blockBytes, bytes);
+    for (let block = 0; block < blocks; block++)
+      place.put(start + at + block, bytes.subarray(block * blockBytes, (block + 1) * blockBytes));
   }
 }
 
@@ -167,12 +188,7 @@ async function writePieces(state: FileState, pieces: readonly Piece<Place>[]): P
       state.counts.writtenBlocks += lengthBytes / blockBytes;
       continue;
     }
-    const gathering = new Gathering(from);
-    for (let at = 0; at < lengthBytes; at += blockBytes) {
-      const bytes = new Uint8Array(blockBytes);
-      gathering.copy(at, bytes);
-      place.put(start + at / blockBytes, bytes);
-    }
+    putBlocks(state, place, { start, count: lengthBytes / blockBytes }, new Gathering(from), 0);
   }
   losePlaces(failed);
 }

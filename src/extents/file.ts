@@ -7,8 +7,9 @@
 import { byteLength } from '../device/buffers.js';
 import type { Buffers, Extent } from '../device/contract.js';
 import { UserError } from '../errors.js';
-import { Commits, dropCurrent } from './commits.js';
+import { Commits, dropEpoch } from './commits.js';
 import type { CommitResult, FileJournal, FileStatistics } from './contract.js';
+import type { Epoch } from './epoch.js';
 import { clearFile, resizeFile } from './file-clears.js';
 import { extentsOf, readRange } from './file-reads.js';
 import type { FileState } from './file-state.js';
@@ -17,6 +18,8 @@ import { keep } from './keeping.js';
 import { withdrawKept } from './kept-flags.js';
 
 const ALL = Number.MAX_SAFE_INTEGER;
+/** The metadata server gives no more to a file (metadata/server/journal.ts). */
+const MOST_EXTENTS = 2 ** 32;
 
 export class ExtentFile {
   readonly #commits: Commits;
@@ -79,7 +82,7 @@ export class ExtentFile {
   write(offset: number, from: Buffers): Promise<void> {
     return this.#change(async () => {
       const length = byteLength(from);
-      checkNumbers(this.name, 'write', offset, length);
+      this.#checkEnd('write', offset, length);
       if (length > 0) await writeFile(this.state, offset, from);
     });
   }
@@ -94,7 +97,7 @@ export class ExtentFile {
 
   resize(sizeBytes: number): Promise<void> {
     return this.#change(async () => {
-      checkNumbers(this.name, 'resize', sizeBytes, 0);
+      this.#checkEnd('resize', sizeBytes, 0);
       await resizeFile(this.state, sizeBytes);
     });
   }
@@ -142,11 +145,9 @@ export class ExtentFile {
     }
     if (!state.isWritable || state.context.session.hasEnded) return;
     await state.inTurn(async () => {
-      const left = [...state.sealed.filter(({ transaction }) => transaction === null), state.current];
-      // After a failure it is not known what of it the server has: what it has not is freed when the client opens again.
-      if (state.failed !== null) for (const epoch of left) epoch.dropBuffers();
-      else if (state.current.isKept) state.current.dropBuffers();
-      else await dropCurrent(state, state.current);
+      const left = state.sealed.filter(({ transaction }) => transaction === null);
+      if (!state.current.isKept) left.push(state.current);
+      for (const epoch of left) await this.#drop(epoch);
     });
   }
 
@@ -155,12 +156,25 @@ export class ExtentFile {
     return this.state.inTurn(body);
   }
 
+  async #drop(epoch: Epoch): Promise<void> {
+    const { state } = this;
+    const { context, failed, name } = state;
+    if (failed === null) return dropEpoch(state, epoch);
+    try {
+      // Their target may be what has failed.
+      await dropEpoch(state, epoch, { toPool: true });
+    } catch (cause) {
+      // It may be hardened, for all that is known: then the server refuses, and what it has not is freed at the next opening.
+      context.settings.warn(`${name}: journal extents are not given back: ${String(cause)}`);
+    }
+  }
+
   async #discard(): Promise<void> {
     const { state } = this;
     const epoch = state.current;
     if (epoch.isKept) await withdrawKept(state, epoch);
     state.current = state.newEpoch();
-    await dropCurrent(state, epoch);
+    await dropEpoch(state, epoch);
   }
 
   /** Nothing else of the file is under way but completion. */
@@ -205,6 +219,18 @@ export class ExtentFile {
       this.#calls -= 1;
       if (this.#calls === 0) this.#idle?.();
     }
+  }
+
+  /** A file has so many extents, and no byte past what numbers can tell. */
+  #checkEnd(what: string, offset: number, length: number): void {
+    const mostBytes = Math.min(MOST_EXTENTS * this.state.context.shape.extentBytes, ALL);
+    checkNumbers(this.name, what, offset, length);
+    if (offset + length <= mostBytes) return;
+    throw new UserError(
+      'OUT_OF_RANGE',
+      `${this.name}: ${what} of ${length} bytes at offset ${offset}: a file has ${mostBytes} bytes at most`,
+      { details: { file: this.name, offsetBytes: offset, lengthBytes: length, mostBytes } },
+    );
   }
 
   #checkRange(what: string, offset: number, length: number): void {

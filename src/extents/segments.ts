@@ -55,11 +55,23 @@ export function segmentsOf<P>(pieces: readonly Piece<P>[], pool: ExtentPool): Se
         segments.push(last);
       }
       last.lengthBytes += piece.lengthBytes;
-      last.from.push(...piece.from);
+      for (const bytes of piece.from) append(last.from, bytes);
       last.pieces.push(piece);
     }
   }
   return segments;
+}
+
+/** What lies together in memory is one buffer of the write. */
+function append(from: Uint8Array[], bytes: Uint8Array): void {
+  const last = from.at(-1);
+  const isNext =
+    last !== undefined &&
+    last.buffer === bytes.buffer &&
+    last.byteOffset + last.byteLength === bytes.byteOffset;
+  if (!isNext) from.push(bytes);
+  else
+    from[from.length - 1] = new Uint8Array(last.buffer, last.byteOffset, last.byteLength + bytes.byteLength);
 }
 
 /** Writes all of them, and gives those that failed. What is no UserError is thrown. */

@@ -73,7 +73,7 @@ export class StoreFiles {
       await file.close();
     }
     const { session, client, completions } = this.context;
-    await completions.idle();
+    await completions.idle(info.file);
     await session.request({ type: 'Remove_File', client, file: info.file });
   }
 
@@ -90,7 +90,7 @@ export class StoreFiles {
     const { session, client, completions } = this.context;
     const { file } = await this.get(name);
     const take = async () => {
-      await completions.idle();
+      await completions.idle(file);
       const info = await session.request({ type: 'Snapshot_File', client, file, name: asName });
       this.open.state(file)?.map.drop(null);
       return info;

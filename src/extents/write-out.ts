@@ -26,7 +26,10 @@ const MOVE_BYTES = 1024 * 1024;
 
 /** Ends when what is in dirty buffers of the epoch by now is in journal extents. */
 export function writeOut(state: FileState, epoch: Epoch): Promise<void> {
-  epoch.passes ??= new SharedFlush(() => writePass(state, epoch));
+  epoch.passes ??= new SharedFlush(() => {
+    epoch.pass = writePass(state, epoch);
+    return epoch.pass;
+  });
   return epoch.passes.run();
 }
 

@@ -3,7 +3,9 @@
  * acknowledged, or a later one that was under way (data journaling, paragraphs 48 to 50; crash model, invariant 4).
  */
 import { describe, expect, it } from 'vitest';
+import type { BlockDevice } from '../../src/device/contract.js';
 import type { ExtentFile, ExtentStore } from '../../src/extents/index.js';
+import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
 import { contentOf, Stage, type StageOptions } from './support/stage.js';
 
@@ -59,10 +61,18 @@ class Use {
   private constructor(
     readonly stage: Stage,
     readonly random: SeededRandom,
+    /** Device calls in flight that met: the contract of devices forbids it. */
+    readonly overlaps: readonly string[][],
   ) {}
 
   static async begin(random: SeededRandom, options: StageOptions): Promise<Use> {
-    const use = new Use(await Stage.make({ seed: random.below(1000), ...options }), random);
+    const overlaps: string[][] = [];
+    const wrap = (device: BlockDevice) => {
+      const faulty = new FaultyDevice(device);
+      overlaps.push(faulty.overlaps);
+      return faulty;
+    };
+    const use = new Use(await Stage.make({ seed: random.below(1000), wrap, ...options }), random, overlaps);
     use.store = await use.stage.open();
     await use.store.files.create('disk', { sizeBytes: 0 });
     use.file = await use.store.openFile('disk', { access: 'write' });
@@ -189,6 +199,7 @@ class Use {
     await this.store.close();
     expect(await this.stage.findings()).toEqual([]);
     expect(this.stage.warnings).toEqual([]);
+    expect(this.overlaps.flat()).toEqual([]);
   }
 }
 
@@ -197,6 +208,7 @@ const SETTINGS: readonly (readonly [string, StageOptions])[] = [
   ['no buffers, associated at once', { store: { writeBehindBytes: 0, associates: 'at-once' } }],
   ['a separate journal target', { splitAt: 20, store: { journalShares: false } }],
   ['little room in the pool', { extents: 40, store: { writeBehindBytes: 4096 } }],
+  ['late answers, no buffers', { maxDelayTurns: 3, store: { writeBehindBytes: 0 } }],
   ['late answers', { maxDelayTurns: 3, store: { writeBehindBytes: 8192 } }],
 ];
 

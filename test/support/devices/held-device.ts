@@ -47,6 +47,12 @@ export class HeldDevice implements BlockDevice {
     }
   }
 
+  /** Lets one in, by the order in which they came; later ones of that kind wait still. */
+  letIn(at: number): void {
+    const [call] = this.#waiting.splice(at, 1);
+    call?.enter();
+  }
+
   /** Lets those in that wait, and all later ones of that kind. */
   release(operation: Held): void {
     this.#held.delete(operation);
