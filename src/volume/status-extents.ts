@@ -52,7 +52,7 @@ async function lookInside(located: Located, devices: ExtentsDevices, isHeld: boo
   );
   try {
     const summary = await summaryOf(located, devices, (message) => {
-      if (!isHeld) problems.push({ code: 'EXTENTS_COPY_DAMAGED', message, hint: COPY_HINT });
+      if (!isHeld) problems.push({ code: 'METADATA_COPY_DAMAGED', message, hint: COPY_HINT });
     });
     if (summary.transactionsToComplete > 0 && !isHeld) problems.push(unfinished(summary));
     return { extents: { ...sizes, ...summary }, sizeBytes, problems, isFailed: false };
