@@ -18,7 +18,7 @@ const SHARES: readonly [ProfileName, number][] = [
   ['kill-9', 0.1],
 ];
 /** Different states are what takes time: most cuts have their share of them. */
-const IMAGES_SHARE = 0.02;
+const IMAGES_SHARE = 0.01;
 const IMAGES_PER_CUT = 40;
 
 export function describeLongRun(stand: Stand): void {
