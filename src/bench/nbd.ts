@@ -21,7 +21,7 @@
  * - A raw image has no cache of ours above the page cache (volume/volume.ts): 4 KiB reads 0.6 of their processor time, a
  *   write and its flush 0.7.
  * - Requests that wait for nothing are done before their call returns, without a promise (PromptDevice): 4 KiB reads of a
- *   raw image 12.8 us after 16.2.
+ *   raw image 12.8 us after 16.2. Members are asked so too: 4 KiB writes at random to RAID-5 97 us after 118.
  * - A small write is slow from 8 ms on, not from 2: on a busy machine half of them had gone to the pool by that.
  * - Payloads are received into the pool's memory (nbd/wire/direct-socket.ts): writes in order three quarters of their
  *   processor time, to a raw image and to RAID-5.
