@@ -76,10 +76,12 @@ export class RaidArray implements BatchDevice {
   /** All windows of a batch are planned together: what makes up a full stripe is written without a read. */
   async writeBatch(batch: readonly BatchWrite[]): Promise<void> {
     if (batch.length === 0) return;
-    const checked = batch.map(({ offset, from }) =>
-      this.guard.run('write', offset, byteLength(from), () => Promise.resolve()),
-    );
-    await Promise.all(checked);
+    for (const { offset, from } of batch) {
+      const length = byteLength(from);
+      // It tells why.
+      if (!this.guard.admits('write', offset, length))
+        await this.guard.run('write', offset, length, () => Promise.resolve());
+    }
     const start = Math.min(...batch.map((entry) => entry.offset));
     const end = Math.max(...batch.map((entry) => entry.offset + byteLength(entry.from)));
     await this.guard.run('write', start, end - start, () => this.writer.write(batch, {}));

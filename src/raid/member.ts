@@ -5,7 +5,7 @@
  * rebuilt while it is being rebuilt, and never in its bad blocks. It is written everywhere unless faulty: a
  * member that is being rebuilt has to take every write, as the rebuild may have passed there already.
  */
-import type { BlockDevice, Buffers, WriteOptions } from '../device/contract.js';
+import type { BlockDevice, Buffers, PromptDevice, WriteOptions } from '../device/contract.js';
 import { RangeSet } from '../device/range-set.js';
 import { UserError } from '../errors.js';
 import type { BadBlocks } from './md/bad-blocks.js';
@@ -24,7 +24,7 @@ export class ArrayMember {
   private loggedBadBlocks: boolean;
 
   constructor(
-    readonly device: BlockDevice,
+    readonly device: BlockDevice | PromptDevice,
     /** As it is on disk now; metadata.ts keeps it so. */
     public superblock: Superblock,
     readonly badBlocks: BadBlocks,
@@ -134,6 +134,17 @@ export class ArrayMember {
 
   read(start: number, into: Buffers): Promise<void> {
     return this.device.read(this.superblock.dataOffset + start, into);
+  }
+
+  /** `read` and a volatile `write` as prompt calls (device/contract.ts); false where the device has none. */
+  readNow(start: number, into: Uint8Array): boolean {
+    const { device } = this;
+    return 'readNow' in device && device.readNow(this.superblock.dataOffset + start, into);
+  }
+
+  writeNow(start: number, from: readonly Uint8Array[], length: number): boolean {
+    const { device } = this;
+    return 'writeNow' in device && device.writeNow(this.superblock.dataOffset + start, from, length);
   }
 
   write(start: number, from: Buffers, options?: WriteOptions): Promise<void> {

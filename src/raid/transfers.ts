@@ -37,24 +37,35 @@ export function toSlot(slot: Slot, start: number, bytes: Uint8Array): Transfer[]
 }
 
 export function readTransfers(transfers: readonly Transfer[]): Promise<TransferFailure[]> {
-  return settle(transfers, (run) => run.member.read(run.start, run.buffers));
+  return settle(transfers, {
+    now: ({ member, start, buffers }) => buffers.length === 1 && member.readNow(start, buffers[0]!),
+    perform: ({ member, start, buffers }) => member.read(start, buffers),
+  });
 }
 
 export function writeTransfers(
   transfers: readonly Transfer[],
   options: WriteOptions,
 ): Promise<TransferFailure[]> {
-  return settle(transfers, (run) => run.member.write(run.start, run.buffers, options));
+  return settle(transfers, {
+    now: ({ member, start, end, buffers }) =>
+      options.fua !== true && member.writeNow(start, buffers, end - start),
+    perform: ({ member, start, buffers }) => member.write(start, buffers, options),
+  });
 }
 
-async function settle(
-  transfers: readonly Transfer[],
-  perform: (run: Run) => Promise<void>,
-): Promise<TransferFailure[]> {
+/** What is done with a run: at once where it can be, which small ones mostly can. */
+interface Way {
+  readonly now: (run: Run) => boolean;
+  readonly perform: (run: Run) => Promise<void>;
+}
+
+async function settle(transfers: readonly Transfer[], way: Way): Promise<TransferFailure[]> {
   const [only] = transfers;
-  if (only !== undefined && transfers.length === 1) return settleOne(only, perform);
-  const runs = gather(transfers);
-  const outcomes = await Promise.allSettled(runs.map(perform));
+  if (only !== undefined && transfers.length === 1) return settleOne(only, way);
+  const runs = gather(transfers).filter((run) => !way.now(run));
+  if (runs.length === 0) return [];
+  const outcomes = await Promise.allSettled(runs.map(way.perform));
   return outcomes.flatMap((outcome, index) => {
     if (outcome.status === 'fulfilled') return [];
     const run = runs[index]!;
@@ -67,10 +78,11 @@ async function settle(
 /** Most reads are one transfer: nothing is gathered for them. */
 async function settleOne(
   { member, start, bytes }: Transfer,
-  perform: (run: Run) => Promise<void>,
+  { now, perform }: Way,
 ): Promise<TransferFailure[]> {
+  const run = { member, start, end: start + bytes.length, buffers: [bytes] };
   try {
-    await perform({ member, start, end: start + bytes.length, buffers: [bytes] });
+    if (!now(run)) await perform(run);
     return [];
   } catch (error) {
     return [{ member, start, length: bytes.length, error }];

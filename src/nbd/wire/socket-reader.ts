@@ -2,9 +2,10 @@
  * Bytes from a socket, taken in the lengths that a protocol has: exactly n of them, as a view, as views, or put
  * where the caller wants them.
  *
- * - What arrives is kept in the buffers that Node read it into. Views of them are handed out, so nothing is
- *   copied but what is asked for in one piece and arrived in two. A view keeps its whole buffer (64 KiB at
- *   most) from being collected.
+ * - What arrives is kept in the buffers that it was received into. Views of them are handed out, so nothing is
+ *   copied but what is asked for in one piece and arrived in two. A view keeps its whole buffer (128 KiB at
+ *   most) from being collected. No byte of one is received into twice.
+ * - What is read into the caller's memory is received there (direct-socket.ts), but for what had come before.
  * - The socket is paused once HIGH_WATER_BYTES lie here and nobody waits for more: a peer that sends faster
  *   than it is served is slowed down by the kernel, and costs no more memory than that.
  * - `try...` never waits, so a burst of small messages is taken apart without a promise for each.
@@ -14,8 +15,12 @@ import type { Socket } from 'node:net';
 import { bufferList } from '../../device/buffers.js';
 import type { Buffers } from '../../device/contract.js';
 import { UserError } from '../../errors.js';
+import { type Receiver, receive } from './direct-socket.js';
 
 const HIGH_WATER_BYTES = 256 * 1024;
+const SLAB_BYTES = 128 * 1024;
+/** With less room than this a slab is given up: each call of the operating system should bring much. */
+const LEAST_ROOM_BYTES = 64 * 1024;
 
 /** The peer closed, or the connection broke, before what was waited for had come. */
 export class ConnectionEnded extends UserError {
@@ -30,7 +35,7 @@ interface Waiter {
   resolve(): void;
 }
 
-export class SocketReader {
+export class SocketReader implements Receiver {
   readonly #socket: Socket;
   /** What arrived and was not taken; the first of them from #start on. */
   #chunks: Buffer[] = [];
@@ -40,11 +45,16 @@ export class SocketReader {
   #ended = false;
   #cause: unknown;
   #paused = false;
+  /** Where bytes are received that nobody waits for; free from #slabEnd on. */
+  #slab: Buffer = Buffer.alloc(0);
+  #slabEnd = 0;
+  /** What is left to be filled of the memory that somebody waits for. */
+  #target: Uint8Array | null = null;
 
   /** Takes over what the socket receives, until `detach`. */
   constructor(socket: Socket) {
     this.#socket = socket;
-    socket.on('data', this.#onData);
+    if (!receive(socket, this)) socket.on('data', this.#onData);
     socket.on('end', this.#onEnd);
     socket.on('close', this.#onEnd);
     socket.on('error', this.#onError);
@@ -102,14 +112,29 @@ export class SocketReader {
   /** Fills the buffers with what comes next, as it comes: nothing gathers here meanwhile. */
   async readInto(into: Buffers): Promise<void> {
     for (const target of bufferList(into)) {
-      for (let at = 0; at < target.byteLength; ) {
-        if (this.#buffered === 0) await this.#arrived(1);
+      let at = 0;
+      while (at < target.byteLength && this.#buffered > 0) {
         const bytes = Math.min(target.byteLength - at, this.#firstBytes());
         target.set(this.#chunks[0]!.subarray(this.#start, this.#start + bytes), at);
         this.#consume(bytes);
         at += bytes;
       }
+      if (at < target.byteLength) await this.#filled(target.subarray(at));
     }
+  }
+
+  room(): Uint8Array {
+    if (this.#target !== null) return this.#target;
+    if (this.#slab.byteLength - this.#slabEnd < LEAST_ROOM_BYTES) {
+      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.#slabEnd = 0;
+    }
+    return this.#slab.subarray(this.#slabEnd);
+  }
+
+  received(bytes: Buffer): void {
+    if (bytes.buffer === this.#slab.buffer) this.#slabEnd += bytes.byteLength;
+    this.#onData(bytes);
   }
 
   /** Drops the next n bytes as they come, without keeping them. */
@@ -124,6 +149,7 @@ export class SocketReader {
 
   /** Leaves the socket, paused, to somebody else; what lies here stays here. */
   detach(): void {
+    receive(this.#socket, null);
     this.#socket.off('data', this.#onData);
     this.#socket.off('end', this.#onEnd);
     this.#socket.off('close', this.#onEnd);
@@ -131,7 +157,9 @@ export class SocketReader {
     this.#socket.pause();
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  readonly #onData = (bytes: Buffer): void => {
+    const chunk = this.#target === null ? bytes : this.#fill(this.#target, bytes);
+    if (chunk.byteLength === 0) return;
     this.#chunks.push(chunk);
     this.#buffered += chunk.byteLength;
     const waiter = this.#waiter;
@@ -154,23 +182,51 @@ export class SocketReader {
     this.#onEnd();
   };
 
+  /** Ends when the memory is full; nothing lies here that it could be filled with. */
+  async #filled(target: Uint8Array): Promise<void> {
+    this.#target = target;
+    while (this.#target !== null && !this.#ended) await this.#woken(Number.POSITIVE_INFINITY);
+    const missing = this.#target as Uint8Array | null;
+    this.#target = null;
+    if (missing !== null) throw this.#endedBefore(missing.byteLength);
+  }
+
+  /** Puts into the memory that is waited for what it has room for, unless it was received there; returns the rest. */
+  #fill(target: Uint8Array, bytes: Buffer): Buffer {
+    const taken = Math.min(target.byteLength, bytes.byteLength);
+    const isThere = bytes.buffer === target.buffer && bytes.byteOffset === target.byteOffset;
+    if (!isThere) target.set(bytes.subarray(0, taken));
+    this.#target = taken === target.byteLength ? null : target.subarray(taken);
+    if (this.#target === null) {
+      this.#waiter?.resolve();
+      this.#waiter = null;
+    }
+    return bytes.subarray(taken);
+  }
+
   /** Ends when so many bytes are here, or no more will come. */
   async #waitFor(bytes: number): Promise<void> {
+    while (this.#buffered < bytes && !this.#ended) await this.#woken(bytes);
+  }
+
+  /** Ends when so many bytes may be here. */
+  #woken(bytes: number): Promise<void> {
     if (this.#waiter !== null) throw new Error('Two readers wait for the same socket.');
-    while (this.#buffered < bytes && !this.#ended) {
-      this.#resume();
-      await new Promise<void>((resolve) => {
-        this.#waiter = { bytes, resolve };
-      });
-    }
+    this.#resume();
+    return new Promise((resolve) => {
+      this.#waiter = { bytes, resolve };
+    });
   }
 
   async #arrived(bytes: number): Promise<void> {
     await this.#waitFor(bytes);
-    if (this.#buffered >= bytes) return;
+    if (this.#buffered < bytes) throw this.#endedBefore(bytes - this.#buffered);
+  }
+
+  #endedBefore(bytes: number): ConnectionEnded {
     const cause = this.#cause instanceof Error ? `: ${this.#cause.message}` : '';
-    throw new ConnectionEnded(
-      `the connection ended ${bytes - this.#buffered} bytes before the end of a message${cause}`,
+    return new ConnectionEnded(
+      `the connection ended ${bytes} bytes before the end of a message${cause}`,
       this.#cause,
     );
   }

@@ -4,6 +4,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { receivingDirectly } from '../../../src/nbd/wire/direct-socket.js';
 import { ConnectionEnded, SocketReader } from '../../../src/nbd/wire/socket-reader.js';
 import { SocketWriter } from '../../../src/nbd/wire/socket-writer.js';
 import { scratchDirectory } from '../../support/devices/scratch.js';
@@ -12,11 +13,14 @@ import { pattern } from '../../support/nbd/raw-client.js';
 
 const MIB = 1024 * 1024;
 
-async function pair(): Promise<[Socket, Socket]> {
+async function pair(isDirect = false): Promise<[Socket, Socket]> {
   const path = join(await scratchDirectory(), 's');
   const server = createServer({ allowHalfOpen: true }).listen(path);
   const one = connect({ path, allowHalfOpen: true });
-  const [other] = (await once(server, 'connection')) as [Socket];
+  const [accepted] = (await once(server, 'connection')) as [Socket];
+  const other = isDirect ? receivingDirectly(accepted) : accepted;
+  // Where Node has no such handle any more it would be by events again, and slower.
+  expect(other === accepted).toBe(!isDirect);
   for (const socket of [one, other]) socket.on('error', () => {});
   onTestFinished(() => {
     one.destroy();
@@ -30,10 +34,13 @@ async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await setImmediate();
 }
 
-describe('reader', () => {
+describe.each([
+  ['by events', false],
+  ['into its own memory', true],
+])('reader, %s', (_, isDirect) => {
   it('gives what was sent, in whatever lengths it is taken and sent', () =>
     withSeed(async (random) => {
-      const [from, to] = await pair();
+      const [from, to] = await pair(isDirect);
       const reader = new SocketReader(to);
       const data = pattern(3 * MIB);
       const sending = (async () => {
@@ -65,7 +72,7 @@ describe('reader', () => {
     }));
 
   it('takes without waiting only what is all there', async () => {
-    const [from, to] = await pair();
+    const [from, to] = await pair(isDirect);
     const reader = new SocketReader(to);
     from.write('abc');
     expect((await reader.take(1)).toString()).toBe('a');
@@ -76,7 +83,7 @@ describe('reader', () => {
   });
 
   it('hands out views of what Node received', async () => {
-    const [from, to] = await pair();
+    const [from, to] = await pair(isDirect);
     const reader = new SocketReader(to);
     from.write(pattern(1000));
     const [first, second] = [await reader.take(100), await reader.takeViews(900)];
@@ -84,7 +91,7 @@ describe('reader', () => {
   });
 
   it('lets the peer wait while nobody reads, and goes on when somebody does', async () => {
-    const [from, to] = await pair();
+    const [from, to] = await pair(isDirect);
     const reader = new SocketReader(to);
     const data = pattern(16 * MIB);
     from.write(data);
@@ -100,7 +107,7 @@ describe('reader', () => {
     ['closes', (from) => from.end('abc')],
     ['breaks off', (from) => from.write('abc', () => from.destroy())],
   ])('tells that the peer %s in the middle', async (_how, end) => {
-    const [from, to] = await pair();
+    const [from, to] = await pair(isDirect);
     const reader = new SocketReader(to);
     end(from);
     await expect(reader.take(4)).rejects.toThrow(ConnectionEnded);
@@ -112,7 +119,7 @@ describe('reader', () => {
   });
 
   it('is one caller at a time', async () => {
-    const [, to] = await pair();
+    const [, to] = await pair(isDirect);
     const reader = new SocketReader(to);
     const first = reader.take(1);
     await expect(reader.take(1)).rejects.toThrow('Two readers');
