@@ -27,7 +27,7 @@
  *   processor time, to a raw image and to RAID-5.
  *
  * What can be had, by a C program that writes what the disk holds and then syncs: 4/3 of the bytes on four files take 1.1 to
- * 1.6 times as long as all on one (median 1.25): RAID-5 in order comes to 0.8 of a peer that keeps the disk busy, and to
+ * 1.6 times as long as all on one (median 1.35): RAID-5 in order comes to 0.74 of a peer that keeps the disk busy, and to
  * more only of one that does not. A small write after a record with O_DSYNC comes to 0.4 of one without.
  *
  * Tried, and not kept:

@@ -10,7 +10,7 @@ const MIB = 1024 * 1024;
 /** What is being written when the power goes: part of many extents. */
 const PATCH = { offset: MIB + 100_000, length: 3 * MIB };
 /** Amid the journal's data, the record of the commit, the copies, and the map. */
-const CUTS = [2, 6, 10, 14, 18, 22, 26];
+const CUTS = [10, 30, 46, 54, 62, 70];
 
 interface Written {
   readonly journal: {
