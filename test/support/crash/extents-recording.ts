@@ -209,8 +209,9 @@ class ExtentsReader {
 
   /** Of all files what they hold, and nothing is wrong with what says so. */
   private async read(devices: readonly BlockDevice[], options: OpenStandOptions): Promise<Found> {
+    let opened: OpenedStore | null = null;
     try {
-      const opened = await openStand(this.stand, devices, options);
+      opened = await openStand(this.stand, devices, options);
       const found: Record<string, FoundFile> = {};
       for (const { name, sizeBytes } of await opened.store.files.list()) {
         const history = this.files.get(name);
@@ -227,6 +228,7 @@ class ExtentsReader {
       await opened.close();
       return { files: found, refused: null };
     } catch (error) {
+      opened?.abandon();
       if (!(error instanceof UserError)) throw error;
       return { files: {}, refused: `${error.code}: ${error.message}` };
     }

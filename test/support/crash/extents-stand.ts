@@ -45,6 +45,8 @@ export interface Stand {
 export interface Base {
   readonly device: BlockDevice;
   close(): Promise<void>;
+  /** Gives back what it has of the pool of buffers; nothing is written. */
+  abandon(): void;
 }
 
 export interface OpenedStore {
@@ -52,6 +54,7 @@ export interface OpenedStore {
   readonly engine: MetadataEngine;
   readonly device: BlockDevice;
   close(): Promise<void>;
+  abandon(): void;
 }
 
 export function extentBytesOf({ blocksPerExtent }: Stand): number {
@@ -73,7 +76,7 @@ export const PLAIN: Stand = {
     return [new StateDevice(StateContent.blank(0), { name: 'image', size })];
   },
   async open([device]) {
-    return { device: device!, close: async () => undefined };
+    return { device: device!, close: async () => undefined, abandon: () => undefined };
   },
 };
 
@@ -106,7 +109,7 @@ export const RAID: Stand = {
       array.core.closeArena();
       throw error;
     }
-    return { device: array, close: () => array.close() };
+    return { device: array, close: () => array.close(), abandon: () => array.core.closeArena() };
   },
 };
 
@@ -138,9 +141,22 @@ export interface Plant {
 export async function openStand(
   stand: Stand,
   devices: readonly BlockDevice[],
-  { readOnly = false, plant = {}, ...options }: OpenStandOptions = {},
+  { readOnly = false, ...options }: OpenStandOptions = {},
 ): Promise<OpenedStore> {
   const base = await stand.open(devices, readOnly);
+  try {
+    return await openStore(stand, base, { readOnly, ...options });
+  } catch (error) {
+    base.abandon();
+    throw error;
+  }
+}
+
+async function openStore(
+  stand: Stand,
+  base: Base,
+  { readOnly = false, plant = {}, ...options }: OpenStandOptions,
+): Promise<OpenedStore> {
   const device = plant.device?.(base.device) ?? base.device;
   const range = { device, offset: 0, length: ENGINE_BYTES };
   const opened = await openEngine(range, { warn: () => undefined, readOnly });
@@ -162,7 +178,7 @@ export async function openStand(
     await engine.close();
     await base.close();
   };
-  return { store, engine, device, close };
+  return { store, engine, device, close, abandon: () => base.abandon() };
 }
 
 function poolOn(device: BlockDevice, stand: Stand): ClientPool {
