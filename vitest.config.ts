@@ -8,8 +8,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     disableConsoleIntercept: true,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     // Most tests wait for processes and disks; with one worker less than processors they would wait alone.
     maxWorkers: 2,
     // .ci/run derives its closing line from the file.
