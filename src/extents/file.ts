@@ -174,8 +174,9 @@ export class ExtentFile {
 
   async #discard(): Promise<void> {
     const { state } = this;
-    if (state.current.isKept) await withdrawKept(state, state.current);
     const dropped = [...state.unhardened, state.current];
+    // A commit that found no room may have sealed what is kept.
+    for (const epoch of dropped) if (epoch.isKept) await withdrawKept(state, epoch);
     state.sealed = state.sealed.filter((epoch) => !dropped.includes(epoch));
     state.current = state.newEpoch();
     for (const epoch of dropped) await dropEpoch(state, epoch);

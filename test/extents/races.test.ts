@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { UserError } from '../../src/errors.js';
+import { settingsOf } from '../../src/extents/settings.js';
 import type { MetadataService } from '../../src/metadata/messages.js';
 import { contentOf, EXTENT_BYTES, filled, Stage } from './support/stage.js';
 
@@ -167,6 +168,27 @@ describe('opening', () => {
   });
 });
 
+describe('waiting', () => {
+  const timers = () => process.getActiveResourcesInfo().filter((one) => one === 'Timeout').length;
+
+  it('for a target that is to come back keeps the process alive; for buffers to age does not', async () => {
+    const stage = await Stage.make();
+    const { clock } = settingsOf({
+      service: stage.server,
+      pool: stage.pool,
+      client: 'a',
+      journalShares: true,
+    });
+    const before = timers();
+    const waiting = clock.wait(20);
+    expect(timers()).toBe(before + 1);
+    await waiting;
+    const idle = timers();
+    void clock.wait(20, { isBackground: true });
+    expect(timers()).toBe(idle);
+  });
+});
+
 describe('keeping', () => {
   const noSpace = () => new UserError('NO_SPACE', 'the metadata has no room');
 
@@ -186,6 +208,24 @@ describe('keeping', () => {
     await file.commit({ isComplete: true });
     await store.close();
     expect(await stage.findings()).toEqual([]);
+  });
+
+  it('is discarded whole after a commit that found no room', async () => {
+    const stage = await Stage.make();
+    let isFull = false;
+    const service = beforeRequests(stage, async (message) => {
+      if (isFull && message.type === 'Harden_Extent_Flags' && message.extents.length > 0) throw noSpace();
+    });
+    const store = await stage.open({ service });
+    await store.files.create('disk', { sizeBytes: EXTENT_BYTES });
+    const file = await store.openFile('disk', { access: 'write' });
+    await file.write(0, filled(2 * EXTENT_BYTES, 1));
+    await file.keep();
+    isFull = true;
+    await expect(file.commit()).rejects.toMatchObject({ code: 'NO_SPACE' });
+    await file.discard();
+    await stage.crash(1, 'none');
+    expect((await stage.open()).recovery.keptFiles).toBe(0);
   });
 
   it('outlives a commit that found no room', async () => {
