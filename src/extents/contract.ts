@@ -26,7 +26,8 @@ export type OnJournalFull = 'commit' | 'fail';
 export interface Clock {
   /** Milliseconds since anything. */
   nowMs(): number;
-  wait(ms: number): Promise<void>;
+  /** `isBackground`: a process that has nothing else to do need not stay for it. */
+  wait(ms: number, options?: { readonly isBackground?: boolean }): Promise<void>;
 }
 
 export interface StoreOptions {

@@ -39,6 +39,8 @@ export class Place {
   /** The target of the journal extent has failed: another one is needed before anything is written (paragraph 51). */
   isLost = false;
   readonly buffers = new Map<number, BlockBuffer>();
+  /** Blocks of which a buffer is on its way to the journal extent, whether it still counts or not. */
+  readonly leaving = new Set<number>();
   /** Device writes that pass by the buffers, and associating: a commit waits for them. */
   readonly writes = new Set<Promise<unknown>>();
 
@@ -123,9 +125,10 @@ export class Place {
       if (which === 'all' || !isDirty) this.dropBuffer(block);
   }
 
-  hasDirty(start: number, count: number): boolean {
+  /** What passes by the buffers must wait: a buffer is to be written there, or is being written. */
+  hasUnwritten(start: number, count: number): boolean {
     for (let block = start; block < start + count; block++)
-      if (this.buffers.get(block)?.isDirty === true) return true;
+      if (this.leaving.has(block) || this.buffers.get(block)?.isDirty === true) return true;
     return false;
   }
 

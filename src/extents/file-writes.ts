@@ -84,7 +84,7 @@ function placesOf(state: FileState, firstBlock: number, endBlock: number): numbe
 /** What passes by the buffers must not meet a buffer that is on its way to the same blocks. */
 function obstacleOf(state: FileState, epoch: Epoch, cover: Cover): Promise<void> | null {
   for (const { index, start, count } of spans(state, cover.directFrom, cover.directEnd))
-    if (epoch.places.get(index)?.hasDirty(start, count) === true) return writeOut(state, epoch);
+    if (epoch.places.get(index)?.hasUnwritten(start, count) === true) return writeOut(state, epoch);
   return null;
 }
 
@@ -172,6 +172,8 @@ function pieceOf(state: FileState, place: Place, span: BlockSpan, cover: Cover):
 function writeDirect(state: FileState, pieces: readonly Piece<Place>[]): Promise<void> {
   const writing = writePieces(state, pieces);
   for (const { place } of pieces) place.track(writing);
+  // The blocks are marked, and nobody knows what is there: no commit may have them.
+  writing.catch((cause: unknown) => state.fail(cause));
   return writing;
 }
 

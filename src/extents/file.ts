@@ -150,9 +150,7 @@ export class ExtentFile {
     }
     if (!state.isWritable || state.context.session.hasEnded) return;
     await state.inTurn(async () => {
-      const left = state.unhardened;
-      if (!state.current.isKept) left.push(state.current);
-      for (const epoch of left) await this.#drop(epoch);
+      for (const epoch of takeLeft(state)) await this.#drop(epoch);
     });
   }
 
@@ -176,8 +174,9 @@ export class ExtentFile {
 
   async #discard(): Promise<void> {
     const { state } = this;
-    if (state.current.isKept) await withdrawKept(state, state.current);
     const dropped = [...state.unhardened, state.current];
+    // A commit that found no room may have sealed what is kept.
+    for (const epoch of dropped) if (epoch.isKept) await withdrawKept(state, epoch);
     state.sealed = state.sealed.filter((epoch) => !dropped.includes(epoch));
     state.current = state.newEpoch();
     for (const epoch of dropped) await dropEpoch(state, epoch);
@@ -249,6 +248,19 @@ export class ExtentFile {
       { details: { file: this.name, offsetBytes: offset, lengthBytes: length, sizeBytes } },
     );
   }
+}
+
+/**
+ * What is to be given up. An early commit that another file has asked for may come behind this: it must not find it.
+ * What is kept and was sealed by a commit for which there was no room is kept still.
+ */
+function takeLeft(state: FileState): Epoch[] {
+  const { unhardened } = state;
+  const left = [...unhardened, state.current];
+  state.sealed = state.sealed.filter((epoch) => !unhardened.includes(epoch));
+  const kept = left.find((epoch) => epoch.isKept && (epoch === state.current || state.failed === null));
+  state.current = kept ?? state.newEpoch();
+  return left.filter((epoch) => epoch !== kept);
 }
 
 function checkNumbers(name: string, what: string, offset: number, length: number): void {

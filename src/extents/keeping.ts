@@ -23,9 +23,10 @@ export async function keep(state: FileState, epoch: Epoch): Promise<void> {
   const { session, client } = context;
   await giveJournalToAll(state, epoch);
   await writeOutAndFlush(state, epoch);
+  // Said before it is so (association.ts): where a part fails, those before it are associated.
+  for (const place of epoch.places.values()) place.isAssociated = true;
   for (const extents of partsOf(flagsOf(state, epoch)))
     await session.request({ type: 'Harden_Extent_Flags', client, extents, sizes: [], starts: false });
-  for (const place of epoch.places.values()) place.isAssociated = true;
   state.hasKeptSize = true;
   const sizes = [{ file, sizeBytes: state.sizeBytes }];
   await session.request({ type: 'Harden_Extent_Flags', client, extents: [], sizes, starts: false });

@@ -84,8 +84,11 @@ export class OpenFiles {
   async #openOne(info: FileInfo, options: OpenFileOptions): Promise<ExtentFile> {
     const isNew = !this.#open.has(info.file);
     const opened = this.#open.get(info.file) ?? this.#make(info);
-    if (options.access === 'write' && !opened.state.isWritable) await this.#makeWritable(opened.state);
-    else if (isNew) await this.#lock(opened.state, 'read');
+    if (options.access === 'write' && !opened.state.isWritable) await this.#makeWritable(opened.state, isNew);
+    else if (isNew) {
+      await this.#lock(opened.state, 'read');
+      await this.#learnSize(opened.state);
+    }
     if (options.uncommitted === true) this.#resume(opened.state);
     if (options.onJournalFull !== undefined) opened.state.onJournalFull = options.onJournalFull;
     opened.openers += 1;
@@ -99,7 +102,15 @@ export class OpenFiles {
     return opened;
   }
 
-  async #makeWritable(state: FileState): Promise<void> {
+  /** Before it was locked, others may have committed another size than the one that was looked up. */
+  async #learnSize(state: FileState): Promise<void> {
+    const { session, client } = this.#context;
+    const request = { client, file: state.file, from: 0, count: 1 };
+    const { sizeBytes } = await session.request({ type: 'Map_Extents', ...request });
+    state.committedSizeBytes = sizeBytes;
+  }
+
+  async #makeWritable(state: FileState, isNew: boolean): Promise<void> {
     if (state.info.isReadOnly || this.#context.settings.readOnly) {
       const why = state.info.isReadOnly ? 'it is a snapshot' : 'the volume was opened read only';
       throw new UserError('PERMISSION_DENIED', `${state.name} cannot be written: ${why}`, {
@@ -107,6 +118,7 @@ export class OpenFiles {
       });
     }
     await this.#lock(state, 'write');
+    if (isNew) await this.#learnSize(state);
     this.#resume(state);
     state.isWritable = true;
   }

@@ -15,10 +15,14 @@ export interface Settings {
 const DEFAULT_WRITE_BEHIND_AGE_MS = 5000;
 const DEFAULT_WAIT_FOR_TARGET_MS = 10_000;
 
-/** Timers that keep no process alive. */
+/** Somebody waits for a target that is to come back: the process must be there to tell how it ends. */
 const CLOCK: Clock = {
   nowMs: () => performance.now(),
-  wait: (ms) => new Promise((resolve) => void setTimeout(resolve, ms).unref()),
+  wait: (ms, { isBackground = false } = {}) =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      if (isBackground) timer.unref();
+    }),
 };
 
 export function settingsOf(options: StoreOptions): Settings {

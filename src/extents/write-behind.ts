@@ -26,7 +26,7 @@ function age(state: FileState): void {
   state.isAging = true;
   const { clock, writeBehindAgeMs } = state.context.settings;
   clock
-    .wait(writeBehindAgeMs)
+    .wait(writeBehindAgeMs, { isBackground: true })
     .then(() => {
       state.isAging = false;
       return state.failed === null && !state.isClosed ? writeOutOrFail(state, state.current) : undefined;

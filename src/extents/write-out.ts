@@ -17,7 +17,7 @@ import type { Epoch, Place } from './epoch.js';
 import type { FileState } from './file-state.js';
 import { spansOf } from './journal-reserve.js';
 import { withdrawKept } from './kept-flags.js';
-import { type FailedSegment, type Piece, segmentsOf, writeSegments } from './segments.js';
+import { type FailedSegment, type Piece, type Segment, segmentsOf, writeSegments } from './segments.js';
 
 /** Journal extents that are tried for a place, one after another. */
 const MOST_MOVES = 3;
@@ -75,7 +75,7 @@ async function writePass(state: FileState, epoch: Epoch): Promise<void> {
     const segments = segmentsOf(dirtyPieces(state, epoch), context.pool);
     if (segments.length === 0) break;
     state.counts.deviceWrites += segments.length;
-    const failed = await writeSegments(segments);
+    const failed = await writeLeaving(segments);
     const lost = new Set(failed.map(({ segment }) => segment));
     for (const segment of segments) if (!lost.has(segment)) written(state, segment.pieces);
     if (failed.length === 0) break;
@@ -84,6 +84,17 @@ async function writePass(state: FileState, epoch: Epoch): Promise<void> {
   }
   if (context.memory.dirtyBytes + context.memory.cleanBytes > context.memory.limitBytes) {
     epoch.dropBuffers('clean');
+  }
+}
+
+/** A block that is cleared meanwhile has no buffer any more, and still nothing else may be written there. */
+async function writeLeaving(segments: readonly Segment<Place>[]): Promise<FailedSegment<Place>[]> {
+  const pieces = segments.flatMap((segment) => segment.pieces);
+  for (const { place, start } of pieces) place.leaving.add(start);
+  try {
+    return await writeSegments(segments);
+  } finally {
+    for (const { place, start } of pieces) place.leaving.delete(start);
   }
 }
 
