@@ -19,10 +19,7 @@ export default class JournalDiscard extends FileCommand<typeof JournalDiscard> {
   protected async execute(): Promise<Outcome> {
     const { yes, 'dry-run': dryRun } = this.flags;
     const { volume, name } = this.args;
-    const waiting = await this.act([volume], 'journal status', {});
-    const chosen = waiting.files
-      .map((file) => file.name)
-      .filter((each) => name === undefined || each === name);
+    const { files: chosen } = await this.act([volume], 'journal discard --dry-run', { name });
     if (dryRun || chosen.length === 0) {
       return {
         result: { dryRun, files: dryRun ? chosen : [] },

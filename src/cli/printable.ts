@@ -10,3 +10,8 @@ const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 export function printable(text: string): string {
   return text.replace(CONTROL, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
+
+/** The same for what has to stay on one line: a newline in a name would make up a row of a table. */
+export function printableLine(text: string): string {
+  return printable(text).replace(/[\t\n]/g, (c) => (c === '\n' ? '\\n' : '\\t'));
+}

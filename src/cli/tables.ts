@@ -4,7 +4,7 @@
  */
 import { stripVTControlCharacters } from 'node:util';
 import type { Painter, Tone } from './colour.js';
-import { printable } from './printable.js';
+import { printableLine } from './printable.js';
 
 export interface Cell {
   readonly text: string;
@@ -39,7 +39,7 @@ export function renderFacts(facts: readonly (readonly [string, string | Cell])[]
 
 function paintCell(cell: string | Cell, paint: Painter): string {
   const { text, tone } = typeof cell === 'string' ? { text: cell, tone: undefined } : cell;
-  const clean = printable(text);
+  const clean = printableLine(text);
   return tone === undefined ? clean : paint(tone, clean);
 }
 

@@ -86,6 +86,13 @@ export const FILE_OPERATIONS = {
     if (name !== undefined) await existing(store, name);
     return { files: await store.journal.discard(name) };
   }),
+  'journal discard --dry-run': operation('read', some, async (volume, { name }) => {
+    const store = await storeOf(volume);
+    if (name !== undefined) await existing(store, name);
+    const { files } = await store.journal.status();
+    const waiting = files.map((file) => file.name);
+    return { dryRun: true, files: waiting.filter((each) => name === undefined || each === name) };
+  }),
 } as const;
 
 /** The files of a volume that has some. @throws UserError UNSUPPORTED for one that is the user's own bytes. */

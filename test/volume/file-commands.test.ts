@@ -129,6 +129,7 @@ describe('it is told clearly that', { timeout: 120_000 }, () => {
   it.each<[string, string[], string, number]>([
     ['a file is not there', ['file', 'write', 'V', 'gone', '--input', '/dev/null'], 'FILE_NOT_FOUND', 10],
     ['a file is not there to be removed', ['file', 'remove', 'V', 'gone', '--yes'], 'FILE_NOT_FOUND', 10],
+    ['nothing of it can be discarded', ['journal', 'discard', 'V', 'gone', '--yes'], 'FILE_NOT_FOUND', 10],
     ['there is a file of that name', ['file', 'create', 'V', 'there'], 'FILE_EXISTS', 1],
     ['a name has a slash', ['file', 'create', 'V', 'a/b'], 'USAGE', 2],
     ['a name is too long', ['file', 'create', 'V', 'x'.repeat(300)], 'USAGE', 2],
@@ -146,5 +147,15 @@ describe('it is told clearly that', { timeout: 120_000 }, () => {
     const { json } = await runJson(words);
     expect({ code: json.error?.code, exitCode: json.exitCode }).toEqual({ code, exitCode });
     expect(await result('file', 'list', volume)).toMatchObject({ files: [{ name: 'there' }] });
+  });
+
+  it('a name has a newline: it makes up no row of the list', async () => {
+    const name = 'one\ntwo';
+    await result('file', 'create', volume, name);
+    const { stdout } = await runHoldfast(['file', 'list', volume]);
+    await result('file', 'remove', volume, name, '--yes');
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines).toHaveLength(3);
+    expect(lines[1]).toMatch(/^one\\ntwo {2}/);
   });
 });
