@@ -1,6 +1,7 @@
 /** `holdfast bench`: measures side by side with peers, and keeps the report. */
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
+import type { Counts } from '../src/bench/bench.js';
 import type { ComparisonResult, ContenderResult, Spread } from '../src/bench/measure.js';
 import type { BenchReport, BenchResult } from '../src/bench/report.js';
 import { HoldfastCommand, type Outcome } from '../src/cli/base-command.js';
@@ -79,9 +80,9 @@ async function describeReport(report: BenchReport, file: string, paint: Painter)
 
 async function describeBench(bench: BenchResult, paint: Painter): Promise<string> {
   const { title, notes, comparisons } = bench;
-  const tables = [speeds, latencies, counts]
-    .map((table) => table(comparisons))
-    .filter((table) => table.rows.length > 0);
+  const tables = [speeds(comparisons), latencies(comparisons), ...counts(comparisons)].filter(
+    (table) => table.rows.length > 0,
+  );
   const shown = await Promise.all(tables.map((table) => renderTable(table, paint)));
   return [paint('strong', title), notes.join('\n'), ...shown].join('\n\n');
 }
@@ -135,20 +136,34 @@ function ratioCells({ median, lowerQuartile, upperQuartile, min, max }: Spread):
   ];
 }
 
-function counts(comparisons: readonly ComparisonResult[]): Table {
+interface Counted {
+  readonly title: string;
+  readonly name: string;
+  readonly counts: Counts;
+}
+
+/** A table for all that have the same counts: else most of its cells would be empty. */
+function counts(comparisons: readonly ComparisonResult[]): Table[] {
   const counted = comparisons.flatMap(({ title, contenders }) =>
     contenders.map(({ name, countsPerOperation }) => ({ title, name, counts: countsPerOperation })),
   );
-  const names = [...new Set(counted.flatMap((each) => Object.keys(each.counts)))];
+  const alike = new Map<string, Counted[]>();
+  for (const each of counted) {
+    const names = Object.keys(each.counts).join();
+    if (names !== '') alike.set(names, [...(alike.get(names) ?? []), each]);
+  }
+  return [...alike.values()].map(countTable);
+}
+
+function countTable(counted: readonly Counted[]): Table {
+  const names = Object.keys(counted[0]!.counts);
   return {
     head: ['counts of one operation', 'what', ...names.map(inWords)],
-    rows: counted
-      .filter((each) => Object.keys(each.counts).length > 0)
-      .map((each) => [
-        each.title,
-        each.name,
-        ...names.map((name) => countCell(name, each.counts[name] ?? 0)),
-      ]),
+    rows: counted.map((each) => [
+      each.title,
+      each.name,
+      ...names.map((name) => countCell(name, each.counts[name]!)),
+    ]),
   };
 }
 
@@ -165,8 +180,13 @@ function speed(bytesASecond: number): string {
   return `${formatRoundedSize(bytesASecond)}/s`;
 }
 
-/** Whole numbers as they are, others with two places; small ones with two digits that say something. */
+/**
+ * Whole numbers as they are, others with two places, or four where two would say a whole number; small ones with two
+ * digits that say something.
+ */
 function figure(value: number): string {
   if (Number.isInteger(value)) return String(value);
-  return value < 0.1 ? value.toPrecision(2) : value.toFixed(2);
+  if (value < 0.1) return value.toPrecision(2);
+  const short = value.toFixed(2);
+  return short.endsWith('.00') ? value.toFixed(4) : short;
 }

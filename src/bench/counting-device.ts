@@ -71,15 +71,19 @@ export function countedCalls(tally: DeviceTally): FileCalls {
   };
 }
 
+/** Whose count it is hangs on where the call begins. */
+export type TallyAt = (offset: number) => DeviceTally;
+
 export class CountingDevice implements BlockDevice {
   readonly name: string;
   readonly size: number;
   readonly blockSize: number;
   readonly readOnly: boolean;
+  readonly #tallyAt: TallyAt;
 
   constructor(
     private readonly base: BlockDevice,
-    private readonly tally: DeviceTally,
+    tally: DeviceTally | TallyAt,
     /** Whether a durable write at this offset is a copy of the record. */
     private readonly isRecord: (offset: number) => boolean = () => false,
   ) {
@@ -87,22 +91,24 @@ export class CountingDevice implements BlockDevice {
     this.size = base.size;
     this.blockSize = base.blockSize;
     this.readOnly = base.readOnly;
+    this.#tallyAt = typeof tally === 'function' ? tally : () => tally;
   }
 
   read(offset: number, into: Buffers): Promise<void> {
-    this.tally.read(byteLength(into));
+    this.#tallyAt(offset).read(byteLength(into));
     return this.base.read(offset, into);
   }
 
   write(offset: number, from: Buffers, options?: WriteOptions): Promise<void> {
-    this.tally.write(byteLength(from), options);
+    const tally = this.#tallyAt(offset);
+    tally.write(byteLength(from), options);
     // What gives a place its room on the disk is not durable by itself, and no copy.
-    if (options?.fua === true && this.isRecord(offset)) this.tally.recordCopy();
+    if (options?.fua === true && this.isRecord(offset)) tally.recordCopy();
     return this.base.write(offset, from, options);
   }
 
   writeZeroes(offset: number, length: number, options?: WriteOptions): Promise<void> {
-    this.tally.write(length, options);
+    this.#tallyAt(offset).write(length, options);
     return this.base.writeZeroes(offset, length, options);
   }
 
@@ -111,7 +117,8 @@ export class CountingDevice implements BlockDevice {
   }
 
   flush(): Promise<void> {
-    this.tally.flush();
+    // Of the whole device: counted where its end is.
+    this.#tallyAt(this.size).flush();
     return this.base.flush();
   }
 

@@ -94,7 +94,7 @@ function summarise(
         speedBytes: Math.round(roundBytes / seconds.median),
         against,
         ratio: against === null ? null : ratio(samplesOf(against), own),
-        latency: latencyOf(own),
+        latency: latenciesOf(own),
         counts,
         countsPerOperation: divided(counts, operations * rounds),
       };
@@ -106,7 +106,7 @@ function ratio(base: readonly Sample[], own: readonly Sample[]): Spread {
   return spread(own.map((sample, round) => base[round]!.seconds / sample.seconds));
 }
 
-function latencyOf(samples: readonly Sample[]): ContenderResult['latency'] {
+function latenciesOf(samples: readonly Sample[]): ContenderResult['latency'] {
   const known = samples.flatMap(({ latency }) => latency ?? []);
   if (known.length === 0) return null;
   return {
@@ -115,13 +115,25 @@ function latencyOf(samples: readonly Sample[]): ContenderResult['latency'] {
   };
 }
 
+/** Of the times of single requests in one round, one or more. */
+export function latencyOf(timesMs: readonly number[]): Latency {
+  const rank = ranks(timesMs);
+  return { p50Ms: rank(0.5), p99Ms: rank(0.99) };
+}
+
 /** Of one value or more. */
 export function spread(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
-  const rank = (part: number): number => sorted[Math.max(0, Math.ceil(part * sorted.length) - 1)]!;
+  const rank = ranks(values);
   const middle = sorted.length / 2;
   const median = Number.isInteger(middle) ? (sorted[middle - 1]! + sorted[middle]!) / 2 : rank(0.5);
   return { median, min: rank(0), lowerQuartile: rank(0.25), upperQuartile: rank(0.75), max: rank(1) };
+}
+
+/** Nearest ranks. */
+function ranks(values: readonly number[]): (part: number) => number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return (part) => sorted[Math.max(0, Math.ceil(part * sorted.length) - 1)]!;
 }
 
 function sum(samples: readonly Sample[]): Counts {

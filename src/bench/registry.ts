@@ -2,6 +2,7 @@
 import { UserError } from '../errors.js';
 import type { Bench } from './bench.js';
 import { degradedReads } from './degraded-reads.js';
+import { extents } from './extents.js';
 import { kernels } from './kernels.js';
 import { nbd } from './nbd.js';
 import { rebuild } from './rebuild.js';
@@ -19,6 +20,7 @@ export const BENCHES: readonly Bench[] = [
   scrub,
   recovery,
   nbd,
+  extents,
 ];
 
 /**
