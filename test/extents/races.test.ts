@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { UserError } from '../../src/errors.js';
 import { settingsOf } from '../../src/extents/settings.js';
-import type { MetadataService } from '../../src/metadata/messages.js';
+import type { Message, MetadataService } from '../../src/metadata/messages.js';
 import { contentOf, EXTENT_BYTES, filled, Stage } from './support/stage.js';
 
 class Gate {
@@ -189,6 +189,11 @@ describe('waiting', () => {
   });
 });
 
+/** The type of a message alone does not tell TypeScript which one it is. */
+function isHarden(message: { readonly type: string }): message is Message<'Harden_Extent_Flags'> {
+  return message.type === 'Harden_Extent_Flags';
+}
+
 describe('keeping', () => {
   const noSpace = () => new UserError('NO_SPACE', 'the metadata has no room');
 
@@ -196,7 +201,7 @@ describe('keeping', () => {
     const stage = await Stage.make({ extents: 400 });
     let parts = 0;
     const service = beforeRequests(stage, async (message) => {
-      if (message.type === 'Harden_Extent_Flags' && !message.starts && ++parts === 2) throw noSpace();
+      if (isHarden(message) && !message.starts && ++parts === 2) throw noSpace();
     });
     const store = await stage.open({ service });
     await store.files.create('disk', { sizeBytes: 200 * EXTENT_BYTES });
@@ -214,7 +219,7 @@ describe('keeping', () => {
     const stage = await Stage.make();
     let isFull = false;
     const service = beforeRequests(stage, async (message) => {
-      if (isFull && message.type === 'Harden_Extent_Flags' && message.extents.length > 0) throw noSpace();
+      if (isFull && isHarden(message) && message.extents.length > 0) throw noSpace();
     });
     const store = await stage.open({ service });
     await store.files.create('disk', { sizeBytes: EXTENT_BYTES });
