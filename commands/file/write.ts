@@ -16,7 +16,7 @@ import { sizeFlag } from '../../src/cli/flags.js';
 export default class FileWrite extends FileCommand<typeof FileWrite> {
   static override summary = "Write a file's bytes, all or nothing";
   static override description =
-    'When it exits with 0, all of it is committed: whatever happens before, the file is as it was, or as it was at one of the commit points that --commit-every asks for. With --no-commit it stays in the journal, where nobody else sees it: holdfast journal commit, or discard. The file grows where it is written past its end.';
+    'When it exits with 0, all of it is committed: whatever happens before, the file is as it was, or as it was at one of the commit points that --commit-every asks for, or that came early because the journal had no more room (--on-journal-full fail has none). With --no-commit it stays in the journal, where nobody else sees it: holdfast journal commit, or discard. The file grows where it is written past its end.';
   static override examples = [
     '<%= config.bin %> file write myvolume disk --offset 1MiB --input part.img',
     'pg_dump db | <%= config.bin %> file write myvolume dump --commit-every 64MiB',
@@ -42,7 +42,12 @@ export default class FileWrite extends FileCommand<typeof FileWrite> {
     const options = { access: 'write', onJournalFull: flags['on-journal-full'] } as const;
     return this.withFile(volume, name, options, async (file) => {
       const plan = { commitEveryBytes: flags['commit-every'], commits: !flags['no-commit'] };
-      const written = await this.writeInto(file, flags.offset, input, plan);
+      const written = await this.writeInto(file, flags.offset, input, plan).catch((error: unknown) => {
+        // The error tells of its last piece alone.
+        if ((file.file?.statistics.commits ?? 0) > 0)
+          this.warn(`${name} is not as it was: what came before the last commit point is in it`);
+        throw error;
+      });
       return {
         result: { name, offsetBytes: flags.offset, ...written },
         text: () => describeWritten(name, flags.offset, written),

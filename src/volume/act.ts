@@ -10,7 +10,7 @@ import { closeFailed, thenClose } from './closing.js';
 import { askServer, atServer } from './control/control-client.js';
 import type { OperationReporting } from './control/control-server.js';
 import { controlDirectories, type SocketKind } from './control/places.js';
-import { refuseFiles } from './extents.js';
+import { heldAsFiles, refuseFiles } from './extents.js';
 import { type Located, locateVolume } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import {
@@ -59,6 +59,7 @@ export async function openForData(names: readonly string[], options: OpenVolumeO
   const opened = await openOrAsk(names, options, 'data', async ({ socket, path, located }) => {
     // It has told that somebody serves there; a client of NBD makes a connection of its own.
     socket.destroy();
+    await refuseServedFiles(located, options.access);
     const { NbdDevice } = await import('../nbd/client/nbd-device.js');
     const uri = `nbd+unix:///?socket=${encodeURIComponent(path)}`;
     const readOnly = options.access === 'read';
@@ -74,6 +75,16 @@ export async function openForData(names: readonly string[], options: OpenVolumeO
     await closeFailed(volume.label, () => volume.close(), options.warn);
     throw error;
   }
+}
+
+/** As raw bytes too: under the empty name a server of files has one of them, and not the volume. */
+async function refuseServedFiles(located: Located, access: OpenVolumeOptions['access']): Promise<void> {
+  const asked = await atServer(controlDirectories(located), 'control', (socket) =>
+    askServer(socket, 'format', {}),
+  );
+  const answer = asked as OperationResult<'format'> | null;
+  if (answer?.format === 'extents')
+    throw heldAsFiles(located.label, 'volume', access === 'read' ? 'read' : 'written');
 }
 
 export interface ServedElsewhere {

@@ -10,7 +10,7 @@
 import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import type { PoolRegions } from '../extents/format/pool-regions.js';
-import type { ExtentsSuperblock } from '../extents/format/superblock.js';
+import type { ExtentsSuperblock, Role } from '../extents/format/superblock.js';
 import type { MetadataEngine } from '../metadata/engine/contract.js';
 import type { EngineRange } from '../metadata/engine/layout.js';
 import { openEngine } from '../metadata/engine/open-engine.js';
@@ -160,9 +160,12 @@ export async function refuseFiles(
   does: keyof typeof RAW_HINTS,
 ): Promise<void> {
   const role = await roleOf(located, device);
-  if (role === null) return;
+  if (role !== null) throw heldAsFiles(label, role, does);
+}
+
+export function heldAsFiles(label: string, role: Role, does: keyof typeof RAW_HINTS): UserError {
   const what = role === 'volume' ? 'holds files' : `is the ${role} image of a volume of files`;
-  throw new UserError('UNSUPPORTED', `${label} ${what}: it is not ${does} as one disk`, {
+  return new UserError('UNSUPPORTED', `${label} ${what}: it is not ${does} as one disk`, {
     hint: RAW_HINTS[does],
   });
 }

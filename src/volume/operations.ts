@@ -16,6 +16,10 @@ const slot = z.number().int().nonnegative();
 
 export const OPERATIONS = {
   ...FILE_OPERATIONS,
+  /** What its bytes are; the unnamed export of a volume of files is one of its files. */
+  format: operation('read', z.object({}), async ({ files }) => ({
+    format: files === null ? 'raw' : 'extents',
+  })),
   scrub: operation('read', z.object({}), (volume, _, reporting) => scrub(volume, false, reporting)),
   'scrub --repair': operation('write', z.object({}), (volume, _, reporting) =>
     scrub(volume, true, reporting),

@@ -149,6 +149,12 @@ describe('it is told clearly that', { timeout: 120_000 }, () => {
     expect(await result('file', 'list', volume)).toMatchObject({ files: [{ name: 'there' }] });
   });
 
+  it('a write that found no more room had committed a part', async () => {
+    const { json } = await runJson(['file', 'write', volume, 'there', '--input', '/dev/zero']);
+    expect(json).toMatchObject({ exitCode: 1, error: { code: 'NO_SPACE' } });
+    expect(json.warnings).toEqual([expect.stringContaining('there is not as it was')]);
+  });
+
   it('a name has a newline: it makes up no row of the list', async () => {
     const name = 'one\ntwo';
     await result('file', 'create', volume, name);

@@ -91,6 +91,25 @@ describe('files that are served', { timeout: 240_000 }, () => {
     });
   });
 
+  it('are not taken for the bytes of the volume', async () => {
+    const { folder, volume } = await newVolume();
+    const served = await serve(folder, volume);
+    const input = join(folder, 'input');
+    await writeFile(input, randomBytes(8 * KIB));
+    for (const args of [
+      ['read', volume],
+      ['read', volume, '--as-raw'],
+      ['write', volume, '--input', input],
+    ]) {
+      const { exitCode, stdout, stderr } = await runHoldfast(args);
+      expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
+      expect(stderr).toContain('holds files');
+    }
+    const { stdoutBytes } = await runHoldfast(['file', 'read', volume, 'first']);
+    expect(stdoutBytes.every((byte) => byte === 0)).toBe(true);
+    expect((await served.stop()).exitCode).toBe(0);
+  });
+
   it('come, go and are read and written through their server', async () => {
     const { folder, volume } = await newVolume();
     const served = await serve(folder, volume, ['--export', 'second']);
