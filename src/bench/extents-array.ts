@@ -8,6 +8,7 @@ import type { ExtentFile } from '../extents/index.js';
 import type { Comparison, Contender } from './bench.js';
 import { MEMBERS, varied } from './bench-array.js';
 import {
+  allocate,
   type BenchFiles,
   formatBytes,
   type MediaSample,
@@ -39,10 +40,9 @@ export async function arrayComparison(
     offsets: inOrder(commits * EXTENTS, extentBytes),
   };
   const shape = { members: MEMBERS, extentBytes: null } as const;
-  const raw = await openCounted(
-    await makeVolume(`${directory}/raw`, VOLUME_SHARE * file.sizeBytes, shape),
-    'write',
-  );
+  const made = await makeVolume(`${directory}/raw`, VOLUME_SHARE * file.sizeBytes, shape);
+  await allocate(made);
+  const raw = await openCounted(made, 'write');
   opened(() => raw.volume.close());
   const bytes = varied(extentBytes);
   const contender = (name: string, run: () => Promise<MediaSample>): Contender => ({
