@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { UserError } from '../../src/errors.js';
 import { settingsOf } from '../../src/extents/settings.js';
-import type { MetadataService } from '../../src/metadata/messages.js';
+import type { Message, MetadataService } from '../../src/metadata/messages.js';
 import { contentOf, EXTENT_BYTES, filled, Stage } from './support/stage.js';
 
 class Gate {
@@ -46,13 +46,10 @@ function beforeWrites(device: BlockDevice, before: () => Promise<void>): BlockDe
 }
 
 /** The server, with what comes before a request. */
-function beforeRequests(
-  stage: Stage,
-  before: (message: Parameters<MetadataService['request']>[0]) => Promise<void>,
-): MetadataService {
+function beforeRequests(stage: Stage, before: (message: Message) => Promise<void>): MetadataService {
   return {
     request: async (message) => {
-      await before(message);
+      await before(message as Message);
       return stage.server.request(message);
     },
     subscribe: (client, callback) => stage.server.subscribe(client, callback),
