@@ -46,13 +46,10 @@ function beforeWrites(device: BlockDevice, before: () => Promise<void>): BlockDe
 }
 
 /** The server, with what comes before a request. */
-function beforeRequests(
-  stage: Stage,
-  before: (message: Parameters<MetadataService['request']>[0]) => Promise<void>,
-): MetadataService {
+function beforeRequests(stage: Stage, before: (message: Message) => Promise<void>): MetadataService {
   return {
     request: async (message) => {
-      await before(message);
+      await before(message as Message);
       return stage.server.request(message);
     },
     subscribe: (client, callback) => stage.server.subscribe(client, callback),
