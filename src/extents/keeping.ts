@@ -21,6 +21,10 @@ export async function keep(state: FileState, epoch: Epoch): Promise<void> {
   if (epoch.isKept || epoch.isEmpty) return;
   const { context, file } = state;
   const { session, client } = context;
+  // A journal that has a target of its own may take a commit with it that is not complete (paragraph 51): what was written
+  // on top of that one is not to come back without it.
+  if (!context.settings.journalShares) await context.completions.idle(file);
+  state.check();
   await giveJournalToAll(state, epoch);
   await writeOutAndFlush(state, epoch);
   // Said before it is so (association.ts): where a part fails, those before it are associated.

@@ -113,6 +113,32 @@ describe('a target fails after the commit has started', () => {
     expect(await stage.findings()).toEqual([]);
   });
 
+  it('and does not come back: what was written on top of it is not kept either', async () => {
+    let nowMs = 0;
+    let giveUp!: () => void;
+    const waited = new Promise<void>((resolve) => {
+      giveUp = resolve;
+    });
+    const wait = async (ms: number) => {
+      if (ms > 2000) return new Promise<void>(() => {});
+      await waited;
+      nowMs += 6000;
+    };
+    const { file, faulty } = await twoTargets({ store: { clock: { nowMs: () => nowMs, wait } } });
+    await file.write(0, filled(EXTENT_BYTES, 1));
+    await file.commit();
+    for (const device of faulty) device.addRule({ operations: ['read'], latch: true });
+    await file.write(0, filled(512, 2));
+    const outcome = file.commit().catch((error: unknown) => error);
+    while (file.statistics.commits < 2) await new Promise((resolve) => setImmediate(resolve));
+    await file.write(EXTENT_BYTES, filled(EXTENT_BYTES, 3));
+    const keeping = file.keep();
+    giveUp();
+    await expect(keeping).rejects.toMatchObject({ code: 'IO_ERROR' });
+    expect(await outcome).toMatchObject({ message: expect.stringContaining('aborted') });
+    await file.close();
+  });
+
   it('when blocks may have been copied home: nothing is lost, commits are refused until it is recovered', async () => {
     const { store, file, faulty, stage } = await twoTargets();
     await file.write(0, filled(EXTENT_BYTES, 1));
