@@ -151,7 +151,6 @@ export async function assertFits(
 const RAW_HINTS = {
   read: 'holdfast file read has the bytes of a file; --as-raw reads those of the volume as they are',
   written: 'holdfast file write writes a file',
-  served: 'name the file that is to be served',
 } as const;
 
 /** Throws UNSUPPORTED for a volume of files: who writes its bytes breaks them, and to who reads they say little. */

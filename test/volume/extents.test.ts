@@ -131,8 +131,9 @@ describe('its bytes', () => {
     });
     const read = await runJson(['read', directory, '--output', join(folder, `out-${count++}`)]);
     expect(read.json.error).toMatchObject({ code: 'UNSUPPORTED', hint: expect.stringContaining('--as-raw') });
+    // Its files are, and it has none.
     const serve = await runJson(['serve', directory, '--run', 'true']);
-    expect(serve.json.error).toMatchObject({ code: 'UNSUPPORTED' });
+    expect(serve.json.error).toMatchObject({ code: 'REFUSED', hint: expect.stringContaining('file create') });
     expect((await contentOf(directory)).size).toBe(before.size);
     const raw = await runHoldfast(['read', directory, '--length', '8', '--as-raw', '--output', '-']);
     expect(raw.stdout).toBe('hfextent');
