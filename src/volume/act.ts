@@ -69,7 +69,7 @@ export async function openForData(names: readonly string[], options: OpenVolumeO
   const { volume } = opened;
   if (options.asRaw === true) return volume;
   try {
-    await refuseFiles(volume, options.access === 'read' ? 'read' : 'written');
+    refuseFiles(volume, options.access === 'read' ? 'read' : 'written');
     return volume;
   } catch (error) {
     await closeFailed(volume.label, () => volume.close(), options.warn);

@@ -4,8 +4,7 @@
  *
  * A cut amid it changes nothing of that: whoever recovers next goes on.
  */
-import { type ExtentsVolume, holdsExtents, openExtents } from './extents.js';
-import { openStore } from './extents-store.js';
+import { type OpenedFiles, openFiles } from './extents-store.js';
 import type { Volume } from './model.js';
 
 export interface FilesRecovery {
@@ -22,17 +21,16 @@ export async function recoverFiles(
   volume: Volume,
   warn: (message: string) => void,
 ): Promise<FilesRecovery | null> {
-  if (!(await holdsExtents(volume))) return null;
-  const extents = await openExtents(volume, { warn });
+  if (volume.files === null) return null;
+  const files = await openFiles(volume, warn);
   try {
-    return await recover(extents, warn);
+    return await recover(files);
   } finally {
-    await extents.close();
+    await files.close();
   }
 }
 
-async function recover(extents: ExtentsVolume, warn: (message: string) => void): Promise<FilesRecovery> {
-  const store = await openStore(extents, { warn });
+async function recover({ store, extents }: OpenedFiles): Promise<FilesRecovery> {
   await store.close();
   await extents.server.settled();
   const { redoneTransactions, freedJournalExtents: freedExtents, keptFiles, statistics } = store.recovery;

@@ -1,6 +1,10 @@
-/** The client of the files of a volume, as every command of this machine opens it. */
+/** The files of a volume as every command of this machine opens them: the metadata server, and its client over it. */
 import { ExtentStore, type StoreOptions } from '../extents/index.js';
-import type { ExtentsVolume } from './extents.js';
+import { closeFailed } from './closing.js';
+import { type ExtentsVolume, openExtents } from './extents.js';
+import type { Volume } from './model.js';
+import { closeInOrder } from './stack.js';
+import type { OpenFiles } from './volume-files.js';
 
 /**
  * One name for all commands: only one process at a time has a volume open for writing, and the next one goes on with what
@@ -21,4 +25,22 @@ export function openStore(
     pool,
     journalShares: isJournalShared,
   });
+}
+
+/** Closed are the store, then what it asks; the volume stays open. */
+export interface OpenedFiles extends OpenFiles {
+  readonly extents: ExtentsVolume;
+}
+
+/** Throws what opening either throws. */
+export async function openFiles(volume: Volume, warn: (message: string) => void): Promise<OpenedFiles> {
+  const extents = await openExtents(volume, { warn });
+  try {
+    const store = await openStore(extents, { warn });
+    return { store, extents, close: () => closeInOrder([() => store.close(), () => extents.close()]) };
+  } catch (error) {
+    // Why it could not be opened is what the user must hear.
+    await closeFailed(`the files of ${volume.label}`, () => extents.close(), warn);
+    throw error;
+  }
 }

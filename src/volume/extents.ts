@@ -7,7 +7,6 @@
  * - Opened for writing, damaged copies of superblocks and of what the engine reads are mended before anything else.
  * - It is closed before the volume: the server, then the engine, then the images of its own.
  */
-import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import type { PoolRegions } from '../extents/format/pool-regions.js';
 import type { ExtentsSuperblock, Role } from '../extents/format/superblock.js';
@@ -19,13 +18,7 @@ import type { MetadataService } from '../metadata/messages.js';
 import { readConfig } from '../metadata/server/format.js';
 import { MetadataServer } from '../metadata/server/server.js';
 import { closeFailed } from './closing.js';
-import {
-  type ExtentsDevices,
-  isOfExtents,
-  openExtentsDevices,
-  roleOf,
-  tellOrMend,
-} from './extents-devices.js';
+import { type ExtentsDevices, openExtentsDevices, tellOrMend } from './extents-devices.js';
 import type { Located } from './locate.js';
 import type { Volume } from './model.js';
 import { closeInOrder } from './stack.js';
@@ -57,18 +50,13 @@ export interface ExtentsVolume {
 
 const LEASE_MS = 60_000;
 
-/** Whether it is of this format. */
-export function holdsExtents({ located, device }: Pick<Volume, 'located' | 'device'>): Promise<boolean> {
-  return isOfExtents(located, device);
-}
-
 /**
  * Throws UNSUPPORTED for a volume of another format, or a later one; NOT_ASSEMBLED where an image of its own is missing or
  * another volume's; METADATA_DAMAGED where nothing whole is left.
  */
 export async function openExtents(volume: Volume, options: OpenExtentsOptions): Promise<ExtentsVolume> {
   const { located, device } = volume;
-  await assertOfExtents(located, device);
+  assertOfExtents(volume);
   const access = device.readOnly ? 'read' : 'write';
   const devices = await openExtentsDevices(located, device, { ...options, access });
   const steps: (() => Promise<unknown>)[] = [() => devices.close()];
@@ -112,9 +100,9 @@ function nowMs(): number {
   return Math.floor(performance.timeOrigin + performance.now());
 }
 
-async function assertOfExtents(located: Located, device: BlockDevice): Promise<void> {
-  if (await isOfExtents(located, device)) return;
-  throw new UserError('UNSUPPORTED', `${located.label} is of the format raw: it holds no files`, {
+function assertOfExtents({ role, label }: Volume): void {
+  if (role === 'volume') return;
+  throw new UserError('UNSUPPORTED', `${label} is of the format raw: it holds no files`, {
     hint: 'holdfast read and write have its bytes; holdfast create --format extents makes a volume of files',
   });
 }
@@ -154,11 +142,7 @@ const RAW_HINTS = {
 } as const;
 
 /** Throws UNSUPPORTED for a volume of files: who writes its bytes breaks them, and to who reads they say little. */
-export async function refuseFiles(
-  { label, located, device }: Volume,
-  does: keyof typeof RAW_HINTS,
-): Promise<void> {
-  const role = await roleOf(located, device);
+export function refuseFiles({ label, role }: Volume, does: keyof typeof RAW_HINTS): void {
   if (role !== null) throw heldAsFiles(label, role, does);
 }
 

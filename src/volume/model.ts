@@ -3,6 +3,7 @@
  */
 import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
+import type { Role } from '../extents/format/superblock.js';
 import type { RaidArray } from '../raid/array.js';
 import type { Judgement } from '../raid/md/model.js';
 import type { ResyncResult } from '../raid/resync.js';
@@ -36,7 +37,9 @@ export interface Volume {
   readonly located: Located;
   /** The volume's bytes. Open for writing it takes any range of them, and an array has a write-back cache above it. */
   readonly device: BlockDevice;
-  /** null where the volume is the user's own bytes (the format `raw`). */
+  /** What it is to a volume of files: that itself, or an image of one; null: nothing, or nobody asked. */
+  readonly role: Role | null;
+  /** null where it is no volume of files. */
   readonly files: VolumeFiles | null;
   /** null for a single image. */
   readonly array: RaidArray | null;

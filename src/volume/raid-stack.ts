@@ -55,6 +55,7 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
       label,
       located,
       device,
+      role: null,
       files: null,
       array,
       judgement: found,

@@ -41,5 +41,6 @@ export class VolumeFiles {
 
 export interface OpenFiles {
   readonly store: ExtentStore;
+  /** Closing twice is allowed. */
   close(): Promise<void>;
 }

@@ -10,8 +10,8 @@ import { UserError } from '../errors.js';
 import type { ExaminedImage, Judgement } from '../raid/md/model.js';
 import { assertAllowed } from '../raid/open.js';
 import { closeFailed } from './closing.js';
-import { holdsExtents, openExtents } from './extents.js';
-import { openStore } from './extents-store.js';
+import { roleOf } from './extents-devices.js';
+import { openFiles } from './extents-store.js';
 import { HeldImages } from './held-images.js';
 import { lookAndJudge, pathsInUse } from './images.js';
 import { assertHoldsVolume, assertWhole, type Located, locateVolume } from './locate.js';
@@ -25,7 +25,8 @@ export async function openVolume(args: readonly string[], options: OpenVolumeOpt
   const volume = await openBytes(args, options);
   if (options.asRaw === true) return volume;
   try {
-    return (await holdsExtents(volume)) ? withFiles(volume, options) : volume;
+    const role = await roleOf(volume.located, volume.device);
+    return role === 'volume' ? withFiles({ ...volume, role }, options) : { ...volume, role };
   } catch (error) {
     // Why it could not be opened is what the user must hear.
     await closeFailed(volume.label, () => volume.close(), options.warn);
@@ -35,16 +36,7 @@ export async function openVolume(args: readonly string[], options: OpenVolumeOpt
 
 /** Its files are opened when somebody asks for them, and closed before what they lie on. */
 function withFiles(volume: Volume, { warn }: OpenVolumeOptions): Volume {
-  const files = new VolumeFiles(async () => {
-    const extents = await openExtents(volume, { warn });
-    try {
-      const store = await openStore(extents, { warn });
-      return { store, close: () => closeInOrder([() => store.close(), () => extents.close()]) };
-    } catch (error) {
-      await closeFailed(volume.label, () => extents.close(), warn);
-      throw error;
-    }
-  });
+  const files = new VolumeFiles(() => openFiles(volume, warn));
   return { ...volume, files, close: () => closeInOrder([() => files.close(), () => volume.close()]) };
 }
 
@@ -123,6 +115,7 @@ export function rawVolume(located: Located, lower: BlockDevice): Volume {
     label: located.label,
     located,
     device,
+    role: null,
     files: null,
     array: null,
     judgement: null,
