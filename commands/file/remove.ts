@@ -20,11 +20,13 @@ export default class FileRemove extends FileCommand<typeof FileRemove> {
   protected async execute(): Promise<Outcome> {
     const { yes, 'dry-run': dryRun } = this.flags;
     const { volume, name } = this.args;
-    const found = await this.act([volume], 'file remove --dry-run', { name });
-    if (dryRun) {
-      return { result: found, text: () => `would remove ${name}: ${formatSize(found.sizeBytes)}` };
+    // Whom nobody asks need not be told what goes.
+    if (dryRun || !yes) {
+      const found = await this.act([volume], 'file remove --dry-run', { name });
+      const size = formatSize(found.sizeBytes);
+      if (dryRun) return { result: found, text: () => `would remove ${name}: ${size}` };
+      await this.confirm(`Remove ${name} (${size})? What it holds is lost.`, { yes });
     }
-    await this.confirm(`Remove ${name} (${formatSize(found.sizeBytes)})? What it holds is lost.`, { yes });
     const removed = await this.act([volume], 'file remove', { name });
     return { result: removed, text: () => `removed ${name}` };
   }

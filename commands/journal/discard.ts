@@ -19,16 +19,17 @@ export default class JournalDiscard extends FileCommand<typeof JournalDiscard> {
   protected async execute(): Promise<Outcome> {
     const { yes, 'dry-run': dryRun } = this.flags;
     const { volume, name } = this.args;
-    const { files: chosen } = await this.act([volume], 'journal discard --dry-run', { name });
-    if (dryRun || chosen.length === 0) {
-      return {
-        result: { dryRun, files: dryRun ? chosen : [] },
-        text: () =>
-          chosen.length === 0 ? 'nothing waits in the journal' : `would discard: ${chosen.join(', ')}`,
-      };
+    const nothing = { result: { dryRun, files: [] }, text: () => 'nothing waits in the journal' };
+    // Whom nobody asks need not be told what goes.
+    if (dryRun || !yes) {
+      const { files: chosen } = await this.act([volume], 'journal discard --dry-run', { name });
+      if (chosen.length === 0) return nothing;
+      const all = chosen.join(', ');
+      if (dryRun) return { result: { dryRun, files: chosen }, text: () => `would discard: ${all}` };
+      await this.confirm(`Give up what is not committed of ${all}?`, { yes });
     }
-    await this.confirm(`Give up what is not committed of ${chosen.join(', ')}?`, { yes });
     const { files } = await this.act([volume], 'journal discard', { name });
+    if (files.length === 0) return nothing;
     return { result: { files }, text: () => files.map((each) => `discarded ${each}`).join('\n') };
   }
 }

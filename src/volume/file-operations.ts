@@ -5,7 +5,6 @@
 import { z } from 'zod';
 import { UserError } from '../errors.js';
 import type { ExtentStore, FileInfo } from '../extents/index.js';
-import { noSuchFile } from '../metadata/server/refusals.js';
 import type { Volume } from './model.js';
 import { operation } from './operation.js';
 
@@ -49,7 +48,7 @@ export const FILE_OPERATIONS = {
   }),
   'file remove': operation('write', z.object({ name }), async (volume, { name }) => {
     const store = await storeOf(volume);
-    await existing(store, name);
+    await store.files.get(name);
     // Refused for one that is a disk of somebody's.
     await volume.files?.announce(name, 'removed');
     try {
@@ -61,12 +60,12 @@ export const FILE_OPERATIONS = {
     return { name };
   }),
   'file remove --dry-run': operation('read', z.object({ name }), async (volume, { name }) => {
-    const { sizeBytes } = await existing(await storeOf(volume), name);
+    const { sizeBytes } = await (await storeOf(volume)).files.get(name);
     return { dryRun: true, name, sizeBytes };
   }),
   'file snapshot': operation('write', z.object({ name, as: name }), async (volume, args) => {
     const store = await storeOf(volume);
-    const origin = await existing(store, args.name);
+    const origin = await store.files.get(args.name);
     const made = await store.files.snapshot(args.name, args.as);
     await volume.files?.announce(args.as, 'made');
     return shown(made, [origin]);
@@ -76,19 +75,15 @@ export const FILE_OPERATIONS = {
     return { ...(await store.journal.status()), space: await store.space() };
   }),
   'journal commit': operation('write', some, async (volume, { name }) => {
-    const store = await storeOf(volume);
-    if (name !== undefined) await existing(store, name);
-    const committed = await store.journal.commit(name);
+    const committed = await (await storeOf(volume)).journal.commit(name);
     return { files: [...committed].map(([file, result]) => ({ name: file, ...result })) };
   }),
-  'journal discard': operation('write', some, async (volume, { name }) => {
-    const store = await storeOf(volume);
-    if (name !== undefined) await existing(store, name);
-    return { files: await store.journal.discard(name) };
-  }),
+  'journal discard': operation('write', some, async (volume, { name }) => ({
+    files: await (await storeOf(volume)).journal.discard(name),
+  })),
   'journal discard --dry-run': operation('read', some, async (volume, { name }) => {
     const store = await storeOf(volume);
-    if (name !== undefined) await existing(store, name);
+    if (name !== undefined) await store.files.get(name);
     const { files } = await store.journal.status();
     const waiting = files.map((file) => file.name);
     return { dryRun: true, files: waiting.filter((each) => name === undefined || each === name) };
@@ -111,13 +106,6 @@ function lengthNotKnown(name: string): UserError {
       hint: 'name a file (--input FILE), or make the file first with its size',
     },
   );
-}
-
-/** @throws UserError FILE_NOT_FOUND. */
-async function existing(store: ExtentStore, name: string): Promise<FileInfo> {
-  const found = await store.files.find(name);
-  if (found === null) throw noSuchFile(name);
-  return found;
 }
 
 function shown(

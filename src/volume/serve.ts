@@ -23,7 +23,7 @@ import { closeInOrder } from './stack.js';
 import { openVolume } from './volume.js';
 
 export interface ServeOptions extends OpenVolumeOptions {
-  /** How clients ask for it; of a volume that holds files, which of them are served. See exportsOf. */
+  /** How clients ask for it; of a volume that holds files, which of them are served (served-disks.ts). */
   readonly exportNames: readonly string[];
   readonly cache: CacheMode;
   readonly tls?: TlsPolicy | undefined;

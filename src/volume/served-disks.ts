@@ -5,7 +5,7 @@
 import { allEnded } from '../device/all-ended.js';
 import { isPunchable } from '../device/file-holes.js';
 import { UserError } from '../errors.js';
-import { type ExtentStore, FileDevice } from '../extents/index.js';
+import { type ExtentStore, FileDevice, type FileInfo } from '../extents/index.js';
 import { noSuchFile } from '../metadata/server/refusals.js';
 import type { CacheMode, Export } from '../nbd/server/export.js';
 import type { NbdServer } from '../nbd/server/server.js';
@@ -79,26 +79,26 @@ class ServedFiles {
   ) {}
 
   async openAll(): Promise<{ exports: Export[]; others: Export[] }> {
-    const all = (await this.store.files.list()).map(({ name }) => name);
+    const all = new Map((await this.store.files.list()).map((info) => [info.name, info]));
     const { exportNames } = this.options;
-    const missing = exportNames.find((name) => !all.includes(name));
+    const missing = exportNames.find((name) => !all.has(name));
     if (missing !== undefined) throw noSuchFile(missing);
-    const served = exportNames.length > 0 ? exportNames : all;
+    const served = exportNames.length > 0 ? exportNames : [...all.keys()];
     if (served.length === 0) {
       throw new UserError('REFUSED', `${this.volume.label} has no files: there is nothing to serve`, {
         hint: 'make one: holdfast file create VOLUME NAME --size SIZE',
       });
     }
     const exports: Export[] = [];
-    for (const name of served) exports.push(await this.#open(name));
+    for (const name of served) exports.push(await this.#open(all.get(name)!));
     const others: Export[] = [];
-    for (const name of all) if (!served.includes(name)) others.push(await this.#open(name));
+    for (const [name, info] of all) if (!served.includes(name)) others.push(await this.#open(info));
     return { exports, others };
   }
 
   follow(server: NbdServer): void {
     this.volume.files?.listen(async (name, change) => {
-      if (change === 'made') return server.addLocalExport(await this.#open(name));
+      if (change === 'made') return server.addLocalExport(await this.#open(await this.store.files.get(name)));
       server.removeLocalExport(name);
       await this.#devices.get(name)?.close();
       this.#devices.delete(name);
@@ -109,12 +109,9 @@ class ServedFiles {
     await allEnded([...this.#devices.values()].map((device) => device.close()));
   }
 
-  async #open(name: string): Promise<Export> {
+  async #open({ name, isReadOnly }: FileInfo): Promise<Export> {
     const { access, cache } = this.options;
-    const info = await this.store.files.find(name);
-    const file = await this.store.openFile(name, {
-      access: info?.isReadOnly === true ? 'read' : access,
-    });
+    const file = await this.store.openFile(name, { access: isReadOnly ? 'read' : access });
     const device = new FileDevice(file);
     this.#devices.set(name, device);
     const description = `${name} of ${this.volume.label}`;
