@@ -7,6 +7,7 @@
 import { byteLength } from '../device/buffers.js';
 import type { Buffers, Extent } from '../device/contract.js';
 import { UserError } from '../errors.js';
+import { MOST_FILE_EXTENTS } from '../metadata/messages.js';
 import { Commits, dropEpoch } from './commits.js';
 import type { CommitResult, FileJournal, FileStatistics } from './contract.js';
 import type { Epoch } from './epoch.js';
@@ -18,8 +19,6 @@ import { keep } from './keeping.js';
 import { withdrawKept } from './kept-flags.js';
 
 const ALL = Number.MAX_SAFE_INTEGER;
-/** The metadata server gives no more to a file (metadata/server/journal.ts). */
-const MOST_EXTENTS = 2 ** 32;
 
 export class ExtentFile {
   readonly #commits: Commits;
@@ -228,7 +227,7 @@ export class ExtentFile {
 
   /** A file has so many extents, and no byte past what numbers can tell. */
   #checkEnd(what: string, offset: number, length: number): void {
-    const mostBytes = Math.min(MOST_EXTENTS * this.state.context.shape.extentBytes, ALL);
+    const mostBytes = Math.min(MOST_FILE_EXTENTS * this.state.context.shape.extentBytes, ALL);
     checkNumbers(this.name, what, offset, length);
     if (offset + length <= mostBytes) return;
     throw new UserError(

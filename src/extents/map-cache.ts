@@ -9,12 +9,15 @@
 import { isEmpty, noBits } from '../metadata/bits.js';
 import type { CompletedExtent } from '../metadata/completion.js';
 import { usedAfter } from '../metadata/decision.js';
-import type { MappedExtent, MetadataService, TransactionExtent } from '../metadata/messages.js';
+import {
+  type MappedExtent,
+  type MetadataService,
+  MOST_FILE_EXTENTS,
+  type TransactionExtent,
+} from '../metadata/messages.js';
 
 export const PAGE_PLACES = 256;
 const MOST_PAGES = 64;
-/** Past it no file has an extent. */
-const MOST_PLACES = 2 ** 32;
 
 interface Fetch {
   readonly ended: Promise<void>;
@@ -80,7 +83,7 @@ export class MapCache {
 
   async #fetch(number: number): Promise<void> {
     const from = number * PAGE_PLACES;
-    const count = Math.min(PAGE_PLACES, MOST_PLACES - from);
+    const count = Math.min(PAGE_PLACES, MOST_FILE_EXTENTS - from);
     for (;;) {
       const { extents } = await this.service.request({
         type: 'Map_Extents',

@@ -9,6 +9,9 @@
  */
 import { z } from 'zod';
 
+/** So many extents a file may have: their bytes are within what numbers can tell. */
+export const MOST_FILE_EXTENTS = 2 ** 32;
+
 const whole = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const bitmap = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'not a bitmap');
 /** Of clients: a machine and a process, say. */

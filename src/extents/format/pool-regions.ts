@@ -1,6 +1,6 @@
 /** Where the extents of a volume lie: in one region of the volume, and in one of its journal image if it has one. */
 import type { BlockDevice } from '../../device/contract.js';
-import type { ExtentPool } from '../../metadata/completion.js';
+import type { ClientPool, PoolTarget } from '../contract.js';
 import type { ExtentSizes } from './sizes.js';
 import type { PoolRegion } from './superblock.js';
 
@@ -8,13 +8,7 @@ export interface PlacedRegion extends PoolRegion {
   readonly device: BlockDevice;
 }
 
-export interface PoolTarget {
-  readonly device: BlockDevice;
-  readonly from: number;
-  readonly count: number;
-}
-
-export class PoolRegions implements ExtentPool {
+export class PoolRegions implements ClientPool {
   readonly blockBytes: number;
   readonly extentBytes: number;
   /** Which extents lie on which device: what is lost with it. */

@@ -36,21 +36,32 @@ export function defaultExtentBytes(stripeBytes: number | null): number {
   return whole <= LARGEST_EXTENT_BYTES ? whole : STRIPED_EXTENT_BYTES;
 }
 
+export interface FaultOfSizes {
+  readonly why: string;
+  readonly hint: string;
+}
+
 /** Why they cannot be; null: they can. */
-export function faultOfSizes({ blockBytes, extentBytes }: ExtentSizes): string | null {
+export function faultOfSizes({ blockBytes, extentBytes }: ExtentSizes): FaultOfSizes | null {
+  const hint = 'see --extent and --block';
   const isPower = Number.isInteger(Math.log2(blockBytes));
   if (!isPower || blockBytes < SMALLEST_BLOCK_BYTES || blockBytes > LARGEST_BLOCK_BYTES)
-    return `a block of ${blockBytes} bytes cannot be: it is a power of two from 512 bytes to 1 MiB`;
+    return {
+      why: `a block of ${blockBytes} bytes cannot be: it is a power of two from 512 bytes to 1 MiB`,
+      hint,
+    };
+  const extent = `an extent of ${extentBytes} bytes cannot be`;
   if (extentBytes < EXTENT_UNIT_BYTES || extentBytes > LARGEST_EXTENT_BYTES)
-    return `an extent of ${extentBytes} bytes cannot be: it has 4 KiB to 64 MiB`;
-  if (extentBytes % EXTENT_UNIT_BYTES !== 0)
-    return `an extent of ${extentBytes} bytes cannot be: it is a multiple of 4 KiB`;
+    return { why: `${extent}: it has 4 KiB to 64 MiB`, hint };
+  if (extentBytes % EXTENT_UNIT_BYTES !== 0) return { why: `${extent}: it is a multiple of 4 KiB`, hint };
   if (extentBytes % blockBytes !== 0)
-    return `an extent of ${extentBytes} bytes cannot be: it is no multiple of its blocks of ${blockBytes} bytes`;
+    return { why: `${extent}: it is no multiple of its blocks of ${blockBytes} bytes`, hint };
   const blocks = extentBytes / blockBytes;
-  return blocks <= MOST_BLOCKS
-    ? null
-    : `an extent of ${blocks} blocks cannot be: it has ${MOST_BLOCKS} at most`;
+  if (blocks <= MOST_BLOCKS) return null;
+  return {
+    why: `an extent of ${blocks} blocks cannot be: it has ${MOST_BLOCKS} at most`,
+    hint: 'larger blocks (--block), or smaller extents (--extent)',
+  };
 }
 
 /** Throws USAGE for sizes that cannot be, with what can. */
@@ -58,11 +69,7 @@ export function checkSizes(sizes: ExtentSizes): void {
   const wrong = faultOfSizes(sizes);
   if (wrong === null) return;
   const { blockBytes, extentBytes } = sizes;
-  const isTooMany = wrong.includes('blocks cannot be');
-  throw new UserError('USAGE', wrong, {
-    hint: isTooMany ? 'larger blocks (--block), or smaller extents (--extent)' : 'see --extent and --block',
-    details: { blockBytes, extentBytes },
-  });
+  throw new UserError('USAGE', wrong.why, { hint: wrong.hint, details: { blockBytes, extentBytes } });
 }
 
 /** A log of which a quarter is longer than anything that the metadata server commits at once (server/turn.ts). */

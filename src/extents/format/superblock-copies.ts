@@ -38,15 +38,10 @@ export interface FoundSuperblock {
 export async function readCopies(device: BlockDevice): Promise<SuperblockCopy[]> {
   if (device.size < 2 * SUPERBLOCK_BYTES) return [];
   const first = await readCopy(device, 0);
-  const places = new Set([secondCopyOffset(device.size)]);
   // A device that has grown since has it where its end was.
-  if ('good' in first.decoded) {
-    const { deviceBytes } = first.decoded.good;
-    places.clear();
-    places.add(secondCopyOffset(Math.min(deviceBytes, device.size)));
-  }
-  const others = [...places].filter((offset) => offset > 0);
-  return [first, ...(await Promise.all(others.map((offset) => readCopy(device, offset))))];
+  const deviceBytes = 'good' in first.decoded ? first.decoded.good.deviceBytes : device.size;
+  const second = secondCopyOffset(Math.min(deviceBytes, device.size));
+  return second > 0 ? [first, await readCopy(device, second)] : [first];
 }
 
 async function readCopy(device: BlockDevice, offsetBytes: number): Promise<SuperblockCopy> {

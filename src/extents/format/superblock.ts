@@ -149,7 +149,7 @@ function numbersOf(
 function faultOf(superblock: ExtentsSuperblock): string | null {
   const { role, blockBytes, extentBytes, deviceBytes, metadata, pool, journalImage } = superblock;
   const ofSizes = faultOfSizes({ blockBytes, extentBytes });
-  if (ofSizes !== null) return ofSizes;
+  if (ofSizes !== null) return ofSizes.why;
   const end = secondCopyOffset(deviceBytes);
   if (end < SUPERBLOCK_BYTES) return `a device of ${deviceBytes} bytes has no room for it`;
   const poolBytes = pool === null ? 0 : pool.extents * extentBytes;

@@ -3,14 +3,13 @@
  * Free_Journal_Space. The extent is a client's from the allocation on; associated with a place of a file; hardened;
  * done, and *spent* until the client says that nobody reads it any more; then free for another association.
  */
-import type { Replies, RequestOf } from '../messages.js';
+import { MOST_FILE_EXTENTS, type Replies, type RequestOf } from '../messages.js';
 import { allocate, free } from './pool.js';
 import { breach, noSuchFile, refuse } from './refusals.js';
 import type { Inode, JournalExtent, State } from './state.js';
 import type { Caller, Turn } from './turn.js';
 
-/** So many extents a file may have: their bytes are within what numbers can tell. */
-export const MOST_INDEX = 2 ** 32 - 1;
+export const MOST_INDEX = MOST_FILE_EXTENTS - 1;
 
 const UNASSOCIATED = { file: 0, index: 0, transaction: 0, isSpent: 0 } as const;
 
