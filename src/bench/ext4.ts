@@ -13,12 +13,11 @@ import { mkdir, open, readFile, truncate, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Contender } from './bench.js';
-import { varied } from './bench-array.js';
+import { MIB, varied } from './bench-array.js';
 import type { Opened } from './prepare.js';
-import { perform, totalBytes, type Workload } from './workload.js';
+import { inOrder, perform, totalBytes, type Workload } from './workload.js';
 
 const execute = promisify(execFile);
-const MIB = 1024 * 1024;
 const SECTOR_BYTES = 512;
 const MODES = ['journal', 'ordered'] as const;
 type Mode = (typeof MODES)[number];
@@ -66,7 +65,7 @@ class Filesystem {
     const atOnce = 'lazy_itable_init=0,lazy_journal_init=0';
     await call('mkfs.ext4', ['-q', '-J', 'size=64', '-E', atOnce, device]);
     const filesystem = new Filesystem(device, place, mode);
-    const offsets = Array.from({ length: Math.ceil(fileBytes / MIB) }, (_, index) => index * MIB);
+    const offsets = inOrder(Math.ceil(fileBytes / MIB), MIB);
     await filesystem.mounted('wx', { title: 'fill', requestBytes: MIB, depth: 1, offsets });
     return filesystem;
   }

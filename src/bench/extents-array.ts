@@ -14,6 +14,7 @@ import {
   type MediaSample,
   makeVolume,
   measuredMedia,
+  mediaCounts,
   openCounted,
   VOLUME_SHARE,
 } from './extents-volume.js';
@@ -76,14 +77,7 @@ async function commit(file: ExtentFile): Promise<void> {
   await file.commit();
 }
 
-function sampleOf({ seconds, data, metadata, records }: MediaSample) {
-  return {
-    seconds,
-    counts: {
-      written: data.writtenBytes!,
-      read: data.readBytes!,
-      metadataWritten: metadata.writtenBytes!,
-      recordsWritten: records.writtenBytes!,
-    },
-  };
+function sampleOf(sample: MediaSample) {
+  const recordsWritten = sample.records.writtenBytes!;
+  return { seconds: sample.seconds, counts: { ...mediaCounts(sample), recordsWritten } };
 }

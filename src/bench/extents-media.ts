@@ -9,7 +9,7 @@
 
 import type { Comparison, Contender } from './bench.js';
 import { MIB, varied } from './bench-array.js';
-import { type BenchFiles, BLOCK_BYTES, formatBytes, measuredMedia } from './extents-volume.js';
+import { type BenchFiles, BLOCK_BYTES, formatBytes, measuredMedia, mediaCounts } from './extents-volume.js';
 import { inOrder, perform, scattered, totalBytes, type Workload } from './workload.js';
 
 /** Requests to a commit are its `flushEvery`. */
@@ -130,21 +130,14 @@ function contender(files: BenchFiles, writes: Writes): Contender {
     name: writes.title,
     run: async () => {
       const { file, tally } = await files.get({ members: 1, extentBytes: writes.extentBytes });
-      const { seconds, data, metadata } = await measuredMedia(tally, () =>
+      const sample = await measuredMedia(tally, () =>
         perform(
           writes,
           (offset) => file.write(offset, bytes),
           async () => void (await file.commit({ isComplete: true })),
         ),
       );
-      return {
-        seconds,
-        counts: {
-          written: data.writtenBytes!,
-          read: data.readBytes!,
-          metadataWritten: metadata.writtenBytes!,
-        },
-      };
+      return { seconds: sample.seconds, counts: mediaCounts(sample) };
     },
   };
 }

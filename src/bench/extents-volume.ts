@@ -164,6 +164,15 @@ export async function measuredMedia(tally: VolumeTally, work: () => Promise<unkn
   return { seconds, data: counts!, metadata: tally.metadata.take(), records: tally.records.take() };
 }
 
+/** Of a sample, by the names that are shown. */
+export function mediaCounts({ data, metadata }: MediaSample) {
+  return {
+    written: data.writtenBytes!,
+    read: data.readBytes!,
+    metadataWritten: metadata.writtenBytes!,
+  };
+}
+
 /** Files of a size on volumes of all kinds: each is made when it is first asked for, and closed with all the others. */
 export class BenchFiles {
   readonly #files = new Map<string, Promise<BenchFile>>();
