@@ -3,7 +3,7 @@
  * description, and docs/on-disk-format.md is held to it by a test; no offset stands anywhere else.
  *
  * Invariants
- * - All integers are little-endian.
+ * - All integers are little-endian, but where a structure says that its order is big (others' formats: jbd2).
  * - The fields of a structure that are not `instead` of another cover it without gap or overlap.
  * - Bytes that were read and not yet checked are `UncheckedBytes`; what a decoder has checked is another type.
  */
@@ -46,6 +46,8 @@ export interface StructureOptions<F extends Field> {
   readonly name: string;
   readonly sizeBytes: number;
   readonly fields: readonly F[];
+  /** Of the bytes of its integers; little unless said otherwise. */
+  readonly order?: 'little' | 'big';
 }
 
 /** What any structure is, whatever its fields are called. */
@@ -59,12 +61,14 @@ export class Structure<F extends Field = Field> implements StructureDescription 
   readonly name: string;
   readonly sizeBytes: number;
   readonly fields: readonly F[];
+  readonly isLittleEndian: boolean;
   private readonly byName: ReadonlyMap<string, F>;
 
   constructor(options: StructureOptions<F>) {
     this.name = options.name;
     this.sizeBytes = options.sizeBytes;
     this.fields = options.fields;
+    this.isLittleEndian = options.order !== 'big';
     this.byName = new Map(options.fields.map((field) => [field.name, field]));
   }
 
@@ -106,18 +110,18 @@ export class StructureView<F extends Field> {
       case 'u8':
         return this.view.getUint8(offset);
       case 'u16':
-        return this.view.getUint16(offset, true);
+        return this.view.getUint16(offset, this.structure.isLittleEndian);
       case 's16':
-        return this.view.getInt16(offset, true);
+        return this.view.getInt16(offset, this.structure.isLittleEndian);
       case 's32':
-        return this.view.getInt32(offset, true);
+        return this.view.getInt32(offset, this.structure.isLittleEndian);
       default:
-        return this.view.getUint32(offset, true);
+        return this.view.getUint32(offset, this.structure.isLittleEndian);
     }
   }
 
   big(name: NameOf<F, 'u64'>): bigint {
-    return this.view.getBigUint64(this.structure.field(name).offset, true);
+    return this.view.getBigUint64(this.structure.field(name).offset, this.structure.isLittleEndian);
   }
 
   /** A view into the structure, not a copy. */
@@ -141,10 +145,10 @@ export class StructureView<F extends Field> {
         this.view.setUint8(offset, value);
         break;
       case 16:
-        this.view.setUint16(offset, value, true);
+        this.view.setUint16(offset, value, this.structure.isLittleEndian);
         break;
       default:
-        this.view.setUint32(offset, value, true);
+        this.view.setUint32(offset, value, this.structure.isLittleEndian);
     }
   }
 
@@ -152,7 +156,7 @@ export class StructureView<F extends Field> {
     if (value < 0n || value > 0xffff_ffff_ffff_ffffn) {
       throw new RangeError(`${this.structure.name}.${name} is u64 and cannot hold ${value}`);
     }
-    this.view.setBigUint64(this.structure.field(name).offset, value, true);
+    this.view.setBigUint64(this.structure.field(name).offset, value, this.structure.isLittleEndian);
   }
 
   setBytes(name: NameOf<F, 'bytes'>, value: Uint8Array): void {

@@ -5,29 +5,62 @@
  */
 import net, { type Socket } from 'node:net';
 import { ProtocolError } from '../protocol/protocol-error.js';
+import { widenSendRoom } from '../wire/send-room.js';
 import { ConnectionEnded } from '../wire/socket-reader.js';
 import { cannotConnect, lost, refusedBy } from './client-errors.js';
 import { NbdConnection } from './connection.js';
-import { negotiate } from './handshake.js';
+import {
+  type ExtensionFirst,
+  type ExtensionReply,
+  type ExtensionRequest,
+  inquire,
+  negotiate,
+} from './handshake.js';
 import type { TlsCredentials } from './tls.js';
 import { addressText, type NbdTarget } from './uri.js';
 
-export interface ConnectOptions {
+export interface ReachOptions {
   readonly credentials: TlsCredentials;
   /** For all of it: the connection, TLS, the handshake. */
   readonly timeoutMs: number;
-  /** See NbdConnection. */
-  readonly answerTimeoutMs: number;
   /** Gives up at once. */
   readonly signal: AbortSignal;
+}
+
+export interface ConnectOptions extends ReachOptions {
+  /** See NbdConnection. */
+  readonly answerTimeoutMs: number;
+  /** An option of holdfast's own that comes before the export is chosen. */
+  readonly first?: ExtensionFirst | undefined;
 }
 
 /**
  * @throws ConnectionLost where another try may help; UserError where the server has said no (an unknown export,
  *   TLS that is missing or fails, what is no NBD server).
  */
-export async function connectTo(target: NbdTarget, options: ConnectOptions): Promise<NbdConnection> {
-  const { timeoutMs, signal } = options;
+export function connectTo(target: NbdTarget, options: ConnectOptions): Promise<NbdConnection> {
+  const { credentials, answerTimeoutMs, first = null } = options;
+  return reach(target, options, async (socket) => {
+    void widenSendRoom(socket);
+    const negotiated = await negotiate(socket, target, credentials, first);
+    return new NbdConnection(negotiated, target, answerTimeoutMs);
+  });
+}
+
+/** Asks an export one thing, on a connection that ends with the answer. @throws as `connectTo`. */
+export function ask(
+  target: NbdTarget,
+  request: ExtensionRequest,
+  options: ReachOptions,
+): Promise<ExtensionReply> {
+  return reach(target, options, (socket) => inquire(socket, target, options.credentials, request));
+}
+
+async function reach<T>(
+  target: NbdTarget,
+  { timeoutMs, signal }: ReachOptions,
+  use: (socket: Socket) => Promise<T>,
+): Promise<T> {
   let reason: Error | null = null;
   const socket = open(target);
   const giveUp = (why: string) => {
@@ -41,8 +74,7 @@ export async function connectTo(target: NbdTarget, options: ConnectOptions): Pro
   try {
     if (signal.aborted) aborted();
     await connected(socket, target);
-    const negotiated = await negotiate(socket, target, options.credentials);
-    return new NbdConnection(negotiated, target, options.answerTimeoutMs);
+    return await use(socket);
   } catch (error) {
     socket.destroy();
     throw reason ?? told(target, error);

@@ -18,8 +18,10 @@ import {
   EXPORT_NAME_PADDING_BYTES,
   HANDSHAKE_FLAGS,
   INFOS,
+  NBD_REP_HOLDFAST,
   nameOf,
   OPTIONS,
+  OWN_OPTIONS,
   REPLIES,
 } from '../protocol/constants.js';
 import {
@@ -40,6 +42,7 @@ import {
   decodeMetaContext,
   encodeInfoRequest,
   encodeMetaContextRequest,
+  encodeOwnRequest,
 } from '../protocol/option-data.js';
 import { ProtocolError } from '../protocol/protocol-error.js';
 import { SocketReader } from '../wire/socket-reader.js';
@@ -71,13 +74,41 @@ interface Answer {
   readonly final: Reply;
 }
 
+/** One of holdfast's own options, asked of an export. */
+export interface ExtensionRequest {
+  readonly option: number;
+  readonly payload: Uint8Array;
+}
+
+/** `unknown`: the server, or the export, does not know the option. A refusal has a sentence, and what the option adds to it. */
+export type ExtensionReply =
+  | { readonly kind: 'done'; readonly payload: Buffer }
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'refused'; readonly why: string; readonly payload: Buffer | null };
+
+/** Before the export is chosen. `onReply` throws what keeps it from being used. */
+export interface ExtensionFirst extends ExtensionRequest {
+  readonly onReply: (reply: ExtensionReply) => void;
+}
+
 /** @throws ConnectionLost; UserError where the server refuses; ProtocolError. The socket is the caller's to destroy. */
 export async function negotiate(
   socket: Socket,
   target: NbdTarget,
   credentials: TlsCredentials,
+  first: ExtensionFirst | null,
 ): Promise<Negotiated> {
-  return new Haggling(socket, target).run(credentials);
+  return new Haggling(socket, target).run(credentials, first);
+}
+
+/** Asks one question and leaves. Errors as `negotiate`. */
+export async function inquire(
+  socket: Socket,
+  target: NbdTarget,
+  credentials: TlsCredentials,
+  request: ExtensionRequest,
+): Promise<ExtensionReply> {
+  return new Haggling(socket, target).inquire(credentials, request);
 }
 
 class Haggling {
@@ -92,15 +123,45 @@ class Haggling {
     this.#target = target;
   }
 
-  async run(credentials: TlsCredentials): Promise<Negotiated> {
-    await this.#greet();
-    if (this.#target.tls !== null) await this.#startTls(credentials);
+  async run(credentials: TlsCredentials, first: ExtensionFirst | null): Promise<Negotiated> {
+    await this.#begin(credentials);
+    if (first !== null) first.onReply(await this.#extension(first));
     const isStructured = await this.#agreeOnStructuredReplies();
     const canTellHoles = isStructured && (await this.#chooseAllocation());
     const { answer, sizes } = await this.#go();
     const traits = traitsOf(answer, sizes, canTellHoles);
     if (typeof traits === 'string') throw refusedBy(this.#target, 'UNSUPPORTED', traits);
     return { socket: this.#socket, reader: this.#reader, traits, isStructured };
+  }
+
+  async inquire(credentials: TlsCredentials, request: ExtensionRequest): Promise<ExtensionReply> {
+    await this.#begin(credentials);
+    const reply = await this.#extension(request);
+    this.#leave();
+    return reply;
+  }
+
+  async #begin(credentials: TlsCredentials): Promise<void> {
+    await this.#greet();
+    if (this.#target.tls !== null) await this.#startTls(credentials);
+  }
+
+  async #extension({ option, payload }: ExtensionRequest): Promise<ExtensionReply> {
+    const { exportName: name } = this.#target;
+    const { replies, final } = await this.#ask(
+      option,
+      encodeOwnRequest({ name, payload: Buffer.from(payload) }),
+    );
+    const answer = replies.find(({ reply }) => reply === NBD_REP_HOLDFAST)?.data ?? null;
+    if (final.reply === ERROR_REPLIES.NBD_REP_ERR_UNSUP) return { kind: 'unknown' };
+    this.#refuseIfTlsIsWanted(final);
+    if (final.reply === ERROR_REPLIES.NBD_REP_ERR_UNKNOWN) throw this.#exportRefused(final);
+    if (final.reply === ERROR_REPLIES.NBD_REP_ERR_SHUTDOWN)
+      throw this.#refused(final, 'the option was refused');
+    if (isErrorReply(final.reply)) return { kind: 'refused', why: textOf(final), payload: answer };
+    if (answer === null)
+      throw new ProtocolError(`${nameOf(OWN_OPTIONS, option)} was taken without an answer`);
+    return { kind: 'done', payload: answer };
   }
 
   async #greet(): Promise<void> {
@@ -211,11 +272,19 @@ class Haggling {
     hint?: string,
     code: 'REFUSED' | 'VOLUME_NOT_FOUND' = 'REFUSED',
   ): Error {
-    this.#socket.write(encodeOption(OPTIONS.NBD_OPT_ABORT));
-    this.#socket.end();
+    this.#leave();
     if (final.reply === ERROR_REPLIES.NBD_REP_ERR_SHUTDOWN)
       return lost(this.#target, 'the server is shutting down');
-    const text = printed(final.data.toString('utf8', 0, 1000));
+    const text = textOf(final);
     return refusedBy(this.#target, code, text === '' ? why : `${why}: ${text}`, hint);
   }
+
+  #leave(): void {
+    this.#socket.write(encodeOption(OPTIONS.NBD_OPT_ABORT));
+    this.#socket.destroySoon();
+  }
+}
+
+function textOf({ data }: Reply): string {
+  return printed(data.toString('utf8', 0, 1000));
 }

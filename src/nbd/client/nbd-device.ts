@@ -21,6 +21,7 @@ import { COMMANDS } from '../protocol/constants.js';
 import { Changes, requestOf } from './changes.js';
 import { refusedBy } from './client-errors.js';
 import type { ExportTraits } from './export-traits.js';
+import type { ExtensionFirst } from './handshake.js';
 import { DEFAULT_RECONNECT, type ReconnectLimits } from './outage.js';
 import { eachPiece } from './pieces.js';
 import { NbdSession } from './session.js';
@@ -42,6 +43,10 @@ export interface NbdDeviceOptions {
   readonly unflushedLimitBytes?: number;
   /** Write to a server that offers neither flush nor fua, as if what it has answered were on disk. */
   readonly trustsWithoutFlush?: boolean;
+  /** Asked of the export before it is chosen, on every connection. */
+  readonly first?: ExtensionFirst;
+  /** Gives the first connection up. */
+  readonly signal?: AbortSignal;
 }
 
 const MIB = 1024 * 1024;
@@ -101,6 +106,8 @@ export class NbdDevice implements BlockDevice {
       timeoutMs: options.connectTimeoutMs ?? 10_000,
       answerTimeoutMs: options.answerTimeoutMs ?? 0,
       reconnect: { ...DEFAULT_RECONNECT, ...options.reconnect },
+      first: options.first,
+      signal: options.signal,
     });
     try {
       if (!options.readOnly) refuseToWrite(target, session.traits, options.trustsWithoutFlush === true);

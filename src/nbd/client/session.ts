@@ -28,6 +28,8 @@ import type { NbdTarget } from './uri.js';
 
 export interface SessionOptions extends Omit<ConnectOptions, 'signal'> {
   readonly reconnect: ReconnectLimits;
+  /** Of the first connection. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface SessionUser {
@@ -59,7 +61,8 @@ export class NbdSession {
 
   /** Connects once: only what was connected is looked for again. @throws as `connectTo`. */
   static async open(target: NbdTarget, options: SessionOptions): Promise<NbdSession> {
-    const first = await connectTo(target, { ...options, signal: new AbortController().signal });
+    const { signal = new AbortController().signal } = options;
+    const first = await connectTo(target, { ...options, signal });
     return new NbdSession(target, options, first);
   }
 

@@ -65,6 +65,18 @@ export const OPTIONS = {
   NBD_OPT_EXTENDED_HEADERS: 11,
 } as const;
 
+/**
+ * Options of holdfast's own, beside the document: numbers far from those that it gives out. Servers that do not know them
+ * answer NBD_REP_ERR_UNSUP, as to any they do not know ("Option types"). docs/nbd.md draws them.
+ */
+export const OWN_OPTIONS = {
+  /** "hfsc". A place for the secondary of a replicated volume. */
+  NBD_OPT_HOLDFAST_SECONDARY: 0x68667363,
+} as const;
+
+/** The type of replies to all of them; what they hold belongs to the option. */
+export const NBD_REP_HOLDFAST = 0x68660001;
+
 /** Replies to options. */
 export const REPLIES = {
   NBD_REP_ACK: 1,

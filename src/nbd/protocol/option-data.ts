@@ -22,6 +22,13 @@ export interface MetaContextRequest {
   readonly queries: readonly string[];
 }
 
+/** Of holdfast's own options. */
+export interface OwnRequest {
+  readonly name: string;
+  /** The option's to read. */
+  readonly payload: Buffer;
+}
+
 /** Of NBD_REP_SERVER. */
 export interface ListedExport {
   readonly name: string;
@@ -83,6 +90,11 @@ class Fields {
     this.#at += bytes;
     return this.#at - bytes;
   }
+
+  /** All that is left. */
+  rest(): Buffer {
+    return this.bytes.subarray(this.#at);
+  }
 }
 
 function u16(value: number): Buffer {
@@ -131,6 +143,16 @@ export function decodeMetaContextRequest(data: Buffer): MetaContextRequest | nul
     queries.push(query);
   }
   return fields.left === 0 ? { name, queries } : null;
+}
+
+export function encodeOwnRequest({ name, payload }: OwnRequest): Buffer {
+  return Buffer.concat([counted(name), payload]);
+}
+
+export function decodeOwnRequest(data: Buffer): OwnRequest | null {
+  const fields = new Fields(data);
+  const name = fields.counted();
+  return name === null ? null : { name, payload: fields.rest() };
 }
 
 export function encodeListedExport({ name, description }: ListedExport): Buffer {

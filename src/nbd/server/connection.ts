@@ -29,6 +29,7 @@ export interface Shared {
 export class Connection {
   readonly counters = new Counters();
   readonly #handshake: Handshake;
+  readonly #ended = new AbortController();
   #agreed: Agreement | null = null;
   #transmission: Transmission | null = null;
 
@@ -36,7 +37,11 @@ export class Connection {
     socket: Socket,
     private readonly shared: Shared,
   ) {
-    this.#handshake = new Handshake(new WirePair(socket, false), shared.host);
+    const { signal } = this.#ended;
+    this.#handshake = new Handshake(new WirePair(socket, false), shared.host, {
+      hangUp: () => this.hangUp(),
+      ended: new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
+    });
   }
 
   get isInHandshake(): boolean {
@@ -56,6 +61,8 @@ export class Connection {
       this.#wire.hangUp();
       // ProtocolError and ConnectionEnded are the client's doing, and the end of the connection is the answer.
       if (!(error instanceof UserError)) this.shared.onFault(error);
+    } finally {
+      this.#ended.abort();
     }
   }
 
@@ -89,7 +96,13 @@ export class Connection {
   }
 
   async #agree(): Promise<Agreement | null> {
-    const limit = setTimeout(() => this.hangUp(), this.shared.host.handshakeLimitMs);
+    const { handshakeLimitMs } = this.shared.host;
+    // What the server itself takes for an answer is not the client's fault.
+    const isOver = () => {
+      if (this.#handshake.isAnswering) limit = setTimeout(isOver, handshakeLimitMs);
+      else this.hangUp();
+    };
+    let limit = setTimeout(isOver, handshakeLimitMs);
     try {
       return await this.#handshake.run();
     } finally {
@@ -101,12 +114,12 @@ export class Connection {
     const { served } = agreed;
     this.#agreed = agreed;
     this.#transmission = new Transmission(this.#session(agreed));
-    served.connections += 1;
-    served.connectionsEver += 1;
+    served.uses.now += 1;
+    served.uses.ever += 1;
     try {
       await this.#transmission.run();
     } finally {
-      served.connections -= 1;
+      served.uses.now -= 1;
     }
   }
 

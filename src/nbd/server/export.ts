@@ -36,4 +36,26 @@ export interface Export {
   readonly maximumPayloadBytes?: number;
   /** Beside base:allocation, which every export has. */
   readonly contexts?: readonly StatusContext[];
+  /** Options of holdfast's own that it answers, by their numbers; none unless said otherwise. */
+  readonly extensions?: ReadonlyMap<number, ExportExtension>;
 }
+
+/** The connection that asks an extension. */
+export interface ExtensionPeer {
+  /** From now on this connection finds `given` where it asks for the export; others find what they found. */
+  serveAs(given: Export): void;
+  /** Ends the connection at once. */
+  hangUp(): void;
+  /** The connection has ended, and no request of it is in flight. */
+  readonly ended: Promise<void>;
+}
+
+export type ExtensionAnswer =
+  | { readonly kind: 'done'; readonly payload: Uint8Array }
+  /** The payload is none of this option's. */
+  | { readonly kind: 'malformed'; readonly why: string }
+  /** It was understood, and is not done. */
+  | { readonly kind: 'refused'; readonly why: string; readonly payload: Uint8Array };
+
+/** Throws only what is a fault of ours: the connection ends then. The handshake's time does not run meanwhile. */
+export type ExportExtension = (payload: Buffer, peer: ExtensionPeer) => Promise<ExtensionAnswer>;

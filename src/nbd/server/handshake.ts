@@ -28,8 +28,11 @@ import {
 } from '../protocol/handshake.js';
 import { ProtocolError } from '../protocol/protocol-error.js';
 import { decodeString, encodeString } from '../protocol/strings.js';
+import type { Export, ExtensionPeer } from './export.js';
 import { listContexts, setContexts } from './option-contexts.js';
 import { chooseExport, listExports } from './option-exports.js';
+import { askExtension } from './option-extensions.js';
+import { ServedExport } from './served-export.js';
 import type { Agreement } from './session.js';
 import { agreement, findExport, type Host, type Outcome, type Talk } from './talk.js';
 import type { WirePair } from './wire-pair.js';
@@ -45,12 +48,16 @@ const { NBD_FLAG_C_FIXED_NEWSTYLE, NBD_FLAG_C_NO_ZEROES } = CLIENT_FLAGS;
 export class Handshake implements Talk {
   structured = false;
   selected: Talk['selected'] = null;
+  readonly instead = new Map<ServedExport, ServedExport>();
+  /** The client waits for what an extension does. */
+  isAnswering = false;
   #clientFlags = 0;
 
   constructor(
     /** Another one after STARTTLS. */
     public wire: WirePair,
     readonly host: Host,
+    private readonly line: Pick<ExtensionPeer, 'hangUp' | 'ended'>,
   ) {}
 
   /**
@@ -81,6 +88,11 @@ export class Handshake implements Talk {
     this.reply(option, type, encodeString(why));
   }
 
+  peerOf(shown: ServedExport): ExtensionPeer {
+    const serveAs = (given: Export) => void this.instead.set(shown, new ServedExport(given, shown));
+    return { ...this.line, serveAs };
+  }
+
   async #option(): Promise<Outcome> {
     const header = await this.wire.reader.takeUnlessEnded(OPTION_HEADER_BYTES);
     if (header === null) return 'end';
@@ -104,7 +116,7 @@ export class Handshake implements Talk {
     return this.#known(option, data);
   }
 
-  #known(option: number, data: Buffer): Outcome {
+  #known(option: number, data: Buffer): Outcome | Promise<Outcome> {
     switch (option) {
       case OPTIONS.NBD_OPT_LIST:
         return listExports(this, data);
@@ -118,8 +130,16 @@ export class Handshake implements Talk {
       case OPTIONS.NBD_OPT_SET_META_CONTEXT:
         return setContexts(this, data);
       default:
-        this.refuse(option, ERROR_REPLIES.NBD_REP_ERR_UNSUP, 'this server does not know the option');
-        return 'go on';
+        return this.#ownOption(option, data);
+    }
+  }
+
+  async #ownOption(option: number, data: Buffer): Promise<Outcome> {
+    this.isAnswering = true;
+    try {
+      return await askExtension(this, option, data);
+    } finally {
+      this.isAnswering = false;
     }
   }
 
@@ -131,7 +151,7 @@ export class Handshake implements Talk {
   async #exportName(length: number): Promise<Outcome> {
     if (length > MAX_STRING_BYTES) throw new ProtocolError(`the name of an export has ${length} bytes`);
     const name = decodeString(await this.wire.reader.take(length));
-    const served = name === null ? null : findExport(this.host, name);
+    const served = name === null ? null : findExport(this, name);
     if (served === null || this.#wantsTls || this.host.isStopping)
       throw new ProtocolError('an export was asked for that is not there, or not without TLS');
     const answer = {
@@ -174,6 +194,7 @@ export class Handshake implements Talk {
     }
     this.structured = false;
     this.selected = null;
+    this.instead.clear();
     const acknowledge = () => this.reply(option, REPLIES.NBD_REP_ACK);
     this.wire = await this.wire.upgrade(tls.options, this.host.handshakeLimitMs, acknowledge);
     return 'go on';

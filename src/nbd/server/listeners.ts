@@ -8,6 +8,7 @@ import { allEnded } from '../../device/all-ended.js';
 import { systemCode } from '../../device/device-errors.js';
 import { UserError } from '../../errors.js';
 import { receivingDirectly } from '../wire/direct-socket.js';
+import { widenSendRoom } from '../wire/send-room.js';
 import { takeSocketPath } from './unix-socket.js';
 
 /** The first descriptor that is handed over. */
@@ -80,7 +81,11 @@ export class Listeners {
   async #listen(where: ListenOptions & { readonly fd?: number }): Promise<void> {
     // A client that has said all it will say still gets its answers; small replies are not held back.
     const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true });
-    server.on('connection', (socket) => this.onConnection(receivingDirectly(socket)));
+    server.on('connection', (accepted) => {
+      const socket = receivingDirectly(accepted);
+      void widenSendRoom(socket);
+      this.onConnection(socket);
+    });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(where, () => {

@@ -56,7 +56,7 @@ function understood(talk: Talk, option: number, data: Buffer): Asked | null {
     talk.refuse(option, ERROR_REPLIES.NBD_REP_ERR_INVALID, 'the data of the option contradicts itself');
     return null;
   }
-  const served = findExport(talk.host, request.name);
+  const served = findExport(talk, request.name);
   if (served === null) {
     talk.refuse(option, ERROR_REPLIES.NBD_REP_ERR_UNKNOWN, 'no export has this name');
     return null;

@@ -32,7 +32,7 @@ export function chooseExport(talk: Talk, option: number, data: Buffer): Outcome 
     talk.refuse(option, ERROR_REPLIES.NBD_REP_ERR_INVALID, 'the data of the option contradicts itself');
     return 'go on';
   }
-  const served = findExport(talk.host, request.name);
+  const served = findExport(talk, request.name);
   if (served === null) {
     talk.refuse(option, ERROR_REPLIES.NBD_REP_ERR_UNKNOWN, 'no export has this name');
     return 'go on';

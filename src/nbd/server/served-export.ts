@@ -6,7 +6,7 @@ import { UserError } from '../../errors.js';
 import { MAX_MIN_BLOCK_BYTES, MAX_STRING_BYTES, TRANSMISSION_FLAGS } from '../protocol/constants.js';
 import type { BlockSizes, ListedExport } from '../protocol/option-data.js';
 import { Counters, type ExportStatus } from './counters.js';
-import type { CacheMode, Export } from './export.js';
+import type { CacheMode, Export, ExportExtension } from './export.js';
 import { OrderedDevice } from './ordered-device.js';
 import { allocationOf, type StatusContext } from './status-contexts.js';
 
@@ -22,20 +22,27 @@ export class ServedExport {
   readonly sizes: BlockSizes;
   readonly contexts: readonly StatusContext[];
   readonly device: OrderedDevice;
-  readonly counters = new Counters();
-  /** Those in the transmission phase. */
-  connections = 0;
-  connectionsEver = 0;
+  readonly extensions: ReadonlyMap<number, ExportExtension>;
+  readonly counters: Counters;
+  /** Connections in the transmission phase, and all that were. */
+  readonly uses: { now: number; ever: number };
   readonly #canMultiConn: boolean;
 
-  /** @throws UserError USAGE for a name or sizes that the protocol has no way to tell. */
-  constructor(given: Export) {
+  /**
+   * `shown`: the export that it is to all but one connection, and counts as.
+   *
+   * @throws UserError USAGE for a name or sizes that the protocol has no way to tell.
+   */
+  constructor(given: Export, shown: ServedExport | null = null) {
     const { device } = given;
     this.listed = { name: given.name, description: given.description ?? '' };
     this.size = device.size;
     this.readOnly = device.readOnly || given.readOnly === true;
     this.cache = given.cache ?? 'writeback';
     this.zeroesFast = given.zeroesFast ?? false;
+    this.counters = shown?.counters ?? new Counters();
+    this.uses = shown?.uses ?? { now: 0, ever: 0 };
+    this.extensions = given.extensions ?? new Map();
     this.#canMultiConn = given.canMultiConn ?? true;
     this.device = new OrderedDevice(device);
     this.contexts = [allocationOf(device), ...(given.contexts ?? [])];
@@ -66,8 +73,11 @@ export class ServedExport {
   }
 
   status(): ExportStatus {
-    const { size, readOnly, connections, connectionsEver, counters } = this;
-    return { name: this.listed.name, size, readOnly, connections, connectionsEver, counters };
+    const { size, readOnly, uses, counters } = this;
+    return {
+      ...{ name: this.listed.name, size, readOnly, counters },
+      ...{ connections: uses.now, connectionsEver: uses.ever },
+    };
   }
 }
 

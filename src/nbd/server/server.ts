@@ -107,9 +107,12 @@ export class NbdServer {
     const at = this.#localExports.findIndex(({ listed }) => listed.name === name);
     const served = this.#localExports[at] ?? this.#exports.find(({ listed }) => listed.name === name);
     if (served === undefined) return;
-    if (at < 0 || served.connections > 0) {
+    if (at < 0 || served.uses.now > 0) {
       throw new UserError('IN_USE', `${name} is served as a disk`, {
-        hint: 'Disconnect its clients, or stop the server.',
+        hint:
+          served.uses.now > 0
+            ? 'Disconnect its clients, or stop the server.'
+            : 'Stop the server, or have it serve other files alone (--export).',
       });
     }
     this.#localExports.splice(at, 1);

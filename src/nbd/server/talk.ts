@@ -1,6 +1,7 @@
 /**
  * What the options of a handshake share: what the server is to them, what is agreed on so far, how to answer.
  */
+import type { ExtensionPeer } from './export.js';
 import type { ServedExport } from './served-export.js';
 import type { Agreement, SelectedContext } from './session.js';
 import type { TlsPolicy } from './wire-pair.js';
@@ -24,14 +25,25 @@ export interface Talk {
   structured: boolean;
   /** Of the last SET_META_CONTEXT that went well. */
   selected: { readonly served: ServedExport; readonly contexts: readonly SelectedContext[] } | null;
+  /** What this connection finds in place of what others find. */
+  readonly instead: ReadonlyMap<ServedExport, ServedExport>;
+  /** The connection, as an extension of the export sees it. */
+  peerOf(shown: ServedExport): ExtensionPeer;
   reply(option: number, type: number, data?: Uint8Array): void;
   /** Refuses the option, with a sentence for people. */
   refuse(option: number, type: number, why: string): void;
 }
 
-export function findExport(host: Host, name: string): ServedExport | null {
-  const found = host.exports.find(({ listed }) => listed.name === name);
-  return found ?? (name === '' ? (host.exports[0] ?? null) : null);
+/** As this connection finds it. */
+export function findExport({ host, instead }: Talk, name: string): ServedExport | null {
+  const shown = findShown(host, name);
+  return shown === null ? null : (instead.get(shown) ?? shown);
+}
+
+/** As all others find it. */
+export function findShown({ exports }: Host, name: string): ServedExport | null {
+  const named = exports.find(({ listed }) => listed.name === name);
+  return named ?? (name === '' ? (exports[0] ?? null) : null);
 }
 
 /** Contexts hold for the export that they were selected for, and no other. */

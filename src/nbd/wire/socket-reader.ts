@@ -5,7 +5,8 @@
  * - What arrives is kept in the buffers that it was received into. Views of them are handed out, so nothing is
  *   copied but what is asked for in one piece and arrived in two. A view keeps its whole buffer (128 KiB at
  *   most) from being collected. No byte of one is received into twice.
- * - What is read into the caller's memory is received there (direct-socket.ts), but for what had come before.
+ * - What is read into the caller's memory is received there (direct-socket.ts), but for what had come before. So that
+ *   little has, little is received right after a long one: its first bytes tell where all the others are wanted.
  * - The socket is paused once HIGH_WATER_BYTES lie here and nobody waits for more: a peer that sends faster
  *   than it is served is slowed down by the kernel, and costs no more memory than that.
  * - `try...` never waits, so a burst of small messages is taken apart without a promise for each.
@@ -21,6 +22,11 @@ const HIGH_WATER_BYTES = 256 * 1024;
 const SLAB_BYTES = 128 * 1024;
 /** With less room than this a slab is given up: each call of the operating system should bring much. */
 const LEAST_ROOM_BYTES = 64 * 1024;
+/** After so much in one piece, more like it is likely. */
+const LONG_BYTES = 64 * 1024;
+/** Node asks for room before it lets anybody look at what has come: for a header, and once more while that is read. */
+const SHORT_ROOMS = 2;
+const SHORT_ROOM_BYTES = 4 * 1024;
 
 /** The peer closed, or the connection broke, before what was waited for had come. */
 export class ConnectionEnded extends UserError {
@@ -50,6 +56,8 @@ export class SocketReader implements Receiver {
   #slabEnd = 0;
   /** What is left to be filled of the memory that somebody waits for. */
   #target: Uint8Array | null = null;
+  /** How often little is to be received. */
+  #shortRooms = 0;
 
   /** Takes over what the socket receives, until `detach`. */
   constructor(socket: Socket) {
@@ -125,11 +133,13 @@ export class SocketReader implements Receiver {
 
   room(): Uint8Array {
     if (this.#target !== null) return this.#target;
-    if (this.#slab.byteLength - this.#slabEnd < LEAST_ROOM_BYTES) {
+    const isShort = this.#shortRooms > 0;
+    if (isShort) this.#shortRooms -= 1;
+    if (this.#slab.byteLength - this.#slabEnd < (isShort ? SHORT_ROOM_BYTES : LEAST_ROOM_BYTES)) {
       this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
       this.#slabEnd = 0;
     }
-    return this.#slab.subarray(this.#slabEnd);
+    return this.#slab.subarray(this.#slabEnd, isShort ? this.#slabEnd + SHORT_ROOM_BYTES : undefined);
   }
 
   received(bytes: Buffer): void {
@@ -185,6 +195,7 @@ export class SocketReader implements Receiver {
   /** Ends when the memory is full; nothing lies here that it could be filled with. */
   async #filled(target: Uint8Array): Promise<void> {
     this.#target = target;
+    this.#shortRooms = target.byteLength < LONG_BYTES ? 0 : SHORT_ROOMS;
     while (this.#target !== null && !this.#ended) await this.#woken(Number.POSITIVE_INFINITY);
     const missing = this.#target as Uint8Array | null;
     this.#target = null;

@@ -2,9 +2,10 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { receivingDirectly } from '../../../src/nbd/wire/direct-socket.js';
+import { widenSendRoom } from '../../../src/nbd/wire/send-room.js';
 import { ConnectionEnded, SocketReader } from '../../../src/nbd/wire/socket-reader.js';
 import { SocketWriter } from '../../../src/nbd/wire/socket-writer.js';
 import { scratchDirectory } from '../../support/devices/scratch.js';
@@ -127,6 +128,48 @@ describe.each([
     await expect(first).rejects.toThrow(ConnectionEnded);
   });
 });
+
+it('long messages one after another are received where they are wanted, but for their first bytes', async () => {
+  const [from, to] = await pair(true);
+  const reader = new SocketReader(to);
+  const into = Buffer.alloc(MIB);
+  let elsewhere = 0;
+  const received = reader.received.bind(reader);
+  reader.received = (bytes) => {
+    if (bytes.buffer !== into.buffer) elsewhere += bytes.byteLength;
+    received(bytes);
+  };
+  const message = Buffer.concat([pattern(28), pattern(MIB)]);
+  const sending = (async () => {
+    for (let i = 0; i < 16; i++) if (!from.write(message)) await once(from, 'drain');
+  })();
+  for (let i = 0; i < 16; i++) {
+    expect((await reader.take(28)).equals(message.subarray(0, 28))).toBe(true);
+    await reader.readInto(into);
+    expect(Buffer.compare(into, message.subarray(28))).toBe(0);
+  }
+  await sending;
+  // The first message is not expected to be long: a slab of it, and what one call brings.
+  expect(elsewhere).toBeLessThan(15 * 8 * 1024 + 512 * 1024);
+});
+
+it('a unix socket takes more before its peer reads, once it was given room', async () => {
+  const [narrow] = await pair();
+  const [wide] = await pair();
+  await widenSendRoom(wide);
+  const [before, after] = [await takenUnread(narrow), await takenUnread(wide)];
+  // Where net.core.wmem_max is what is given anyway, the kernel still doubles what is asked for.
+  expect(after).toBeGreaterThan(before * 1.5);
+});
+
+/** What the kernel takes while nobody reads, in bytes: whole pieces. */
+async function takenUnread(socket: Socket): Promise<number> {
+  const piece = Buffer.alloc(16 * 1024);
+  for (let taken = 0; ; taken += piece.byteLength) {
+    const written = new Promise<boolean>((resolve) => socket.write(piece, () => resolve(true)));
+    if (!(await Promise.race([written, wait(200, false)]))) return taken;
+  }
+}
 
 describe('writer', () => {
   it('sends short and long messages in their order', () =>
