@@ -89,10 +89,14 @@ export async function syncDirectory(path: string): Promise<void> {
 function refuseOtherKinds(path: string, file: fs.BigIntStats): void {
   if (file.isFile() || file.isBlockDevice()) return;
   const kind = file.isDirectory() ? 'a directory' : 'neither a regular file nor a block device';
-  throw new DeviceError('UNSUPPORTED', `${path} is ${kind}, not an image`, {
-    device: path,
-    operation: 'open',
-  });
+  throw new DeviceError(
+    'UNSUPPORTED',
+    `${path} is ${kind}, not an image`,
+    { device: path, operation: 'open' },
+    file.isDirectory()
+      ? 'Name the images in it; holdfast status looks at the volume of a directory.'
+      : undefined,
+  );
 }
 
 async function refuseAttached(path: string, file: FileIdentity, sysfs: string): Promise<void> {

@@ -20,6 +20,8 @@ export interface CacheOptions {
   readonly besideBytes?: number;
   /** Whether closing the cache closes the lower device. It does unless said otherwise. */
   readonly closeLower?: boolean;
+  /** Whether every write is durable before it is answered, as with fua: asked for each. It is not unless said otherwise. */
+  readonly writesThrough?: () => boolean;
 }
 
 export interface CachePlan {

@@ -61,6 +61,7 @@ export class WriteBackCache implements PromptDevice {
   readonly #beside: Beside;
   readonly #passDownBytes: number;
   readonly #closesLower: boolean;
+  readonly #writesThrough: () => boolean;
   readonly #lowerFlush = new SharedFlush(() => this.#flushLower());
   readonly #flush = new SharedFlush(async () => {
     await this.#writeBack.drain();
@@ -89,6 +90,7 @@ export class WriteBackCache implements PromptDevice {
       kick: () => this.#writeBack.kick(),
     });
     this.#closesLower = options.closeLower ?? true;
+    this.#writesThrough = options.writesThrough ?? (() => false);
   }
 
   get statistics(): CacheStatistics {
@@ -114,16 +116,17 @@ export class WriteBackCache implements PromptDevice {
   write(offset: number, from: Buffers, options: WriteOptions = {}): Promise<void> {
     const length = byteLength(from);
     return this.#guard.run('write', offset, length, async () => {
+      const fua = this.#isDurable(options);
       const beside = this.#beside.wholeStripes(offset, length);
       const pieces = piecesOutside(beside, offset, length);
       const data = new Gathering(from);
       await this.#place(pieces, (piece, frame) => data.copy(piece.at, frame));
       if (beside !== null) {
         await this.#beside.change(beside, (at, bytes) =>
-          this.#lower.write(at, sliceBuffers(from, at - offset, bytes), options),
+          this.#lower.write(at, sliceBuffers(from, at - offset, bytes), { fua }),
         );
       }
-      if (options.fua === true) await this.#harden(pieces);
+      if (fua) await this.#harden(pieces);
     });
   }
 
@@ -136,6 +139,7 @@ export class WriteBackCache implements PromptDevice {
 
   writeNow(offset: number, from: readonly Uint8Array[], length: number): boolean {
     if (!this.#guard.admits('write', offset, length) || this.#beside.isLong(length)) return false;
+    if (this.#writesThrough()) return false;
     const data = new Gathering(from);
     const isPlaced = cutIntoPieces(offset, length).every((piece) =>
       this.#tryPlace(piece, (into, frame) => data.copy(into.at, frame)),
@@ -147,13 +151,14 @@ export class WriteBackCache implements PromptDevice {
   /** Less than a stripe is zeroed in the cache, where it gathers; of more, the whole blocks go down at once. */
   writeZeroes(offset: number, length: number, options: WriteOptions = {}): Promise<void> {
     return this.#guard.run('write-zeroes', offset, length, async () => {
+      const fua = this.#isDurable(options);
       const whole = wholeBlocks(offset, length, this.size);
       const isLong = (whole.end - whole.first) * CACHE_BLOCK_BYTES >= this.#passDownBytes;
       const pieces = piecesOutside(isLong ? whole : null, offset, length);
       await this.#place(pieces, (_piece, frame) => frame.fill(0));
       if (isLong)
-        await this.#beside.change(whole, (from, bytes) => this.#lower.writeZeroes(from, bytes, options));
-      if (options.fua === true) await this.#harden(pieces);
+        await this.#beside.change(whole, (from, bytes) => this.#lower.writeZeroes(from, bytes, { fua }));
+      if (fua) await this.#harden(pieces);
     });
   }
 
@@ -195,6 +200,10 @@ export class WriteBackCache implements PromptDevice {
       this.#arena.close();
       if (this.#closesLower) await this.#lower.close();
     });
+  }
+
+  #isDurable({ fua = false }: WriteOptions): boolean {
+    return fua || this.#writesThrough();
   }
 
   async #place(pieces: readonly Piece[], fill: (piece: Piece, frame: Uint8Array) => void): Promise<void> {

@@ -347,6 +347,26 @@ describe('fua', () => {
   });
 });
 
+describe('writing through', () => {
+  it('is fua for every write, as long as it is asked for', async () => {
+    const { lower } = memory();
+    let isThrough = true;
+    const cache = cacheOver(lower, { writesThrough: () => isThrough });
+    expect(cache.writeNow(0, [pattern(BLOCK, 1)], BLOCK)).toBe(false);
+    await cache.write(0, pattern(BLOCK, 1));
+    await cache.write(4 * STRIPE, pattern(4 * STRIPE, 2));
+    await cache.writeZeroes(BLOCK, 512);
+    await cache.writeZeroes(8 * STRIPE, 4 * STRIPE);
+    expect(lower.counts).toMatchObject({ writes: 0, flushes: 0 });
+    const durable = lower.counts.fuaWrites;
+    expect(durable).toBe(3);
+    isThrough = false;
+    expect(cache.writeNow(0, [pattern(BLOCK, 3)], BLOCK)).toBe(true);
+    await cache.write(BLOCK, pattern(BLOCK, 3));
+    expect(lower.counts).toMatchObject({ writes: 0, fuaWrites: durable });
+  });
+});
+
 describe('what it refuses', () => {
   it('is to be built with sizes that make no sense', () => {
     const lower = new MemoryDevice(MIB, { blockSize: 520 });
