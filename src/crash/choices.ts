@@ -6,7 +6,6 @@
  * Each of these is given once. A tear is looked at with none of the other writes kept, with all that were submitted
  * before it, and with all others: what stands beside a torn write matters more than which half of it is there.
  */
-import type { CrashProfile } from './profiles.js';
 import type { SeededRandom } from './seeded-random.js';
 import { KEPT, LOST, NOISE, type Tear } from './states-kept.js';
 
@@ -20,13 +19,14 @@ export interface Choosable {
   readonly count: number;
   readonly reachableBits: number;
   pieces(write: number): number;
+  /** One piece of it is noise where it tears. */
+  hasNoise(write: number): boolean;
   keep(write: number, isKept: boolean): void;
   tear(tears: ReadonlyMap<number, Tear>): void;
 }
 
 export interface ChoiceOptions {
   readonly random: SeededRandom;
-  readonly profile: CrashProfile;
 }
 
 export type ChoiceKind = 'subset' | 'tear' | 'sample';
@@ -39,7 +39,7 @@ export function* choices(state: Choosable, options: ChoiceOptions): Generator<Ch
   keepUpTo(state, 0);
   if (state.count <= EVERY_SUBSET) yield* otherSubsets(state);
   else yield* smallSets(state);
-  yield* tears(state, options);
+  yield* tears(state);
   yield* samples(state, options);
 }
 
@@ -89,9 +89,9 @@ function* smallSets(state: Choosable): Generator<ChoiceKind> {
   keepUpTo(state, 0);
 }
 
-function* tears(state: Choosable, options: ChoiceOptions): Generator<ChoiceKind> {
+function* tears(state: Choosable): Generator<ChoiceKind> {
   for (let write = 0; write < state.count; write++) {
-    const patterns = tearPatterns(state.pieces(write), options.profile.hasNoise);
+    const patterns = tearPatterns(state.pieces(write), state.hasNoise(write));
     for (const kept of neighbours(write, state.count)) {
       for (let other = 0; other < state.count; other++) state.keep(other, other === write || kept(other));
       for (const pattern of patterns) {
@@ -138,9 +138,10 @@ function noisy(pattern: Tear, hasNoise: boolean): Tear {
 
 /** How likely a write, or a piece of one, is kept is drawn for each sample, so that there are full and empty ones. */
 function* samples(state: Choosable, options: ChoiceOptions): Generator<ChoiceKind> {
-  const { random, profile } = options;
+  const { random } = options;
   const pieces = Array.from({ length: state.count }, (_, write) => state.pieces(write));
-  const canTear = profile.hasNoise || pieces.some((count) => count > 1);
+  const hasNoise = pieces.map((_, write) => state.hasNoise(write));
+  const canTear = hasNoise.includes(true) || pieces.some((count) => count > 1);
   if (state.count <= EVERY_SUBSET && !canTear) return;
   const samples = Math.min(SAMPLES, Math.ceil(2 ** state.reachableBits));
   for (let sample = 0; sample < samples; sample++) {
@@ -150,9 +151,9 @@ function* samples(state: Choosable, options: ChoiceOptions): Generator<ChoiceKin
     for (const [write, count] of pieces.entries()) {
       const isKept = random.chance(likely);
       state.keep(write, isKept);
-      if (!isKept || (count === 1 && !profile.hasNoise) || random.chance(0.5)) continue;
+      if (!isKept || (count === 1 && !hasNoise[write]!) || random.chance(0.5)) continue;
       const tear = Uint8Array.from({ length: count }, () => (random.chance(likely) ? KEPT : LOST));
-      if (tear.includes(LOST)) torn.set(write, noisy(tear, profile.hasNoise));
+      if (tear.includes(LOST)) torn.set(write, noisy(tear, hasNoise[write]!));
     }
     state.tear(torn);
     yield 'sample';

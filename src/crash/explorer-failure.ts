@@ -2,7 +2,7 @@
  * What is needed to have a state again that a power cut may leave and that breaks an invariant; made as small as it
  * can be without looking at every subset: writes are taken out, or put back, one by one, as long as something breaks.
  */
-import type { CrashProfile, ProfileName } from './profiles.js';
+import type { CrashProfile, PowerLoss, ProfileName } from './profiles.js';
 import type { StateContent } from './state-content.js';
 import { CutWalk } from './states.js';
 import { KeptWrites, type Tear } from './states-kept.js';
@@ -26,6 +26,8 @@ export interface Breach {
 export interface Failure extends Breach {
   readonly seed: number;
   readonly profile: ProfileName;
+  /** Devices whose power stayed on. */
+  readonly spared: readonly number[];
   /** The device that was taken away. */
   readonly missing: number | null;
   readonly point: StatePoint;
@@ -47,10 +49,10 @@ export function pointOf(state: KeptWrites, cut: number): StatePoint {
 export function contentsAt(
   trace: Trace,
   initial: readonly StateContent[],
-  profile: CrashProfile,
+  loss: CrashProfile | PowerLoss,
   point: StatePoint,
 ): StateContent[] {
-  const walk = new CutWalk(trace, initial, profile);
+  const walk = new CutWalk(trace, initial, loss);
   walk.advance(point.cut);
   const state = new KeptWrites(walk);
   const tears = new Map<number, Tear>();
@@ -118,11 +120,14 @@ function put(state: KeptWrites, flags: readonly boolean[], tears: ReadonlyMap<nu
 
 /** All of a failure but its text, and the trace that it is a point of. */
 export function describeFailure(failure: Omit<Failure, 'text'>, trace: Trace): string {
-  const { recovered, missing, seed, profile } = failure;
+  const { recovered, missing, seed, profile, spared } = failure;
   const devices = (recovered?.trace ?? trace).devices;
   return [
     `${failure.invariant}: ${failure.message}`,
     `  seed ${seed}, profile ${profile}`,
+    ...(spared.length === 0
+      ? []
+      : [`  the power stays on: ${spared.map((device) => devices[device]!.name).join(', ')}`]),
     ...(missing === null ? [] : [`  without ${devices[missing]!.name}`]),
     ...describePoint(recovered?.point ?? failure.point, trace),
     ...(recovered === null

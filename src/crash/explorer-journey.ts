@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { StatePoint } from './explorer-failure.js';
-import type { CrashProfile } from './profiles.js';
+import type { PowerLoss } from './profiles.js';
 import type { StateContent } from './state-content.js';
 import { CutWalk } from './states.js';
 import type { Mark, Operation, Trace } from './trace.js';
@@ -32,9 +32,9 @@ export interface Journey<Obligations> {
  */
 export function cutsOf(
   { trace, initial, isPromise }: Pick<Journey<unknown>, 'trace' | 'initial' | 'isPromise'>,
-  profile: CrashProfile,
+  loss: PowerLoss,
 ): number[] {
-  const walk = new CutWalk(trace, initial, profile);
+  const walk = new CutWalk(trace, initial, loss);
   const promises: number[] = [];
   const others = [0];
   for (const [index, event] of trace.events.entries()) {

@@ -14,7 +14,7 @@ import { type Breach, describeFailure, type Failure, minimise, pointOf } from '.
 import { cutsOf, type Journey } from './explorer-journey.js';
 import { Recoveries, type Recovery } from './explorer-recoveries.js';
 import { PowerSum, type Report, type StoppedBy } from './explorer-report.js';
-import { type CrashProfile, DEFAULT_PROFILE, PROFILES, type ProfileName } from './profiles.js';
+import { DEFAULT_PROFILE, PowerLoss, PROFILES, type ProfileName } from './profiles.js';
 import { SeededRandom } from './seeded-random.js';
 import type { StateContent } from './state-content.js';
 import { StateDevice } from './state-device.js';
@@ -63,6 +63,8 @@ export interface Subject<Reading, Obligations> {
 export interface ExploreOptions {
   readonly seed: number;
   readonly profile?: ProfileName;
+  /** Devices, by their numbers, whose power stays on: of these the process alone is gone. */
+  readonly spared?: readonly number[];
   readonly maxStates?: number;
   /** Different states: these are what takes time. */
   readonly maxImages?: number;
@@ -88,7 +90,7 @@ interface Place<Obligations> {
 }
 
 class Explorer<Reading, Obligations> {
-  private readonly profile: CrashProfile;
+  private readonly loss: PowerLoss;
   private readonly seen = new SeenStates<Reading>();
   private readonly started = performance.now();
   private readonly recoveries = new Recoveries<Obligations>();
@@ -109,7 +111,7 @@ class Explorer<Reading, Obligations> {
     private readonly subject: Subject<Reading, Obligations>,
     private readonly options: ExploreOptions,
   ) {
-    this.profile = PROFILES[options.profile ?? DEFAULT_PROFILE];
+    this.loss = new PowerLoss(PROFILES[options.profile ?? DEFAULT_PROFILE], new Set(options.spared));
   }
 
   async run(): Promise<Report> {
@@ -141,9 +143,9 @@ class Explorer<Reading, Obligations> {
 
   /** Looks at all states of one cut, then gives way. */
   private async *explore(journey: Journey<Obligations>): AsyncGenerator<void> {
-    const start = () => new CutWalk(journey.trace, journey.initial, this.profile);
+    const start = () => new CutWalk(journey.trace, journey.initial, this.loss);
     let walk = start();
-    for (const cut of cutsOf(journey, this.profile)) {
+    for (const cut of cutsOf(journey, this.loss)) {
       if (cut < walk.cut) walk = start();
       walk.advance(cut);
       await this.cut({ journey, walk, obligations: journey.obligations(cut) });
@@ -165,10 +167,10 @@ class Explorer<Reading, Obligations> {
 
   /** How many subsets were seen, with each missing device. */
   private async lookAt(place: Place<Obligations>, state: KeptWrites, random: SeededRandom): Promise<number> {
-    const { seen, cuts, profile } = this;
+    const { seen, cuts } = this;
     const enough = this.evaluations + (this.options.maxImagesPerCut ?? Number.POSITIVE_INFINITY);
     let subsets = 0;
-    for (const kind of choices(state, { profile, random })) {
+    for (const kind of choices(state, { random })) {
       for (const missing of place.journey.missing) {
         if (this.isOver() || this.evaluations >= enough) return subsets;
         this.states += 1;
@@ -263,7 +265,8 @@ class Explorer<Reading, Obligations> {
     const failure = {
       ...smallest,
       seed: this.options.seed,
-      profile: this.profile.name,
+      profile: this.loss.profile.name,
+      spared: [...this.loss.spared],
       missing,
       point: pointOf(state, place.walk.cut),
       recovered: place.journey.recovered,
@@ -293,7 +296,7 @@ class Explorer<Reading, Obligations> {
     const { cuts, exhaustiveCuts, stoppedBy } = this;
     return {
       seed: this.options.seed,
-      profile: this.profile.name,
+      profile: this.loss.profile.name,
       stoppedBy,
       states: this.states,
       images: this.evaluations,

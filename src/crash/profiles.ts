@@ -54,6 +54,19 @@ export const PROFILES: Readonly<Record<ProfileName, CrashProfile>> = {
   },
 };
 
+/** How each device of a trace loses power: all by one profile, but for those that are spared. */
+export class PowerLoss {
+  constructor(
+    readonly profile: CrashProfile,
+    /** Of these, by their numbers, the process alone is gone: they are in another machine, whose power stays on. */
+    readonly spared: ReadonlySet<number> = new Set(),
+  ) {}
+
+  of(device: number): CrashProfile {
+    return this.spared.has(device) ? PROFILES['kill-9'] : this.profile;
+  }
+}
+
 export const PROFILE_NAMES = Object.keys(PROFILES) as ProfileName[];
 
 export const DEFAULT_PROFILE: ProfileName = 'sector-512';

@@ -6,6 +6,7 @@
  * submitted is seen (`top`), so one addition to the hash takes a group from one version to another. Torn writes are
  * the exception and are worked out sector by sector, on top of that.
  */
+import type { PowerLoss } from './profiles.js';
 import { SeededRandom } from './seeded-random.js';
 import type { StateContent } from './state-content.js';
 import { HASH_WORDS, hashSector, SECTOR_BYTES, xorHash } from './state-hash.js';
@@ -58,7 +59,7 @@ export class KeptWrites {
   private readonly flags: Uint8Array;
   private readonly writes: readonly VolatileWrite[];
   private readonly durable: readonly StateContent[];
-  private readonly atomBytes: number;
+  private readonly loss: PowerLoss;
   private readonly groups: readonly Group[];
   private readonly groupsOf: readonly Group[][];
   private tears: ReadonlyMap<number, Tear> = new Map();
@@ -69,7 +70,7 @@ export class KeptWrites {
   constructor(walk: CutWalk) {
     this.writes = [...walk.volatile];
     this.durable = walk.durable;
-    this.atomBytes = walk.profile.atomBytes;
+    this.loss = walk.loss;
     this.count = this.writes.length;
     this.flags = new Uint8Array(this.count);
     const devices = this.durable.length;
@@ -100,9 +101,15 @@ export class KeptWrites {
 
   /** Into how many pieces a write can tear; 1: it cannot. */
   pieces(write: number): number {
-    const { offset, length } = this.operation(write);
-    if (this.atomBytes === Number.POSITIVE_INFINITY) return 1;
-    return Math.ceil((offset + length) / this.atomBytes) - Math.floor(offset / this.atomBytes);
+    const { device, offset, length } = this.operation(write);
+    const { atomBytes } = this.loss.of(device);
+    if (atomBytes === Number.POSITIVE_INFINITY) return 1;
+    return Math.ceil((offset + length) / atomBytes) - Math.floor(offset / atomBytes);
+  }
+
+  /** One piece of it is noise where it tears. */
+  hasNoise(write: number): boolean {
+    return this.loss.of(this.operation(write).device).hasNoise;
   }
 
   /** Only while nothing is torn. */
@@ -187,9 +194,10 @@ export class KeptWrites {
   }
 
   private pieceOf(write: number, sector: number): number {
-    if (this.atomBytes === Number.POSITIVE_INFINITY) return 0;
-    const { offset } = this.operation(write);
-    return Math.floor((sector * SECTOR_BYTES) / this.atomBytes) - Math.floor(offset / this.atomBytes);
+    const { device, offset } = this.operation(write);
+    const { atomBytes } = this.loss.of(device);
+    if (atomBytes === Number.POSITIVE_INFINITY) return 0;
+    return Math.floor((sector * SECTOR_BYTES) / atomBytes) - Math.floor(offset / atomBytes);
   }
 
   private put(contents: readonly StateContent[], entry: SectorVersions, version: number): void {
@@ -218,11 +226,17 @@ export class KeptWrites {
   }
 
   private countReachable(): number {
-    if (this.atomBytes === Number.POSITIVE_INFINITY) return this.count;
     const pieces = new Map<string, number>();
     for (const { device, sector, writers } of this.groups.flatMap((group) => group.sectors)) {
-      const piece = `${device} ${Math.floor((sector * SECTOR_BYTES) / this.atomBytes)}`;
-      pieces.set(piece, Math.max(pieces.get(piece) ?? 0, writers.length));
+      const { atomBytes } = this.loss.of(device);
+      // What never tears is there or not, write by write.
+      const places =
+        atomBytes === Number.POSITIVE_INFINITY ? writers : [Math.floor((sector * SECTOR_BYTES) / atomBytes)];
+      const most = atomBytes === Number.POSITIVE_INFINITY ? 1 : writers.length;
+      for (const place of places) {
+        const piece = `${device} ${place}`;
+        pieces.set(piece, Math.max(pieces.get(piece) ?? 0, most));
+      }
     }
     let bits = 0;
     for (const writers of pieces.values()) bits += Math.log2(writers + 1);

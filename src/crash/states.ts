@@ -10,7 +10,7 @@
  * - A sector of a volatile write is live while no later version of it is durable. A write without live sectors makes
  *   no difference to any cut and is volatile no more.
  */
-import type { CrashProfile } from './profiles.js';
+import { type CrashProfile, PowerLoss } from './profiles.js';
 import type { StateContent } from './state-content.js';
 import { HASH_WORDS, hashSector, SECTOR_BYTES } from './state-hash.js';
 import type { Operation, Trace } from './trace.js';
@@ -29,6 +29,7 @@ export interface VolatileWrite {
 export class CutWalk {
   /** Of each device. To be forked, not written. */
   readonly durable: readonly StateContent[];
+  readonly loss: PowerLoss;
   private pending: VolatileWrite[] = [];
   private readonly covered = new Map<Operation, readonly VolatileWrite[]>();
   private next = 0;
@@ -36,8 +37,9 @@ export class CutWalk {
   constructor(
     readonly trace: Trace,
     initial: readonly StateContent[],
-    readonly profile: CrashProfile,
+    loss: CrashProfile | PowerLoss,
   ) {
+    this.loss = loss instanceof PowerLoss ? loss : new PowerLoss(loss);
     this.durable = initial.map((content) => content.fork());
   }
 
@@ -87,7 +89,7 @@ export class CutWalk {
     // A later version of all its sectors is durable already.
     if (write === undefined) return false;
     write.isComplete = true;
-    if (!operation.fua && !this.profile.keepsCompleted) return false;
+    if (!operation.fua && !this.loss.of(operation.device).keepsCompleted) return false;
     this.harden([write]);
     return true;
   }

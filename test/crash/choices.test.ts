@@ -11,7 +11,10 @@ class Writes implements Choosable {
   private readonly kept: boolean[];
   private torn: ReadonlyMap<number, Tear> = new Map();
 
-  constructor(private readonly sizes: readonly number[]) {
+  constructor(
+    private readonly sizes: readonly number[],
+    private readonly isNoisy: boolean,
+  ) {
     this.count = sizes.length;
     this.kept = sizes.map(() => false);
   }
@@ -29,6 +32,10 @@ class Writes implements Choosable {
     return this.sizes[write]!;
   }
 
+  hasNoise(): boolean {
+    return this.isNoisy;
+  }
+
   keep(write: number, isKept: boolean): void {
     expect(this.torn.size).toBe(0);
     this.kept[write] = isKept;
@@ -41,9 +48,9 @@ class Writes implements Choosable {
 }
 
 function chosen(sizes: readonly number[], profile: ProfileName = 'sector-512', seed = 1) {
-  const writes = new Writes(sizes);
+  const writes = new Writes(sizes, PROFILES[profile].hasNoise);
   const found = { subset: [] as string[], tear: [] as string[], sample: [] as string[] };
-  const options = { profile: PROFILES[profile], random: new SeededRandom(seed) };
+  const options = { random: new SeededRandom(seed) };
   for (const kind of choices(writes, options)) found[kind].push(writes.state);
   return found;
 }

@@ -127,6 +127,14 @@ describe('this bug is found:', () => {
     expect(failures[0]!.point.dropped).toHaveLength(1);
   });
 
+  it('one device trusted to be as far as another, whose power stays on', async () => {
+    const { failures } = await exploreToy(twoDevices(false), { spared: [1] });
+    expect(failures).toMatchObject([{ invariant: 'readable', spared: [1] }]);
+    expect(failures[0]!.text).toContain('the power stays on: device-1');
+    // The other way round what it trusts is there.
+    expect((await exploreToy(twoDevices(false), { spared: [0] })).failures).toEqual([]);
+  });
+
   it('a recovery that clears its log before what it did is durable, by a second cut', async () => {
     const { failures } = await exploreToy(redoLog(false));
     expect(failures).toHaveLength(1);

@@ -5,7 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import { choices } from '../../src/crash/choices.js';
 import { devicesAtCut } from '../../src/crash/power-cut.js';
-import { PROFILE_NAMES, PROFILES, type ProfileName } from '../../src/crash/profiles.js';
+import { PowerLoss, PROFILE_NAMES, PROFILES, type ProfileName } from '../../src/crash/profiles.js';
 import type { SeededRandom } from '../../src/crash/seeded-random.js';
 import { StateContent } from '../../src/crash/state-content.js';
 import { StateDevice } from '../../src/crash/state-device.js';
@@ -172,7 +172,7 @@ describe('cuts of a random trace', () => {
       const walk = new CutWalk(trace, initial, PROFILES[name]);
       walk.advance(random.between(20, trace.events.length));
       const state = new KeptWrites(walk);
-      for (const _ of choices(state, { profile: PROFILES[name], random: random.fork() })) {
+      for (const _ of choices(state, { random: random.fork() })) {
         if (state.count > 3 && !random.chance(0.1)) continue;
         const contents = state.contents().map(bytesOf);
         expectHashed(state, contents);
@@ -181,6 +181,29 @@ describe('cuts of a random trace', () => {
         expect(isSame(contents, layered(trace, initial, walk.cut, name, state))).toBe(true);
       }
     });
+  });
+});
+
+it('a device whose power stays on loses nothing that completed, and has no noise', async () => {
+  await withSeed(async (random) => {
+    const trace = randomTrace(random, SHAPE);
+    const loss = new PowerLoss(PROFILES['garbage-torn'], new Set([1]));
+    const walk = new CutWalk(trace, randomContents(random), loss);
+    const noisy = new Set<boolean>();
+    for (let cut = 0; cut <= trace.events.length; cut++) {
+      walk.advance(cut);
+      const plain = (['garbage-torn', 'kill-9'] as const).flatMap((name, device) => {
+        const { durable, volatile } = devicesAtCut(trace, { atEvent: cut, profile: PROFILES[name] })[device]!;
+        return volatile.filter((each) => hasLiveSectors(each, durable));
+      });
+      expect(numbers(walk.volatile.map(({ operation }) => operation))).toEqual(numbers(plain));
+      const state = new KeptWrites(walk);
+      for (const [write, { operation }] of walk.volatile.entries()) {
+        expect(state.hasNoise(write)).toBe(operation.device === 0);
+        noisy.add(state.hasNoise(write));
+      }
+    }
+    expect(noisy.size).toBe(2);
   });
 });
 
