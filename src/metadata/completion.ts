@@ -19,7 +19,7 @@ import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import { countBits, runsOf } from './bits.js';
 import { type Decision, decide, keptBlocks } from './decision.js';
-import type { MetadataService, Replies, TransactionExtent } from './messages.js';
+import { type MetadataService, MOST_DONE_EXTENTS, type Replies, type TransactionExtent } from './messages.js';
 
 /** Where the pool's extents lie. */
 export interface ExtentPool {
@@ -47,8 +47,11 @@ export interface CompletionOptions {
   readonly extentsAtOnce?: number;
   /** These are no one's place any more, and are to be used again: it resolves when nobody reads them. */
   readonly beforeReuse?: (extents: readonly number[]) => Promise<void>;
-  /** These are the client's to use again: the server has been told, and nobody reads them. */
-  readonly onReusable?: (extents: readonly number[]) => void;
+  /**
+   * These are the client's to use again: nobody reads them. They are associated still, and the caller's to disassociate
+   * before another message of theirs; without it they are disassociated at once.
+   */
+  readonly onSpent?: (extents: readonly number[]) => void;
   /** The map has changed: called in the same turn of the loop as the answer comes. */
   readonly onExtentDone?: (done: CompletedExtent) => void;
   /** One is done, in the order in which they were hardened. */
@@ -178,9 +181,9 @@ class Completion {
     await homes.copy();
     await this.#flush(transaction, homes.targets);
     const spent: number[] = [];
-    // They share engine commits.
-    const told = copies.map(async (copy) => {
-      spent.push(...(await this.#tell(transaction, copy)));
+    // They share an engine commit.
+    const told = [...messages(copies)].map(async (some) => {
+      spent.push(...(await this.#tell(transaction, some)));
     });
     // Where one fails, the others are done all the same.
     const [outcome] = await Promise.allSettled([allEnded(told)]);
@@ -192,10 +195,8 @@ class Completion {
     if (spent.length === 0) return;
     await this.options.beforeReuse?.(spent);
     const { service, client } = this;
-    await allEnded(
-      spent.map((journal) => service.request({ type: 'Disassociate_Journal_Extent', client, journal })),
-    );
-    this.options.onReusable?.(spent);
+    if (this.options.onSpent !== undefined) this.options.onSpent(spent);
+    else await service.request({ type: 'Disassociate_Journal_Extent', client, extents: spent });
   }
 
   /** The copies of one kind, and the targets that they are written to. */
@@ -242,17 +243,20 @@ class Completion {
     else this.statistics.copiedHomeBlocks += countBits(blocks);
   }
 
-  /** Gives what is spent. */
-  async #tell(transaction: number, { entry, decision, blocks, from }: Copy): Promise<readonly number[]> {
-    const { file, index } = entry;
-    const type = decision === 'swap' ? 'Swap_Data_Journal' : 'Commit_Data_Journal';
+  /** Of one decision. Gives what is spent. */
+  async #tell(transaction: number, copies: readonly Copy[]): Promise<readonly number[]> {
+    const type = copies[0]!.decision === 'swap' ? 'Swap_Data_Journal' : 'Commit_Data_Journal';
+    const extents = copies.map(({ entry: { file, index } }) => ({ file, index }));
     const { client } = this;
-    const { journal } = await this.service.request({ type, client, transaction, file, index });
-    if (decision === 'swap') this.statistics.swappedExtents += 1;
-    else this.statistics.committedExtents += 1;
-    const copiedBlocks = from === null ? 0 : countBits(blocks);
-    this.options.onExtentDone?.({ transaction, entry, decision, copiedBlocks, spent: journal });
-    return journal;
+    const { extents: done } = await this.service.request({ type, client, transaction, extents });
+    for (const [at, { entry, decision, blocks, from }] of copies.entries()) {
+      if (decision === 'swap') this.statistics.swappedExtents += 1;
+      else this.statistics.committedExtents += 1;
+      const copiedBlocks = from === null ? 0 : countBits(blocks);
+      const spent = done[at]!.journal;
+      this.options.onExtentDone?.({ transaction, entry, decision, copiedBlocks, spent });
+    }
+    return done.flatMap(({ journal }) => journal);
   }
 
   async #guarded(transaction: number, role: 'journal' | 'data', call: () => Promise<void>): Promise<void> {
@@ -262,6 +266,14 @@ class Completion {
       if (!(cause instanceof UserError)) throw cause;
       throw new CompletionError(transaction, role, this.#hasBegunHome, cause);
     }
+  }
+}
+
+/** As many of one decision as go into one message. */
+function* messages(copies: readonly Copy[]): Generator<readonly Copy[]> {
+  for (const decision of ['swap', 'commit'] as const) {
+    const some = copies.filter((copy) => copy.decision === decision);
+    for (let at = 0; at < some.length; at += MOST_DONE_EXTENTS) yield some.slice(at, at + MOST_DONE_EXTENTS);
   }
 }
 

@@ -8,9 +8,14 @@
  * server's until it is answered: its bitmaps are not to be changed before.
  */
 import { z } from 'zod';
+import type { Decision } from './decision.js';
 
 /** So many extents a file may have: their bytes are within what numbers can tell. */
 export const MOST_FILE_EXTENTS = 2 ** 32;
+/** Journal extents of one message. */
+export const MOST_JOURNAL_AT_ONCE = 512;
+/** Extents that one Swap or Commit tells of: with the longest bitmaps they still fit into an engine commit. */
+export const MOST_DONE_EXTENTS = 32;
 
 const whole = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const bitmap = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'not a bitmap');
@@ -21,6 +26,15 @@ const name = z.string();
 const span = z.strictObject({ from: whole, count: whole });
 const at = { client, file: whole, index: whole };
 const ofTransaction = { client, transaction: whole };
+const done = {
+  ...ofTransaction,
+  extents: z
+    .array(z.strictObject({ file: whole, index: whole }))
+    .min(1)
+    .max(MOST_DONE_EXTENTS)
+    .readonly(),
+};
+const journalExtents = z.array(whole).max(MOST_JOURNAL_AT_ONCE).readonly();
 
 const extentFlags = z.strictObject({
   file: whole,
@@ -35,7 +49,7 @@ export const REQUESTS = {
   /** Extents to be used as a journal. Those in `avoid` (of a target that has failed) are not given (paragraph 51). */
   Allocate_Journal_Space: z.strictObject({
     client,
-    count: whole.min(1).max(512),
+    count: whole.min(1).max(MOST_JOURNAL_AT_ONCE),
     /** Whose reserve may be used. */
     file: whole.optional(),
     avoid: z.array(span).max(64).readonly().optional(),
@@ -44,7 +58,8 @@ export const REQUESTS = {
   /**
    * `starts`: the commit begins; the transaction is whole from now on, whoever dies. Else the flags are kept for
    * a client that comes back, and others see nothing. Associates what is not associated. A size is that of the file
-   * from this transaction on; what lies past a smaller one must be cleared in the same transaction.
+   * from this transaction on; what lies past a smaller one must be cleared in the same transaction. Where no commit
+   * starts it is a number of the client's (flag-places.ts), which comes back as it is.
    */
   Harden_Extent_Flags: z.strictObject({
     client,
@@ -54,13 +69,19 @@ export const REQUESTS = {
       .max(1024)
       .readonly(),
     starts: z.boolean(),
+    /**
+     * The caller takes it if all of the transaction is done with it. That is so where nothing of any of its extents has to
+     * be copied, and nothing older waits there: then the extents are swapped in the same commit of the log.
+     */
+    completes: z.boolean().optional(),
   }),
-  Swap_Data_Journal: z.strictObject({ ...ofTransaction, file: whole, index: whole }),
-  Commit_Data_Journal: z.strictObject({ ...ofTransaction, file: whole, index: whole }),
+  /** Of several extents, of one transaction. */
+  Swap_Data_Journal: z.strictObject(done),
+  Commit_Data_Journal: z.strictObject(done),
   /** Before a commit: what was written is discarded. After: nobody reads the extent any more, it can be used again. */
-  Disassociate_Journal_Extent: z.strictObject({ client, journal: whole }),
+  Disassociate_Journal_Extent: z.strictObject({ client, extents: journalExtents }),
   /** Gives journal extents that are associated with nothing back to the pool. */
-  Free_Journal_Space: z.strictObject({ client, extents: z.array(whole).max(512).readonly() }),
+  Free_Journal_Space: z.strictObject({ client, extents: journalExtents }),
   /** A page of a transaction's entries that are not done, with all that its completion needs. */
   Read_Transaction: z.strictObject({ ...ofTransaction, from: whole, count: whole.min(1).max(1024) }),
   /** Makes transactions whose client is gone the caller's. A client whose lease has ended gets its own back so. */
@@ -167,13 +188,26 @@ export interface SpaceInfo {
   readonly journal: number;
 }
 
-/** What Swap and Commit answer. */
 export interface DoneExtent {
   /** The client's journal extents from now on, to be disassociated when nobody reads them any more. */
   readonly journal: readonly number[];
   /** It had been done before. */
   readonly wasDone: boolean;
-  /** The whole transaction is. */
+}
+
+/** An extent that was done with its hardening. */
+export interface DoneAtOnce {
+  /** As it was before. */
+  readonly entry: TransactionExtent;
+  readonly decision: Decision;
+  /** As of DoneExtent. */
+  readonly journal: readonly number[];
+}
+
+/** What Swap and Commit answer: in the order in which was asked. */
+export interface DoneExtents {
+  readonly extents: readonly DoneExtent[];
+  /** The whole transaction is done. */
   readonly isTransactionDone: boolean;
 }
 
@@ -182,10 +216,16 @@ type Nothing = Readonly<Record<string, never>>;
 export interface Replies {
   Allocate_Journal_Space: { readonly extents: readonly number[] };
   Associate_Data_Journal: Nothing;
-  /** null: the transaction has no extent, and is done; or it was not to start. */
-  Harden_Extent_Flags: { readonly transaction: number | null };
-  Swap_Data_Journal: DoneExtent;
-  Commit_Data_Journal: DoneExtent;
+  /**
+   * `transaction`: null where it has no extent, and is done; or it was not to start. `done`: in the order of its extents,
+   * where all of it is done.
+   */
+  Harden_Extent_Flags: {
+    readonly transaction: number | null;
+    readonly done: readonly DoneAtOnce[] | null;
+  };
+  Swap_Data_Journal: DoneExtents;
+  Commit_Data_Journal: DoneExtents;
   Disassociate_Journal_Extent: Nothing;
   Free_Journal_Space: Nothing;
   /** `next`: where the next page begins; null: this was the last. */

@@ -102,12 +102,14 @@ it('a long transaction for which the engine has no room amid its parts is taken 
 it('after a failure of the engine each message is refused, and what is there can be read', async () => {
   const { transaction } = await harden(ask, [{ file, index: 0, marked: ALL }]);
   stage.engine.commitsLeft = 0;
-  await expect(ask('Swap_Data_Journal', { transaction, file, index: 0 })).rejects.toMatchObject({
+  await expect(
+    ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 0 }] }),
+  ).rejects.toMatchObject({
     code: 'IO_ERROR',
   });
   expect((await mapOf(ask, file, 0)).pending).toHaveLength(1);
   await stage.restart();
-  await ask('Swap_Data_Journal', { transaction, file, index: 0 });
+  await ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 0 }] });
   await stage.check();
 });
 

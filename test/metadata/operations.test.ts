@@ -97,8 +97,12 @@ it('paragraphs 32 and 33, operation 318: the server refuses what the decision do
     { file, index: 1, marked: bits(1) },
   ]);
   const refusal = { code: 'REFUSED', details: { fault: 'protocol' } };
-  await expect(ask('Commit_Data_Journal', { transaction, file, index: 0 })).rejects.toMatchObject(refusal);
-  await expect(ask('Swap_Data_Journal', { transaction, file, index: 1 })).rejects.toMatchObject(refusal);
+  await expect(
+    ask('Commit_Data_Journal', { transaction, extents: [{ file, index: 0 }] }),
+  ).rejects.toMatchObject(refusal);
+  await expect(
+    ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 1 }] }),
+  ).rejects.toMatchObject(refusal);
   expect(await finish(ask, transaction)).toEqual(['swap', 'commit']);
 });
 
@@ -117,7 +121,7 @@ it('paragraph 34: other holders of the map are told, and the one who did it is n
   const [own, others] = [stage.events('a'), stage.events('b')];
   const { transaction } = await harden(ask, [{ file, index: 4, marked: ALL }]);
   others.length = 0;
-  await ask('Swap_Data_Journal', { transaction, file, index: 4 });
+  await ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 4 }] });
   expect(others).toEqual([{ type: 'map-changed', file, indexes: [4] }]);
   expect(own).toEqual([]);
 });
@@ -205,6 +209,6 @@ it('paragraph 39: amid the commit others read the transaction whole', async () =
   ]);
   const expected = [2, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2];
   expect(await readFile(other, pool, file, 2)).toEqual(expected);
-  await ask('Swap_Data_Journal', { transaction, file, index: 1 });
+  await ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 1 }] });
   expect(await readFile(other, pool, file, 2)).toEqual(expected);
 });

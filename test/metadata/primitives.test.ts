@@ -19,7 +19,7 @@ beforeEach(async () => {
   ({ stage, ask, file } = await stageWithFile());
 });
 
-describe('paragraph 25: Allocate_Journal_Space', () => {
+describe('paragraph 25, operation 302: Allocate_Journal_Space', () => {
   it('gives extents of the pool that nobody else has, as many as are asked for ahead', async () => {
     const first = (await ask('Allocate_Journal_Space', { count: 5 })).extents;
     const other = (await (await stage.open('b'))('Allocate_Journal_Space', { count: 5 })).extents;
@@ -35,7 +35,7 @@ describe('paragraph 25: Allocate_Journal_Space', () => {
   });
 });
 
-it('paragraph 25: Associate_Data_Journal tells the server, which tells the client that comes back', async () => {
+it('paragraph 25, operation 302: Associate_Data_Journal tells the server, which tells the client that comes back', async () => {
   const [journal] = (await ask('Allocate_Journal_Space', { count: 1 })).extents;
   await ask('Associate_Data_Journal', { file, index: 7, journal: journal! });
   await ask('Associate_Data_Journal', { file, index: 7, journal: journal! });
@@ -43,7 +43,7 @@ it('paragraph 25: Associate_Data_Journal tells the server, which tells the clien
   await stage.check();
 });
 
-describe('paragraph 25: Harden_Extent_Flags', () => {
+describe('paragraph 25, operation 302: Harden_Extent_Flags', () => {
   it('brings the flags, associates, and shows the transaction to all at once', async () => {
     const other = await stage.open('b');
     const sizes = [{ file, sizeBytes: 5000 }];
@@ -64,6 +64,7 @@ describe('paragraph 25: Harden_Extent_Flags', () => {
     const sizes = [{ file, sizeBytes: 99 }];
     expect(await ask('Harden_Extent_Flags', { extents, sizes, starts: false })).toEqual({
       transaction: null,
+      done: null,
     });
     expect((await mapOf(ask, file, 0)).pending).toEqual([]);
     await stage.restart();
@@ -101,13 +102,13 @@ describe('paragraph 25: Harden_Extent_Flags', () => {
   });
 });
 
-describe('paragraph 25: Swap_Data_Journal', () => {
+describe('paragraph 25, operation 302: Swap_Data_Journal', () => {
   it('puts the journal extent, which the server knows, in the place of the data extent', async () => {
     await write(ask, { file, index: 0, marked: bits(0, 1, 2) });
     const data = (await mapOf(ask, file, 0)).extent;
     const { transaction, journal } = await harden(ask, [{ file, index: 0, marked: bits(1, 2, 3, 4) }]);
-    const done = await ask('Swap_Data_Journal', { transaction, file, index: 0 });
-    expect(done).toEqual({ journal: [data], wasDone: false, isTransactionDone: true });
+    const done = await ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 0 }] });
+    expect(done).toEqual({ extents: [{ journal: [data], wasDone: false }], isTransactionDone: true });
     expect(await mapOf(ask, file, 0)).toEqual({
       index: 0,
       extent: journal[0],
@@ -120,19 +121,42 @@ describe('paragraph 25: Swap_Data_Journal', () => {
 
   it('says so when it was done before', async () => {
     const { transaction } = await harden(ask, [{ file, index: 0, marked: bits(1) }]);
-    await ask('Swap_Data_Journal', { transaction, file, index: 0 });
-    const again = await ask('Swap_Data_Journal', { transaction, file, index: 0 });
-    expect(again).toEqual({ journal: [], wasDone: true, isTransactionDone: false });
+    await ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 0 }] });
+    const again = await ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 0 }] });
+    expect(again).toEqual({ extents: [{ journal: [], wasDone: true }], isTransactionDone: false });
+    await stage.check();
+  });
+
+  it('of several extents is one message: all of them, or none where one is not to be swapped', async () => {
+    await write(ask, { file, index: 2, marked: bits(0, 1, 2, 3) });
+    const before = (await mapOf(ask, file, 2)).extent;
+    const { transaction, journal } = await harden(
+      ask,
+      [0, 1, 2].map((index) => ({ file, index, marked: bits(1) })),
+    );
+    const all = [0, 1, 2].map((index) => ({ file, index }));
+    // The third has more to keep than was marked: it is to be copied home.
+    await expect(ask('Swap_Data_Journal', { transaction, extents: all })).rejects.toThrow('to commit');
+    expect((await mapOf(ask, file, 0)).pending).toHaveLength(1);
+    const swapped = await ask('Swap_Data_Journal', { transaction, extents: all.slice(0, 2) });
+    const none = { journal: [], wasDone: false };
+    expect(swapped).toEqual({ extents: [none, none], isTransactionDone: false });
+    expect((await mapOf(ask, file, 1)).extent).toBe(journal[1]);
+    const last = await ask('Commit_Data_Journal', { transaction, extents: all });
+    const done = { journal: [], wasDone: true };
+    const extents = [done, done, { journal: [journal[2]], wasDone: false }];
+    expect(last).toEqual({ extents, isTransactionDone: true });
+    expect((await mapOf(ask, file, 2)).extent).toBe(before);
     await stage.check();
   });
 });
 
-it('paragraph 25: Commit_Data_Journal moves nothing: flags are cleared, and the data extent has more in use', async () => {
+it('paragraph 25, operation 302: Commit_Data_Journal moves nothing: flags are cleared, and the data extent has more in use', async () => {
   await write(ask, { file, index: 0, marked: ALL });
   const data = (await mapOf(ask, file, 0)).extent;
   const { transaction, journal } = await harden(ask, [{ file, index: 0, marked: bits(1), cleared: bits(6) }]);
-  const done = await ask('Commit_Data_Journal', { transaction, file, index: 0 });
-  expect(done).toEqual({ journal: [journal[0]], wasDone: false, isTransactionDone: true });
+  const done = await ask('Commit_Data_Journal', { transaction, extents: [{ file, index: 0 }] });
+  expect(done).toEqual({ extents: [{ journal: [journal[0]], wasDone: false }], isTransactionDone: true });
   expect(await mapOf(ask, file, 0)).toMatchObject({
     extent: data,
     used: bits(0, 1, 2, 3, 4, 5, 7),
@@ -141,12 +165,12 @@ it('paragraph 25: Commit_Data_Journal moves nothing: flags are cleared, and the 
   await stage.check();
 });
 
-describe('paragraph 25: Disassociate_Journal_Extent', () => {
+describe('paragraph 25, operation 302: Disassociate_Journal_Extent', () => {
   it('before a commit discards what was written', async () => {
     const [journal] = (await ask('Allocate_Journal_Space', { count: 1 })).extents;
     const extents = [{ file, index: 0, journal: journal!, marked: bits(4), cleared: NONE }];
     await ask('Harden_Extent_Flags', { extents, sizes: [], starts: false });
-    await ask('Disassociate_Journal_Extent', { journal: journal! });
+    await ask('Disassociate_Journal_Extent', { extents: [journal!] });
     await ask('Free_Journal_Space', { extents: [journal!] });
     expect((await ask('Open_Client', {})).journal).toEqual([]);
     expect(await ask('Space', {})).toMatchObject({ free: 64, journal: 0 });
@@ -157,14 +181,14 @@ describe('paragraph 25: Disassociate_Journal_Extent', () => {
     const { transaction, journal } = await harden(ask, [{ file, index: 0, marked: bits(1) }]);
     const associate = { file, index: 5, journal: journal[0]! };
     await expect(ask('Associate_Data_Journal', associate)).rejects.toMatchObject({ code: 'REFUSED' });
-    await expect(ask('Disassociate_Journal_Extent', { journal: journal[0]! })).rejects.toThrow('hardened');
-    await ask('Swap_Data_Journal', { transaction, file, index: 0 });
+    await expect(ask('Disassociate_Journal_Extent', { extents: [journal[0]!] })).rejects.toThrow('hardened');
+    await ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 0 }] });
     const second = await harden(ask, [{ file, index: 0, marked: bits(1, 2) }]);
-    const [former] = (await ask('Swap_Data_Journal', { transaction: second.transaction, file, index: 0 }))
-      .journal;
-    expect(former).toBe(journal[0]);
+    const swap = { transaction: second.transaction, extents: [{ file, index: 0 }] };
+    const { extents: done } = await ask('Swap_Data_Journal', swap);
+    expect(done).toEqual([{ journal: [journal[0]], wasDone: false }]);
     await expect(ask('Associate_Data_Journal', associate)).rejects.toThrow('not disassociated');
-    await ask('Disassociate_Journal_Extent', { journal: journal[0]! });
+    await ask('Disassociate_Journal_Extent', { extents: [journal[0]!] });
     await ask('Associate_Data_Journal', associate);
     await stage.check();
   });

@@ -112,7 +112,7 @@ async function startCommit(world: World): Promise<void> {
   const file = world.anyFile(false);
   if (file === null) return;
   for (const open of (await ask('Open_Client', {})).journal) {
-    if (open.file === file) await ask('Disassociate_Journal_Extent', { journal: open.extent });
+    if (open.file === file) await ask('Disassociate_Journal_Extent', { extents: [open.extent] });
   }
   const indexes = Array.from({ length: INDEXES }, (_, index) => index).filter(() => random.chance(0.5));
   const journal = await ask('Allocate_Journal_Space', { count: indexes.length + 1 }).catch(expectFull);
@@ -169,9 +169,9 @@ async function completeOne(
       world.blocksOf(data!)[block] = world.blocksOf(journal)[block]!;
   }
   const type = decision === 'swap' ? 'Swap_Data_Journal' : 'Commit_Data_Journal';
-  const { journal: spent } = await ask(type, { transaction, file, index });
-  for (const freed of spent) {
-    if (world.random.chance(0.9)) await ask('Disassociate_Journal_Extent', { journal: freed });
+  const { extents: done } = await ask(type, { transaction, extents: [{ file, index }] });
+  for (const freed of done[0]!.journal) {
+    if (world.random.chance(0.9)) await ask('Disassociate_Journal_Extent', { extents: [freed] });
     // Whoever has it next finds noise in it.
     world.content.delete(freed);
   }

@@ -103,7 +103,9 @@ it('paragraph 49: once taken over it is another’s: the former client is refuse
   await stage.server.settled();
   await other('Take_Over', {});
   await ask('Open_Client', {});
-  await expect(ask('Swap_Data_Journal', { transaction, file, index: 0 })).rejects.toThrow('another client');
+  await expect(ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 0 }] })).rejects.toThrow(
+    'another client',
+  );
   await expect(ask('Read_Transaction', { transaction, from: 0, count: 1 })).rejects.toThrow('another client');
   await expect(ask('Abort_Transaction', { transaction, why: '' })).rejects.toThrow('another client');
   expect(await ask('Take_Over', {})).toEqual({ transactions: [] });
@@ -161,7 +163,7 @@ describe('paragraph 51: a storage target fails', () => {
   it('before the commit: another journal extent is assigned, not on that target', async () => {
     const { extents } = await ask('Allocate_Journal_Space', { count: 1 });
     await ask('Associate_Data_Journal', { file, index: 0, journal: extents[0]! });
-    await ask('Disassociate_Journal_Extent', { journal: extents[0]! });
+    await ask('Disassociate_Journal_Extent', { extents: [extents[0]!] });
     const { extents: moved } = await ask('Allocate_Journal_Space', {
       count: 2,
       avoid: [{ from: 0, count: 40 }],
@@ -212,7 +214,7 @@ describe('paragraph 51: a storage target fails', () => {
     expect(await complete(transaction)).toMatchObject({ role: 'journal', hasBegunHome: false });
     await ask('Abort_Transaction', { transaction, why: 'the journal is lost' });
     expect(await readFile(ask, pool, file, 2)).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
-    for (const extent of journal) await ask('Disassociate_Journal_Extent', { journal: extent });
+    for (const extent of journal) await ask('Disassociate_Journal_Extent', { extents: [extent] });
     await ask('Free_Journal_Space', { extents: journal });
     await stage.check();
   });
@@ -244,7 +246,7 @@ describe('Abort_Transaction', () => {
     const later = await harden(ask, [{ ...one, index: 1 }]);
     await expect(ask('Abort_Transaction', { transaction, why: '' })).rejects.toThrow('on top of it');
     await ask('Abort_Transaction', { transaction: later.transaction, why: '' });
-    await ask('Swap_Data_Journal', { transaction, file, index: 0 });
+    await ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 0 }] });
     await expect(ask('Abort_Transaction', { transaction, why: '' })).rejects.toThrow('done');
     await stage.check();
   });
@@ -290,7 +292,7 @@ describe('paragraph 52: a second write to a place whose commit runs', () => {
     const expected = [0, 3, 1, 1, 1, 1, 1, 1];
     expect(await readFile(ask, pool, file, 1)).toEqual(expected);
     await expect(
-      ask('Commit_Data_Journal', { transaction: second.transaction, file, index: 0 }),
+      ask('Commit_Data_Journal', { transaction: second.transaction, extents: [{ file, index: 0 }] }),
     ).rejects.toThrow('before');
     await completeTransactions(stage.server, 'a', [second.transaction, first.transaction], pool);
     expect(await readFile(ask, pool, file, 1)).toEqual(expected);
@@ -312,9 +314,9 @@ describe('paragraph 52: a second write to a place whose commit runs', () => {
   it('the size of the younger counts, whichever is done first', async () => {
     const older = await harden(ask, [{ file, index: 0, marked: bits(0) }], [{ file, sizeBytes: 10 }]);
     const younger = await harden(ask, [{ file, index: 1, marked: bits(0) }], [{ file, sizeBytes: 20 }]);
-    await ask('Swap_Data_Journal', { transaction: younger.transaction, file, index: 1 });
+    await ask('Swap_Data_Journal', { transaction: younger.transaction, extents: [{ file, index: 1 }] });
     expect((await ask('Look_Up_File', { name: 'disk' })).sizeBytes).toBe(20);
-    await ask('Swap_Data_Journal', { transaction: older.transaction, file, index: 0 });
+    await ask('Swap_Data_Journal', { transaction: older.transaction, extents: [{ file, index: 0 }] });
     expect((await ask('Look_Up_File', { name: 'disk' })).sizeBytes).toBe(20);
     await stage.check();
   });

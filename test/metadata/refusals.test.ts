@@ -106,7 +106,12 @@ describe('a journal extent', () => {
       true,
     );
     await refused(other('Free_Journal_Space', { extents: [journal] }), 'REFUSED', 'another client', true);
-    await refused(ask('Disassociate_Journal_Extent', { journal: 50 }), 'REFUSED', 'no journal extent', true);
+    await refused(
+      ask('Disassociate_Journal_Extent', { extents: [50] }),
+      'REFUSED',
+      'no journal extent',
+      true,
+    );
     await refused(ask('Free_Journal_Space', { extents: [journal, journal] }), 'REFUSED', 'named twice', true);
     await ask('Associate_Data_Journal', { file, index: 0, journal });
     await refused(ask('Free_Journal_Space', { extents: [journal] }), 'REFUSED', 'in use', true);
@@ -193,7 +198,12 @@ describe('room', () => {
 it('a removal amid a commit, and what is no message, or from nobody', async () => {
   await harden(ask, [{ file, index: 0, marked: ALL }]);
   await refused(ask('Remove_File', { file }), 'IN_USE', 'under way');
-  await refused(ask('Swap_Data_Journal', { transaction: 99, file, index: 0 }), 'REFUSED', 'never was', true);
+  await refused(
+    ask('Swap_Data_Journal', { transaction: 99, extents: [{ file, index: 0 }] }),
+    'REFUSED',
+    'never was',
+    true,
+  );
   await refused(ask('Abort_Transaction', { transaction: 99, why: '' }), 'REFUSED', 'never was', true);
   await refused(ask('Nothing' as never, {}), 'USAGE', 'Nothing', true);
   await refused(ask('toString' as never, {}), 'USAGE', 'toString', true);

@@ -35,7 +35,9 @@ it('a shared extent swaps, the former stays with the snapshot; a hole covers wha
   const { file: snapshot } = await ask('Snapshot_File', { file, name: 's' });
   const old = await mapOf(ask, file, 0);
   const { transaction, journal } = await harden(ask, [{ file, index: 0, marked: bits(3) }]);
-  expect(await ask('Swap_Data_Journal', { transaction, file, index: 0 })).toMatchObject({ journal: [] });
+  expect(await ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 0 }] })).toMatchObject({
+    extents: [{ journal: [] }],
+  });
   expect(await mapOf(ask, file, 0)).toMatchObject({ extent: journal[0], used: ALL, isShared: false });
   expect((await mapOf(ask, snapshot, 0)).extent).toBe(old.extent);
   expect(await write(ask, { file, index: 1, marked: NONE, cleared: ALL })).toEqual(['commit']);
@@ -52,7 +54,7 @@ it('a snapshot waits for a commit that is under way, and cannot be written', asy
   const file = await makeFile(ask, 'disk');
   const { transaction } = await harden(ask, [{ file, index: 0, marked: bits(3) }]);
   await expect(ask('Snapshot_File', { file, name: 's' })).rejects.toMatchObject({ code: 'IN_USE' });
-  await ask('Swap_Data_Journal', { transaction, file, index: 0 });
+  await ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 0 }] });
   const { file: snapshot } = await ask('Snapshot_File', { file, name: 's' });
   await expect(write(ask, { file: snapshot, index: 0, marked: bits(3) })).rejects.toMatchObject({
     code: 'PERMISSION_DENIED',
@@ -74,8 +76,8 @@ it('a commit that was decided before a merge is held to the same decision after 
   await ask('Remove_File', { file: snapshot });
   await stage.settledCheck();
   // The map of the snapshot is gone: the extent is in the file's own, and swaps all the same.
-  const done = await ask('Swap_Data_Journal', { transaction, file, index: 0 });
-  expect(done.journal).toHaveLength(1);
+  const done = await ask('Swap_Data_Journal', { transaction, extents: [{ file, index: 0 }] });
+  expect(done.extents[0]!.journal).toHaveLength(1);
   expect(await mapOf(ask, file, 0)).toMatchObject({ used: ALL, isShared: false });
   await stage.check();
 });

@@ -31,6 +31,8 @@ export interface TreeFindings {
   readonly findings: readonly MetadataFinding[];
   /** Pages of which one copy is no good. */
   readonly mends: readonly Mend[];
+  /** The pages that the tree has, and its keys; null: it could not be gone through. */
+  readonly counted: { readonly map: PageMap; readonly entries: number } | null;
 }
 
 export function checkTree(tree: CheckedTree): Promise<TreeFindings> {
@@ -53,7 +55,8 @@ class TreeCheck {
     if (levels > 0) await this.page(top, levels - 1, { low: '', high: null });
     // Of a tree that could not be gone through, what is missing says nothing.
     if (this.isWhole) this.compareAll();
-    return { findings: this.findings, mends: this.mends };
+    const counted = this.isWhole ? { map: this.reached, entries: this.entries } : null;
+    return { findings: this.findings, mends: this.mends, counted };
   }
 
   private compareAll(): void {

@@ -109,8 +109,9 @@ async function changesOfLeaf(
   return changes.slice(start, end);
 }
 
-async function writeAllocation(
-  { halves, layout, uuid }: CheckpointParts,
+/** Of the root of this generation. */
+export async function writeAllocation(
+  { halves, layout, uuid }: Pick<CheckpointParts, 'halves' | 'layout' | 'uuid'>,
   map: PageMap,
   generation: number,
 ): Promise<void> {

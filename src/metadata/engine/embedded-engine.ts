@@ -22,7 +22,7 @@ import { noSpace, readOnlyRefusal } from './refusals.js';
 import type { Root } from './root.js';
 import { SortedMap } from './sorted-map.js';
 import { fits } from './tree-growth.js';
-import { leafFor, leafRange, valueIn } from './tree-reading.js';
+import { leafFor, leafInMemory, leafRange, valueIn, valueInMemory } from './tree-reading.js';
 
 /** So many entries are taken at a time. */
 const BATCH_ENTRIES = 256;
@@ -96,7 +96,9 @@ export class EmbeddedEngine implements MetadataEngine {
     const text = keyText(key);
     const found = this.#notInTree(text);
     if (found !== undefined) return found?.slice() ?? null;
-    return this.#withTree(() => valueIn(this.#parts.pages, this.#root, text));
+    const { pages } = this.#parts;
+    const now = valueInMemory(pages, this.#root, text);
+    return now !== undefined ? now : this.#withTree(() => valueIn(pages, this.#root, text));
   }
 
   async *entries(from: Uint8Array, to: Uint8Array): AsyncGenerator<Entry> {
@@ -168,7 +170,9 @@ export class EmbeddedEngine implements MetadataEngine {
   /** What one leaf has, and what lies over it. Layers and root are taken in one turn: together they are all there is. */
   async #batch(from: string, to: string): Promise<{ entries: Entry[]; upTo: string }> {
     const layers = this.#layers();
-    const leaf = await this.#withTree(() => leafFor(this.#parts.pages, this.#root, from));
+    const { pages } = this.#parts;
+    const now = leafInMemory(pages, this.#root, from);
+    const leaf = now !== undefined ? now : await this.#withTree(() => leafFor(pages, this.#root, from));
     const end = leaf?.upTo != null && leaf.upTo < to ? leaf.upTo : to;
     const sources = layers.map(
       (layer): Iterator<readonly [string, Uint8Array | null]> => layer.range(from, end),

@@ -8,7 +8,11 @@ export function keyAfter(key: string): string {
   return `${key}\0`;
 }
 
+/** Longer ones, which are rare, are not handed over character by character. */
+const SHORT_BYTES = 64;
+
 export function keyText(key: Uint8Array): string {
+  if (key.byteLength <= SHORT_BYTES) return String.fromCharCode.apply(null, key as unknown as number[]);
   return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
 }
 

@@ -56,12 +56,17 @@ export class PageStore {
     return this.#toMend.size > 0;
   }
 
+  /** undefined: it has to be read. */
+  cached(pointer: Pointer): Page | undefined {
+    const found = this.#cache.get(pointer.page);
+    if (found === undefined || !isSame(found.pointer, pointer)) return undefined;
+    this.#keep(found);
+    return found;
+  }
+
   async read(pointer: Pointer, level: number): Promise<Page> {
-    const cached = this.#cache.get(pointer.page);
-    if (cached !== undefined && isSame(cached.pointer, pointer)) {
-      this.#keep(cached);
-      return cached;
-    }
+    const cached = this.cached(pointer);
+    if (cached !== undefined) return cached;
     const place = this.#placeOf(pointer);
     const page = await this.#halves.read(place, this.#check(pointer, level), (finding) =>
       this.#found(finding, pointer, level),

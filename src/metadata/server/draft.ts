@@ -13,11 +13,15 @@ export type Readable = Pick<MetadataEngine, 'get' | 'entries'>;
 
 export class Draft implements Readable {
   readonly #base: Readable;
+  /** What was read of the base, where that does not change meanwhile; a message asks for the same more than once. */
+  readonly #seen: Map<string, Uint8Array | null> | null;
   #changes = new SortedMap<Change>();
   #bytes = 0;
 
-  constructor(base: Readable) {
+  /** `remembers`: nobody changes the base before `clear`, or the draft's end. */
+  constructor(base: Readable, { remembers = false } = {}) {
     this.#base = base;
+    this.#seen = remembers ? new Map() : null;
   }
 
   /** What a commit of it takes, in bytes, as the engine counts them. */
@@ -34,8 +38,15 @@ export class Draft implements Readable {
   }
 
   async get(key: Uint8Array): Promise<Uint8Array | null> {
-    const change = this.#changes.get(keyText(key));
-    return change === undefined ? this.#base.get(key) : change.value;
+    const text = keyText(key);
+    const change = this.#changes.get(text);
+    if (change !== undefined) return change.value;
+    if (this.#seen === null) return this.#base.get(key);
+    const seen = this.#seen.get(text);
+    if (seen !== undefined) return seen;
+    const value = await this.#base.get(key);
+    this.#seen.set(text, value);
+    return value;
   }
 
   put(key: Uint8Array, value: Uint8Array): void {
@@ -68,6 +79,7 @@ export class Draft implements Readable {
   /** What it had is in the engine now. */
   clear(): void {
     this.#changes = new SortedMap();
+    this.#seen?.clear();
     this.#bytes = 0;
   }
 

@@ -8,10 +8,16 @@ import type { State, TransactionEntry } from './state.js';
 export async function extentState(
   state: State,
   { journal }: TransactionEntry,
-  { data, used, isShared }: Place,
+  place: Place,
 ): Promise<ExtentState> {
-  const flags = await flagsOf(state, journal);
-  return { ...flags, used, hasData: data !== null, isShared };
+  return stateOf(await flagsOf(state, journal), place);
+}
+
+export function stateOf(
+  { marked, cleared }: { marked: Uint8Array; cleared: Uint8Array },
+  { data, used, isShared }: Place,
+): ExtentState {
+  return { marked, cleared, used, hasData: data !== null, isShared };
 }
 
 /** Of a journal extent of an entry; where there is none, all is cleared. */

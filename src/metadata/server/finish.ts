@@ -5,54 +5,120 @@
  * says, with Disassociate_Journal_Extent, that nobody reads it any more.
  */
 import { isEmpty } from '../bits.js';
-import { decide, type ExtentState, usedAfter } from '../decision.js';
-import type { DoneExtent, RequestOf } from '../messages.js';
+import { type Decision, decide, type ExtentState, usedAfter } from '../decision.js';
+import type { DoneExtent, DoneExtents, RequestOf } from '../messages.js';
 import { extentState } from './extent-state.js';
-import { setSizes } from './harden.js';
+import { setSizes } from './file-sizes.js';
 import { key } from './keys.js';
 import { type Place, placeOf, putEntry, putHole } from './maps.js';
 import { breach } from './refusals.js';
-import type { Inode, State, Transaction, TransactionEntry } from './state.js';
+import type { State, Transaction, TransactionEntry } from './state.js';
 import type { Caller, Turn } from './turn.js';
 
 type Request = RequestOf<'Swap_Data_Journal'>;
 
-/** An entry whose turn it is. */
-interface Due {
+/** A transaction that is being finished, as the extents before this one have left it. */
+interface Finishing {
   readonly transaction: number;
-  readonly record: Transaction;
-  readonly n: number;
+  readonly caller: Caller;
+  readonly asked: Decision;
+  /** null: it is done. */
+  readonly record: Transaction | null;
+  left: number;
+  /** Own maps of the files. */
+  readonly maps: Map<number, number>;
+}
+
+/** An entry whose turn it is. */
+export interface Due {
   readonly entry: TransactionEntry;
-  readonly inode: Inode;
+  /** The file's own. */
+  readonly map: number;
   readonly place: Place;
   readonly extent: ExtentState;
 }
 
-const DONE_BEFORE: DoneExtent = { journal: [], wasDone: true, isTransactionDone: false };
+export function swapDataJournal(turn: Turn, caller: Caller, request: Request): Promise<DoneExtents> {
+  return finishExtents(turn, caller, request, 'swap');
+}
 
-export async function swapDataJournal(turn: Turn, caller: Caller, request: Request): Promise<DoneExtent> {
-  const due = await findDue(turn.state, caller, request, 'swap');
-  if (due === null) return DONE_BEFORE;
-  const { state } = turn;
-  const { file, index, journal } = due.entry;
+export function commitDataJournal(turn: Turn, caller: Caller, request: Request): Promise<DoneExtents> {
+  return finishExtents(turn, caller, request, 'commit');
+}
+
+async function finishExtents(
+  { state, tell }: Turn,
+  caller: Caller,
+  { transaction, extents }: Request,
+  asked: Decision,
+): Promise<DoneExtents> {
+  if (transaction >= (await state.counters()).nextTransaction)
+    throw breach(`there never was a transaction ${transaction}`, { transaction });
+  const record = await state.transaction(transaction);
+  const finishing: Finishing = {
+    transaction,
+    caller,
+    asked,
+    record,
+    left: record?.left ?? 0,
+    maps: new Map(),
+  };
+  const done: DoneExtent[] = [];
+  const changed = new Map<number, number[]>();
+  for (const { file, index } of extents) {
+    const due = await findDue(state, finishing, file, index);
+    if (due === null) {
+      done.push({ journal: [], wasDone: true });
+      continue;
+    }
+    done.push({ journal: await finish(state, caller, due, asked), wasDone: false });
+    state.dropTransactionEntry(transaction, due.n, due.entry);
+    finishing.left -= 1;
+    changed.set(file, [...(changed.get(file) ?? []), index]);
+  }
+  const isAny = changed.size > 0;
+  if (isAny && finishing.left > 0) state.putTransaction(transaction, { ...record!, left: finishing.left });
+  else if (isAny) await finishTransaction(state, transaction);
+  for (const [file, indexes] of changed)
+    tell({ allBut: caller.client }, { type: 'map-changed', file, indexes });
+  return { extents: done, isTransactionDone: isAny && finishing.left === 0 };
+}
+
+/** As it was decided. Gives the caller's journal extents from now on. */
+export function finish(
+  state: State,
+  caller: Caller,
+  due: Due,
+  decision: Decision,
+): Promise<readonly number[]> {
+  return decision === 'swap' ? swap(state, caller, due) : commit(state, caller, due);
+}
+
+/** What the caller has instead. */
+async function swap(
+  state: State,
+  caller: Caller,
+  { entry, map, place, extent }: Due,
+): Promise<readonly number[]> {
+  const { file, index, journal } = entry;
   const former = (await state.journal(journal - 1))!;
-  const used = usedAfter(due.extent);
-  putEntry(state, due.inode.map, index, { extent: journal - 1, used, isShared: false });
+  putEntry(state, map, index, { extent: journal - 1, used: usedAfter(extent), isShared: false });
   state.dropFlags(journal - 1);
   await state.setJournal(journal - 1, null);
   // A shared one stays what it is, in the map that it is in.
-  const freed = due.place.isOwn && due.place.data !== null ? [due.place.data] : [];
-  for (const extent of freed)
-    await spend(state, caller, extent, { file, index, reserveOf: former.reserveOf });
-  return finish(turn, caller, due, freed);
+  const freed = place.isOwn && place.data !== null ? [place.data] : [];
+  for (const one of freed) await spend(state, caller, one, { file, index, reserveOf: former.reserveOf });
+  return freed;
 }
 
-export async function commitDataJournal(turn: Turn, caller: Caller, request: Request): Promise<DoneExtent> {
-  const due = await findDue(turn.state, caller, request, 'commit');
-  if (due === null) return DONE_BEFORE;
-  const { state } = turn;
-  const { file, index, journal } = due.entry;
-  const { data, isOwn, isShared } = due.place;
+/** What the caller has back. */
+async function commit(
+  state: State,
+  caller: Caller,
+  { entry, map, place, extent }: Due,
+): Promise<readonly number[]> {
+  const { file, index, journal } = entry;
+  const { data, isOwn, isShared } = place;
   const given: number[] = [];
   if (journal !== 0) {
     const { reserveOf } = (await state.journal(journal - 1))!;
@@ -60,47 +126,44 @@ export async function commitDataJournal(turn: Turn, caller: Caller, request: Req
     await spend(state, caller, journal - 1, { file, index, reserveOf });
     given.push(journal - 1);
   }
-  const used = usedAfter(due.extent);
+  const used = usedAfter(extent);
   if (isEmpty(used) && data !== null) {
-    await putHole(state, due.inode.map, index);
+    await putHole(state, map, index);
     // Not to the pool at once: reads of it may be under way.
     if (isOwn) {
       await spend(state, caller, data, { file, index, reserveOf: 0 });
       given.push(data);
     }
   } else if (isOwn) {
-    putEntry(state, due.inode.map, index, { extent: data, used, isShared });
+    putEntry(state, map, index, { extent: data, used, isShared });
   }
-  return finish(turn, caller, due, given);
+  return given;
 }
 
 /** null: done before. */
 async function findDue(
   state: State,
-  { client }: Caller,
-  { transaction, file, index }: Request,
-  asked: 'swap' | 'commit',
-): Promise<Due | null> {
+  { transaction, caller, asked, record, maps }: Finishing,
+  file: number,
+  index: number,
+): Promise<(Due & { readonly n: number }) | null> {
   const where = { transaction, file, index };
-  if (transaction >= (await state.counters()).nextTransaction) {
-    throw breach(`there never was a transaction ${transaction}`, where);
-  }
-  const record = await state.transaction(transaction);
   const chain = await state.chain(file, index);
   const found = chain.find((one) => one.transaction === transaction);
   if (record === null || found === undefined) return null;
-  if (record.client !== client) throw breach(`transaction ${transaction} is another client's`, where);
+  if (record.client !== caller.client) throw breach(`transaction ${transaction} is another client's`, where);
   if (chain[0]!.transaction !== transaction) {
     throw breach(`transaction ${chain[0]!.transaction} comes before ${transaction} here`, where);
   }
   const entry = (await state.transactionEntry(transaction, found.n))!;
-  const inode = (await state.inode(file))!;
-  const place = await placeOf(state, inode.map, index);
+  const map = maps.get(file) ?? (await state.inode(file))!.map;
+  maps.set(file, map);
+  const place = await placeOf(state, map, index);
   const extent = await extentState(state, entry, place);
   if (decide(extent) !== asked) {
     throw breach(`extent ${index} of file ${file} is to ${decide(extent)}, not to ${asked}`, where);
   }
-  return { transaction, record, n: found.n, entry, inode, place, extent };
+  return { n: found.n, entry, map, place, extent };
 }
 
 /** The client's, and not to be used before it is disassociated. */
@@ -111,20 +174,6 @@ async function spend(
   { file, index, reserveOf }: { readonly file: number; readonly index: number; readonly reserveOf: number },
 ): Promise<void> {
   await state.setJournal(extent, { client, file, index, transaction: 0, isSpent: 1, reserveOf });
-}
-
-async function finish(
-  { state, tell }: Turn,
-  { client }: Caller,
-  { transaction, record, n, entry }: Due,
-  journal: readonly number[],
-): Promise<DoneExtent> {
-  state.dropTransactionEntry(transaction, n, entry);
-  const left = record.left - 1;
-  if (left > 0) state.putTransaction(transaction, { ...record, left });
-  else await finishTransaction(state, transaction);
-  tell({ allBut: client }, { type: 'map-changed', file: entry.file, indexes: [entry.index] });
-  return { journal, wasDone: false, isTransactionDone: left === 0 };
 }
 
 async function finishTransaction(state: State, transaction: number): Promise<void> {

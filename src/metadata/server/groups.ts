@@ -102,7 +102,7 @@ export class Groups {
   }
 
   async #runGroup(): Promise<void> {
-    const draft = new Draft(this.#engine);
+    const draft = new Draft(this.#engine, { remembers: true });
     const outcomes: Outcome[] = [];
     for (
       let n = 0;
@@ -168,7 +168,7 @@ export class Groups {
   }
 
   #sessionAlone(): { session: Session; actions: (() => void)[] } {
-    const draft = new Draft(this.#engine);
+    const draft = new Draft(this.#engine, { remembers: true });
     const actions: (() => void)[] = [];
     const commitPart = async (force = false) => {
       if (!force && draft.bytes < this.#options.partBytes) return;

@@ -8,6 +8,8 @@
  */
 import { allBits, bitmapBytes, isEmpty, isEqual, meet } from '../bits.js';
 import type { ExtentFlags, Replies, RequestOf } from '../messages.js';
+import { finishAtOnce } from './at-once.js';
+import { setSizes } from './file-sizes.js';
 import { associable, MOST_INDEX, writableFile } from './journal.js';
 import { key } from './keys.js';
 import { breach, refuse } from './refusals.js';
@@ -37,16 +39,22 @@ export async function hardenExtentFlags(
   await check(turn.state, caller, request);
   if (!request.starts) {
     await keep(turn, caller, request);
-    return { transaction: null };
+    return { transaction: null, done: null };
   }
   const transaction = await turn.state.nextNumber('nextTransaction');
   for (const { file } of request.sizes) turn.state.draft.delete(key('Y', caller.client, file));
   if (request.extents.length === 0) {
     await setSizes(turn.state, transaction, request.sizes);
-    return { transaction: null };
+    return { transaction: null, done: null };
   }
-  await put(turn, caller, transaction, request);
-  return { transaction };
+  // In parts it could not be: the last of them says that all of it counts.
+  const done =
+    request.completes === true && !isLong(request)
+      ? await finishAtOnce(turn, caller, transaction, request)
+      : null;
+  if (done === null) await put(turn, caller, transaction, request);
+  tellOthers(turn, caller, request);
+  return { transaction, done };
 }
 
 /** All of it, before anything is put: what is refused has changed nothing. */
@@ -134,9 +142,12 @@ async function put(
     await turn.commitPart(true);
     throw cause;
   }
+}
+
+function tellOthers(turn: Turn, { client }: Caller, { extents, sizes }: Request): void {
   for (const file of new Set([...extents, ...sizes].map((one) => one.file))) {
     const indexes = extents.filter((one) => one.file === file).map(({ index }) => index);
-    turn.tell({ allBut: caller.client }, { type: 'map-changed', file, indexes });
+    turn.tell({ allBut: client }, { type: 'map-changed', file, indexes });
   }
 }
 
@@ -150,18 +161,5 @@ function seal(
   for (const { file, sizeBytes } of sizes) {
     state.putNumber(key('Z', file, transaction), sizeBytes);
     state.putNumber(key('z', transaction, file), sizeBytes);
-  }
-}
-
-/** The sizes of a transaction that is done; a younger one that was done before has set its own. */
-export async function setSizes(
-  state: State,
-  transaction: number,
-  sizes: readonly { readonly file: number; readonly sizeBytes: number }[],
-): Promise<void> {
-  for (const { file, sizeBytes } of sizes) {
-    const inode = await state.inode(file);
-    if (inode === null || inode.sizeTransaction > transaction) continue;
-    state.putInode(file, { ...inode, sizeBytes, sizeTransaction: transaction });
   }
 }

@@ -72,13 +72,15 @@ export async function associable(
 export async function disassociateJournalExtent(
   { state }: Turn,
   { client }: Caller,
-  { journal }: RequestOf<'Disassociate_Journal_Extent'>,
+  { extents }: RequestOf<'Disassociate_Journal_Extent'>,
 ): Promise<Replies['Disassociate_Journal_Extent']> {
-  const record = await ownJournal(state, client, journal);
-  if (record.transaction !== 0) {
-    throw breach(`journal extent ${journal} is hardened: its transaction must be done first`, { journal });
+  for (const journal of extents) {
+    const record = await ownJournal(state, client, journal);
+    if (record.transaction !== 0) {
+      throw breach(`journal extent ${journal} is hardened: its transaction must be done first`, { journal });
+    }
+    await disassociate(state, journal, record);
   }
-  await disassociate(state, journal, record);
   return {};
 }
 

@@ -59,11 +59,14 @@ export async function readTransaction(
   if (record.client !== client)
     throw breach(`transaction ${transaction} is another client's`, { transaction });
   const extents: TransactionExtent[] = [];
+  const maps = new Map<number, number>();
   for await (const { n, entry } of state.entriesOf(transaction, from)) {
     if (extents.length === count) return { extents, next: n };
     const { file, index } = entry;
     const [first] = await state.chain(file, index);
-    const { data, used, isShared } = await placeOf(state, (await existingFile(state, file)).map, index);
+    const map = maps.get(file) ?? (await existingFile(state, file)).map;
+    maps.set(file, map);
+    const { data, used, isShared } = await placeOf(state, map, index);
     extents.push({
       n,
       file,

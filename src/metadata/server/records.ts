@@ -103,25 +103,35 @@ const NO_TAIL = new Uint8Array(0);
 export function encode<K extends Kind>(kind: K, record: RecordOf<K>, tail: Uint8Array = NO_TAIL): Uint8Array {
   const { fields, sizeBytes } = SHAPES[kind].structure;
   const bytes = new Uint8Array(sizeBytes + tail.byteLength);
-  const view = new DataView(bytes.buffer);
   for (const { name, offset } of fields) {
     const value = (record as Record<string, number>)[name]!;
     if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${kind}.${name} cannot be ${value}`);
-    view.setUint32(offset, value % HALF, true);
-    view.setUint32(offset + 4, Math.floor(value / HALF), true);
+    putHalf(bytes, offset, value % HALF);
+    putHalf(bytes, offset + 4, Math.floor(value / HALF));
   }
   bytes.set(tail, sizeBytes);
   return bytes;
+}
+
+/** Byte by byte, as keys are (keys.ts); little-endian. */
+function putHalf(bytes: Uint8Array, at: number, half: number): void {
+  bytes[at] = half;
+  bytes[at + 1] = half >>> 8;
+  bytes[at + 2] = half >>> 16;
+  bytes[at + 3] = half >>> 24;
+}
+
+function halfAt(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }
 
 /** Throws METADATA_DAMAGED for a value that is too short to be one, or has a number that nothing counts to. */
 export function decode<K extends Kind>(kind: K, bytes: Uint8Array): RecordOf<K> {
   const { fields, sizeBytes } = SHAPES[kind].structure;
   if (bytes.byteLength < sizeBytes) throw damaged(kind, bytes, 'it is too short');
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const record: Record<string, number> = {};
   for (const { name, offset } of fields) {
-    const value = view.getUint32(offset, true) + view.getUint32(offset + 4, true) * HALF;
+    const value = halfAt(bytes, offset) + halfAt(bytes, offset + 4) * HALF;
     if (!Number.isSafeInteger(value)) throw damaged(kind, bytes, `its ${name} is ${value}`);
     record[name] = value;
   }

@@ -1,5 +1,6 @@
 /** What the metadata says in a few numbers, for `status`: read from an engine, without a server and without a client. */
 import type { MetadataEngine } from '../engine/contract.js';
+import { placeOfKept, saysNothing } from '../flag-places.js';
 import type { SpaceInfo } from '../messages.js';
 import { Draft } from './draft.js';
 import { readConfig } from './format.js';
@@ -25,10 +26,13 @@ export async function summarize(engine: Pick<MetadataEngine, 'get' | 'entries'>)
   let uncommitted = 0;
   for await (const entry of state.draft.under(under(key('J')))) {
     const record = decode('journal', entry.value);
-    // Flags without a kept size are what was left of keeping them: nobody comes back to those.
-    const hasSize = async () => (await state.numberAt(key('Y', record.client, record.file))) !== null;
-    const isKept = isOpen(record) && (await state.flags(numberOf(entry.key, 0))) !== null;
-    if (isKept && (await hasSize())) uncommitted += 1;
+    // Flags without a kept number are what was left of keeping them: nobody comes back to those.
+    const kept = isOpen(record) ? await state.numberAt(key('Y', record.client, record.file)) : null;
+    if (kept === null) continue;
+    const flags = await state.flags(numberOf(entry.key, 0));
+    // Kept elsewhere, the server has none; those that say nothing mark what holds flags itself.
+    const isKept = flags === null ? placeOfKept(kept) !== 'metadata' : !saysNothing(flags);
+    if (isKept) uncommitted += 1;
   }
   let transactionsToComplete = 0;
   for await (const { record } of state.transactions())

@@ -179,8 +179,9 @@ export async function finish(ask: Ask, transaction: number): Promise<('swap' | '
   for (const extent of extents) {
     const decision = decide({ ...extent, hasData: extent.data !== null });
     const type = decision === 'swap' ? 'Swap_Data_Journal' : 'Commit_Data_Journal';
-    const { journal } = await ask(type, { transaction, file: extent.file, index: extent.index });
-    for (const freed of journal) await ask('Disassociate_Journal_Extent', { journal: freed });
+    const { file, index } = extent;
+    const { extents: done } = await ask(type, { transaction, extents: [{ file, index }] });
+    await ask('Disassociate_Journal_Extent', { extents: done[0]!.journal });
     decisions.push(decision);
   }
   return decisions;
