@@ -11,7 +11,6 @@ import { UserError } from '../errors.js';
 import { associate } from './association.js';
 import type { Epoch } from './epoch.js';
 import type { FileState } from './file-state.js';
-import { isNoSpace } from './journal-reserve.js';
 import { withdrawKept } from './kept-flags.js';
 
 export interface Change<T> {
@@ -23,31 +22,52 @@ export interface Change<T> {
   readonly apply: (epoch: Epoch) => T;
 }
 
+type Outcome<T> =
+  | { readonly value: T }
+  | { readonly obstacle: Promise<void> }
+  /** So many journal extents are needed. */
+  | { readonly missing: number };
+
 /** Under a lock on all blocks of the change. Throws NO_SPACE, and what keeps the file from being written. */
 export async function admit<T>(state: FileState, change: Change<T>): Promise<T> {
+  const { reserve } = state.context;
+  for (;;) {
+    let outcome = attempt(state, change, []);
+    if ('missing' in outcome) outcome = await reserve.alone(() => attemptWithExtents(state, change));
+    if ('value' in outcome) return outcome.value;
+    if ('obstacle' in outcome) await outcome.obstacle;
+  }
+}
+
+/**
+ * One at a time, until what was taken is an epoch's: two that each had a part of what they need would wait for one
+ * another, and one that found what the other had in its hands would not know that a commit makes room.
+ */
+async function attemptWithExtents<T>(state: FileState, change: Change<T>): Promise<Outcome<T>> {
   const { reserve } = state.context;
   const taken: number[] = [];
   try {
     for (;;) {
-      state.check();
-      const epoch = state.current;
-      const obstacle = epoch.isKept ? withdrawKept(state, epoch) : (change.obstacle?.(epoch) ?? null);
-      if (obstacle !== null) {
-        await obstacle;
-        continue;
-      }
-      const bare = change.written.filter((index) => (epoch.places.get(index)?.journal ?? null) === null);
-      if (bare.length > taken.length) {
-        taken.push(...(await takeExtents(state, bare.length - taken.length)));
-        continue;
-      }
-      // No waiting from here on.
-      giveJournal(state, epoch, bare, taken.splice(0, bare.length));
-      return change.apply(epoch);
+      const outcome = attempt(state, change, taken);
+      if (!('missing' in outcome)) return outcome;
+      reserve.returned(taken.splice(0));
+      taken.push(...(await takeExtents(state, outcome.missing)));
     }
   } finally {
-    if (taken.length > 0) reserve.putBack(taken);
+    if (taken.length > 0) reserve.returned(taken);
   }
+}
+
+/** In one turn of the loop; takes what it needs out of `taken`. */
+function attempt<T>(state: FileState, change: Change<T>, taken: number[]): Outcome<T> {
+  state.check();
+  const epoch = state.current;
+  const obstacle = epoch.isKept ? withdrawKept(state, epoch) : (change.obstacle?.(epoch) ?? null);
+  if (obstacle !== null) return { obstacle };
+  const bare = change.written.filter((index) => (epoch.places.get(index)?.journal ?? null) === null);
+  if (bare.length > taken.length) return { missing: bare.length };
+  giveJournal(state, epoch, bare, taken.splice(0, bare.length));
+  return { value: change.apply(epoch) };
 }
 
 /** Ascending places get ascending extents: what follows in the file follows on the device, where it can. */
@@ -70,18 +90,10 @@ function giveJournal(
   for (const place of places) place.track(associated);
 }
 
-async function takeExtents(state: FileState, count: number): Promise<number[]> {
-  const { reserve } = state.context;
-  for (;;) {
-    const before = reserve.arrivals;
-    try {
-      return await reserve.take({ count, file: state.file });
-    } catch (cause) {
-      if (!isNoSpace(cause)) throw cause;
-      if (reserve.arrivals !== before) continue;
-      if (state.onJournalFull === 'fail' || !(await makeRoom(state))) throw journalFull(state, count, cause);
-    }
-  }
+function takeExtents(state: FileState, count: number): Promise<number[]> {
+  return state.context.reserve.takeMakingRoom({ count, file: state.file }, async (cause) => {
+    if (state.onJournalFull === 'fail' || !(await makeRoom(state))) throw journalFull(state, count, cause);
+  });
 }
 
 /** False: nothing is there that would free an extent. */
@@ -89,7 +101,8 @@ async function makeRoom(state: FileState): Promise<boolean> {
   const { completions } = state.context;
   const isOwn = !state.current.isEmpty || state.unhardened.length > 0;
   if (isOwn) await state.commitEarly();
-  else if (completions.left === 0 && !(await state.context.commitOthers(state.file))) return false;
+  if ((await completions.freed()) || isOwn) return true;
+  if (!(await state.context.commitOthers(state.file))) return false;
   await completions.quiet();
   return true;
 }

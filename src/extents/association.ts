@@ -33,17 +33,13 @@ export interface Retired {
 
 /** Their places are gone: when nobody reads them any more they are free for others, or go back to the pool. */
 export async function retire(
-  { session, client, reads, reserve }: ClientContext,
+  { session, reads, reserve }: ClientContext,
   retired: readonly Retired[],
   { toPool = false } = {},
 ): Promise<void> {
   await reads.ended();
   const associated = retired.filter(({ isAssociated }) => isAssociated);
-  await allEnded(
-    associated.map(({ extent: journal }) =>
-      session.request({ type: 'Disassociate_Journal_Extent', client, journal }),
-    ),
-  );
+  await session.disassociate(associated.map(({ extent }) => extent));
   const extents = retired.map(({ extent }) => extent);
   if (toPool) await reserve.free(extents);
   else reserve.returned(extents);

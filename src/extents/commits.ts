@@ -18,7 +18,7 @@ import type { CommitResult } from './contract.js';
 import type { Epoch } from './epoch.js';
 import type { FileState } from './file-state.js';
 import { isNoSpace } from './journal-reserve.js';
-import { flagsOf } from './kept-flags.js';
+import { flagsGone, flagsOf } from './kept-flags.js';
 import { writeOutAndFlush } from './write-out.js';
 
 /** A commit that counts. */
@@ -105,16 +105,20 @@ export class Commits {
     const { marked: writtenBlocks, cleared: clearedBlocks } = epoch.count();
     const sizeBytes = epoch.sizeBytes ?? (state.hasKeptSize ? state.committedSizeBytes : null);
     const sizes = sizeBytes === null ? [] : [{ file, sizeBytes }];
-    const { transaction } = await session.request({
+    // What is done at once is the newest of the file here too: the answers to what completed older ones have come.
+    const completes = !completions.hasLeft(file);
+    const { transaction, done: doneAtOnce } = await session.request({
       type: 'Harden_Extent_Flags',
       client,
       extents,
       sizes,
       starts: true,
+      completes,
     });
     // In one turn: what was the epoch's buffers is its journal extents, which are pending from now on.
     epoch.dropBuffers();
-    epoch.isKept = false;
+    const { keptIn } = epoch;
+    epoch.keptIn = null;
     epoch.transaction = transaction;
     state.counts.commits += 1;
     if (sizeBytes !== null) {
@@ -123,7 +127,10 @@ export class Commits {
     }
     reserve.committed(extents.length);
     if (transaction === null) state.sealed = state.sealed.filter((one) => one !== epoch);
-    const done = transaction === null ? null : completions.add(transaction, file);
+    const isAtOnce = transaction !== null && doneAtOnce !== null;
+    if (isAtOnce) void completions.doneAtOnce(transaction, doneAtOnce);
+    const done = transaction === null || isAtOnce ? null : completions.add(transaction, file);
+    if (keptIn !== null || epoch.flagsExtents.length > 0) await flagsGone(state, epoch, keptIn ?? 'data');
     return { epoch, extents: extents.length, writtenBlocks, clearedBlocks, done };
   }
 }
@@ -136,6 +143,7 @@ export async function dropEpoch(state: FileState, epoch: Epoch, { toPool = false
   const retired = [...epoch.places.values()]
     .filter(({ journal }) => journal !== null)
     .map(({ journal, isAssociated }) => ({ extent: journal!, isAssociated }));
+  for (const extent of epoch.flagsExtents.splice(0)) retired.push({ extent, isAssociated: true });
   if (retired.length > 0) await retire(state.context, retired, { toPool });
 }
 

@@ -13,7 +13,7 @@ import {
   type ExtentPool,
   noStatistics,
 } from '../metadata/completion.js';
-import type { Replies } from '../metadata/messages.js';
+import type { DoneAtOnce, Replies } from '../metadata/messages.js';
 import type { JournalReserve } from './journal-reserve.js';
 import type { ReadsInFlight } from './reads-in-flight.js';
 import type { Session } from './session.js';
@@ -44,6 +44,8 @@ const LONGEST_RETRY_MS = 1000;
 
 export class Completions {
   #queue: Waiting[] = [];
+  /** Of what was done at once: reads of what is spent are waited for. */
+  readonly #reusing = new Set<Promise<void>>();
   #running: Promise<void> | null = null;
   #stuck: Error | null = null;
   #isBlocked = false;
@@ -57,6 +59,11 @@ export class Completions {
   /** Hardened and not complete. */
   get left(): number {
     return this.#queue.length;
+  }
+
+  /** Of the file, or of one that may be the file's. */
+  hasLeft(file: number): boolean {
+    return this.#queue.some((one) => isOf(one, file));
   }
 
   /** Throws what keeps everything from being completed. */
@@ -80,16 +87,37 @@ export class Completions {
     return done;
   }
 
+  /** It was done with its hardening; in the turn in which that was answered. Ends when what is spent is there again. */
+  doneAtOnce(transaction: number, extents: readonly DoneAtOnce[]): Promise<void> {
+    const spent = extents.flatMap(({ journal }) => journal);
+    for (const { entry, decision, journal } of extents)
+      this.#extentDone({ transaction, entry, decision, copiedBlocks: 0, spent: journal });
+    this.statistics.transactions += 1;
+    const reusable = this.parts.reads.ended().then(() => {
+      this.#reusing.delete(reusable);
+      this.#spent(spent);
+    });
+    this.#reusing.add(reusable);
+    return reusable;
+  }
+
   /** Ends when what has been added by now (of the file, or of all) is complete. Throws what was aborted of it. */
   async idle(file?: number): Promise<void> {
-    const isMeant = (one: Waiting) => file === undefined || one.file === null || one.file === file;
-    await Promise.all(this.#queue.filter(isMeant).map(({ done }) => done));
+    const meant = this.#queue.filter((one) => file === undefined || isOf(one, file));
+    await Promise.all([...meant.map(({ done }) => done), ...this.#reusing]);
   }
 
   /** Ends when what has been added by now is complete or aborted. */
   async quiet(): Promise<void> {
-    await Promise.allSettled(this.#queue.map(({ done }) => done));
+    await Promise.allSettled([...this.#queue.map(({ done }) => done), ...this.#reusing]);
     this.check();
+  }
+
+  /** As quiet; false: nothing had been added that would free an extent. */
+  async freed(): Promise<boolean> {
+    if (this.#queue.length === 0 && this.#reusing.size === 0) return false;
+    await this.quiet();
+    return true;
   }
 
   /** Ends when all is complete that does not wait for another client's; throws what stops it. */
@@ -140,17 +168,13 @@ export class Completions {
 
   /** All that are queued, or as far as it gets. */
   async #attempt(): Promise<'done' | 'blocked' | CompletionError> {
-    const { session, client, pool, reserve, reads, onExtentDone } = this.parts;
+    const { session, client, pool, reads } = this.parts;
     try {
       const transactions = this.#queue.map(({ transaction }) => transaction);
       const { statistics, blocked } = await completeTransactions(session, client, transactions, pool, {
         beforeReuse: () => reads.ended(),
-        onReusable: (extents) => reserve.returned(extents),
-        onExtentDone: (done) => {
-          if (done.entry.journal !== null) reserve.replaced(done.entry.journal, done.spent);
-          this.#count(done);
-          onExtentDone(done);
-        },
+        onSpent: (extents) => this.#spent(extents),
+        onExtentDone: (done) => this.#extentDone(done),
         onDone: (transaction) => this.#finished(transaction),
       });
       this.statistics.transactions += statistics.transactions;
@@ -163,6 +187,19 @@ export class Completions {
       this.#stop(cause);
       return 'blocked';
     }
+  }
+
+  #spent(extents: readonly number[]): void {
+    const { session, reserve } = this.parts;
+    session.owe(extents);
+    reserve.returned(extents);
+  }
+
+  #extentDone(done: CompletedExtent): void {
+    const { reserve, onExtentDone } = this.parts;
+    if (done.entry.journal !== null) reserve.replaced(done.entry.journal, done.spent);
+    this.#count(done);
+    onExtentDone(done);
   }
 
   #count({ decision, copiedBlocks }: CompletedExtent): void {
@@ -243,10 +280,9 @@ export class Completions {
 
   /** Not to the reserve: their target has failed. */
   async #giveBack(journal: readonly number[]): Promise<void> {
-    const { session, client, reads, reserve } = this.parts;
+    const { session, reads, reserve } = this.parts;
     await reads.ended();
-    for (const extent of journal)
-      await session.request({ type: 'Disassociate_Journal_Extent', client, journal: extent });
+    await session.disassociate(journal);
     await reserve.free(journal);
   }
 
@@ -254,6 +290,10 @@ export class Completions {
     this.#stuck ??= stuckError(cause);
     for (const { reject } of this.#queue) reject(this.#stuck);
   }
+}
+
+function isOf({ file }: Waiting, wanted: number): boolean {
+  return file === null || file === wanted;
 }
 
 function sessionFault(session: Session): unknown {

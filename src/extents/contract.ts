@@ -4,7 +4,9 @@
  */
 import type { BlockDevice } from '../device/contract.js';
 import type { CompletionStatistics, ExtentPool } from '../metadata/completion.js';
+import type { FlagPlace } from '../metadata/flag-places.js';
 import type { FileInfo, MetadataService, SpaceInfo } from '../metadata/messages.js';
+import type { FlagsOptions } from './flags/contract.js';
 
 export type { FileInfo, SpaceInfo };
 
@@ -54,6 +56,8 @@ export interface StoreOptions {
   /** Journal extents are associated when they are taken, or as the first step of the commit (paragraph 27). */
   readonly associates?: 'at-once' | 'at-commit';
   readonly clock?: Clock;
+  /** Where flags of what is not committed are kept (paragraphs 29 and 31); default: at the metadata server. */
+  readonly flags?: FlagsOptions;
 }
 
 export interface OpenFileOptions {
@@ -76,6 +80,8 @@ export interface Recovery {
   readonly freedJournalExtents: number;
   /** Files with changes that were kept: they go on with them when they are opened for writing. */
   readonly keptFiles: number;
+  /** Files with changes that were kept and are lost, as a whole: each was told of. */
+  readonly lostFiles: number;
   readonly statistics: CompletionStatistics;
 }
 
@@ -126,6 +132,10 @@ export interface FileJournal {
   /** The size that the file has after the commit. */
   readonly sizeBytes: number;
   readonly committedSizeBytes: number;
+  /** Where its flags are kept; null: a crash loses it. */
+  readonly flags: FlagPlace | null;
+  /** What is kept cannot be had now: why. Nothing but discarding can be done with it. */
+  readonly away: string | null;
   /** Open in this process now. */
   readonly isOpen: boolean;
 }

@@ -12,6 +12,7 @@
  */
 import type { SharedFlush } from '../device/shared-flush.js';
 import { allBits, clearBit, countBits, hasBit, isEmpty, noBits, setBit } from '../metadata/bits.js';
+import type { FlagPlace } from '../metadata/flag-places.js';
 
 /** Memory that buffers of written blocks take, of all files of a store. */
 export class WriteMemory {
@@ -148,8 +149,10 @@ export class Epoch {
   readonly places = new Map<number, Place>();
   /** null: the file has the size that it had. */
   sizeBytes: number | null = null;
-  /** What the metadata server has of it is whole: it would come back (see keeping.ts). */
-  isKept = false;
+  /** Where its flags are kept, whole: it would come back (see keeping.ts). */
+  keptIn: FlagPlace | null = null;
+  /** Journal extents that hold flags of it (flags/data.ts), whether they count or not. */
+  readonly flagsExtents: number[] = [];
   /** That is being taken away. */
   withdrawing: Promise<void> | null = null;
   /** Hardened. */
@@ -165,6 +168,10 @@ export class Epoch {
     private readonly blocks: number,
     private readonly memory: WriteMemory,
   ) {}
+
+  get isKept(): boolean {
+    return this.keptIn !== null;
+  }
 
   get isEmpty(): boolean {
     if (this.sizeBytes !== null) return false;

@@ -55,6 +55,8 @@ export class FileState {
   /** Buffers are to be written out when they are so old (write-behind.ts). */
   isAging = false;
   isClosed = false;
+  /** The metadata server may have committed, or keep, what is to be given up, and nobody knows: it stays as it is there. */
+  isInDoubt = false;
   isWritable = false;
   onJournalFull: OnJournalFull;
   /** Commits what was acknowledged so far (commits.ts). */

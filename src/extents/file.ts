@@ -7,6 +7,7 @@
 import { byteLength } from '../device/buffers.js';
 import type { Buffers, Extent } from '../device/contract.js';
 import { UserError } from '../errors.js';
+import type { FlagPlace } from '../metadata/flag-places.js';
 import { MOST_FILE_EXTENTS } from '../metadata/messages.js';
 import { Commits, dropEpoch } from './commits.js';
 import type { CommitResult, FileJournal, FileStatistics } from './contract.js';
@@ -16,7 +17,7 @@ import { extentsOf, readRange } from './file-reads.js';
 import type { FileState } from './file-state.js';
 import { writeFile } from './file-writes.js';
 import { keep } from './keeping.js';
-import { withdrawKept } from './kept-flags.js';
+import { withdrawKept, withdrawNumber } from './kept-flags.js';
 
 const ALL = Number.MAX_SAFE_INTEGER;
 
@@ -60,7 +61,8 @@ export class ExtentFile {
     const { current, file, name, sizeBytes, committedSizeBytes } = this.state;
     const { marked: writtenBlocks, cleared: clearedBlocks } = current.count();
     const extents = [...current.places.values()].filter(({ journal }) => journal !== null).length;
-    return { file, name, extents, writtenBlocks, clearedBlocks, sizeBytes, committedSizeBytes, isOpen: true };
+    const kept = { flags: current.keptIn, away: null, isOpen: true };
+    return { file, name, extents, writtenBlocks, clearedBlocks, sizeBytes, committedSizeBytes, ...kept };
   }
 
   get hasUncommitted(): boolean {
@@ -118,12 +120,15 @@ export class ExtentFile {
     return this.#change(() => this.#commits.commit(options));
   }
 
-  /** What is not committed outlives this process, and is seen by nobody else. Later writes take that back. */
-  keep(): Promise<void> {
+  /**
+   * What is not committed outlives this process, and is seen by nobody else. Later writes take that back. `flags`: where
+   * its flags are kept, if not where the store keeps them.
+   */
+  keep({ flags }: { readonly flags?: FlagPlace | undefined } = {}): Promise<void> {
     return this.#change(() =>
       this.#alone(async () => {
         await this.#commits.hardenSealed();
-        await keep(this.state, this.state.current);
+        await keep(this.state, this.state.current, flags);
       }),
     );
   }
@@ -149,7 +154,11 @@ export class ExtentFile {
     }
     if (!state.isWritable || state.context.session.hasEnded) return;
     await state.inTurn(async () => {
-      for (const epoch of takeLeft(state)) await this.#drop(epoch);
+      const left = takeLeft(state);
+      // Where one cannot be given up, the others hold no memory all the same.
+      for (const epoch of left) epoch.dropBuffers();
+      await this.#makeVoid();
+      for (const epoch of left) await this.#drop(epoch);
     });
   }
 
@@ -162,6 +171,8 @@ export class ExtentFile {
     const { state } = this;
     const { context, failed, name } = state;
     if (failed === null) return dropEpoch(state, epoch);
+    // Its flags without its size, or the other way round, would be a mixture: all of it stays as the server has it.
+    if (state.isInDoubt) return;
     try {
       // Their target may be what has failed.
       await dropEpoch(state, epoch, { toPool: true });
@@ -171,11 +182,25 @@ export class ExtentFile {
     }
   }
 
+  /**
+   * Before what the server may have kept is given up: a keeping whose answer was lost may count. After a commit that
+   * failed the size may be the commit's already, and nobody knows.
+   */
+  async #makeVoid(): Promise<void> {
+    const { state } = this;
+    if (!state.hasKeptSize || state.current.isKept) return;
+    state.isInDoubt = true;
+    if (state.failed !== null) return;
+    await withdrawNumber(state);
+    state.isInDoubt = false;
+  }
+
   async #discard(): Promise<void> {
     const { state } = this;
     const dropped = [...state.unhardened, state.current];
     // A commit that found no room may have sealed what is kept.
     for (const epoch of dropped) if (epoch.isKept) await withdrawKept(state, epoch);
+    if (state.hasKeptSize) await withdrawNumber(state);
     state.sealed = state.sealed.filter((epoch) => !dropped.includes(epoch));
     state.current = state.newEpoch();
     for (const epoch of dropped) await dropEpoch(state, epoch);

@@ -20,6 +20,7 @@ export type {
 } from './contract.js';
 export type { ExtentFile } from './file.js';
 export { FileDevice } from './file-device.js';
+export type { FlagsOptions, LocalFlagsFile } from './flags/contract.js';
 export { ExtentStore } from './store.js';
 export type { StoreFiles } from './store-files.js';
 export type { StoreJournal } from './store-journal.js';

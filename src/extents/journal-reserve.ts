@@ -6,6 +6,7 @@
  * Those out of a file's own reserve (Create_File) are that file's: they go back to it as soon as nobody uses them.
  */
 import { UserError } from '../errors.js';
+import { MOST_JOURNAL_AT_ONCE } from '../metadata/messages.js';
 import type { PoolTarget } from './contract.js';
 import type { Session } from './session.js';
 
@@ -20,8 +21,6 @@ export interface Take {
   readonly avoid?: readonly Span[];
 }
 
-/** Of one message. */
-const MOST_AT_ONCE = 512;
 const FEWEST_READY = 4;
 /** Of this many, half are ready when nothing is known of the rate. */
 const NEWER_SHARE = 0.25;
@@ -33,6 +32,9 @@ export class JournalReserve {
   #perCommit = FEWEST_READY;
   #refill: Promise<void> | null = null;
   #turn: Promise<unknown> = Promise.resolve();
+  #admission: Promise<unknown> = Promise.resolve();
+  /** Messages that nobody waits for: the reserve is not closed before them. */
+  readonly #inFlight = new Set<Promise<void>>();
   /** The pool had no room for more than was needed. */
   #isShort = false;
 
@@ -40,6 +42,8 @@ export class JournalReserve {
     private readonly session: Session,
     private readonly client: string,
     private readonly warn: (message: string) => void,
+    /** Ends when what is being completed has given back what it frees; false: nothing is. */
+    private readonly completed: () => Promise<boolean>,
   ) {}
 
   /** Grows whenever extents have come in that were not there before: who found none may try again. */
@@ -62,6 +66,36 @@ export class JournalReserve {
     }
     this.#refillIfLow();
     return taken.sort((a, b) => a - b);
+  }
+
+  /**
+   * As take; where none are left it makes room, as often as that helps. Throws what `makeRoom` throws: of who says nothing
+   * else, what is being completed is waited for, and NO_SPACE is thrown where nothing is.
+   */
+  async takeMakingRoom(
+    take: Take,
+    makeRoom: (cause: unknown) => Promise<void> = (cause) => this.#completedOr(cause),
+  ): Promise<number[]> {
+    for (;;) {
+      const before = this.arrivals;
+      try {
+        return await this.take(take);
+      } catch (cause) {
+        if (!isNoSpace(cause)) throw cause;
+        if (this.arrivals === before) await makeRoom(cause);
+      }
+    }
+  }
+
+  async #completedOr(cause: unknown): Promise<void> {
+    if (!(await this.completed())) throw cause;
+  }
+
+  /** One after another: those who take extents, and must not meet one who has taken some and given them to no epoch yet. */
+  alone<T>(body: () => Promise<T>): Promise<T> {
+    const turn = this.#admission.then(body);
+    this.#admission = turn.catch(() => {});
+    return turn;
   }
 
   /** They were in use, and are ready again. */
@@ -91,21 +125,21 @@ export class JournalReserve {
     this.#isShort = false;
     const most = 4 * this.#wanted;
     if (this.#ready.length <= most) return;
-    const surplus = this.#ready.splice(2 * this.#wanted, MOST_AT_ONCE);
+    const surplus = this.#ready.splice(2 * this.#wanted, MOST_JOURNAL_AT_ONCE);
     this.#inBackground(this.free(surplus));
   }
 
   async free(extents: readonly number[]): Promise<void> {
-    for (let at = 0; at < extents.length; at += MOST_AT_ONCE) {
-      const some = extents.slice(at, at + MOST_AT_ONCE);
+    for (let at = 0; at < extents.length; at += MOST_JOURNAL_AT_ONCE) {
+      const some = extents.slice(at, at + MOST_JOURNAL_AT_ONCE);
       for (const extent of some) this.#reservedFor.delete(extent);
       await this.session.request({ type: 'Free_Journal_Space', client: this.client, extents: some });
     }
   }
 
-  /** All that are ready go back to the pool. */
+  /** All that are ready go back to the pool, and what was on its way there has come. */
   async freeReady(): Promise<void> {
-    await this.#refill;
+    await Promise.all(this.#inFlight);
     await this.free(this.#ready.splice(0));
   }
 
@@ -123,7 +157,7 @@ export class JournalReserve {
     for (;;) {
       taken.push(...this.#takeReady(count - taken.length, isGood));
       if (taken.length === count) return;
-      const missing = Math.min(MOST_AT_ONCE, count - taken.length);
+      const missing = Math.min(MOST_JOURNAL_AT_ONCE, count - taken.length);
       const before = this.arrivals;
       try {
         taken.push(...(await this.#allocate(missing, file, avoid)));
@@ -153,7 +187,8 @@ export class JournalReserve {
   /** Those of the common pool first: a file's reserve is for when there are no others. */
   async #allocate(count: number, file: number, avoid: readonly Span[]): Promise<readonly number[]> {
     const request = { type: 'Allocate_Journal_Space' as const, client: this.client, avoid };
-    const ahead = this.#isShort || avoid.length > 0 ? count : Math.min(MOST_AT_ONCE, count + this.#wanted);
+    const ahead =
+      this.#isShort || avoid.length > 0 ? count : Math.min(MOST_JOURNAL_AT_ONCE, count + this.#wanted);
     for (const many of new Set([ahead, count])) {
       try {
         const { extents } = await this.session.request({ ...request, count: many });
@@ -191,7 +226,7 @@ export class JournalReserve {
   }
 
   async #refillOnce(): Promise<void> {
-    const count = Math.min(MOST_AT_ONCE, this.#wanted - this.#ready.length);
+    const count = Math.min(MOST_JOURNAL_AT_ONCE, this.#wanted - this.#ready.length);
     if (count <= 0) return;
     try {
       const request = { type: 'Allocate_Journal_Space' as const, client: this.client, count };
@@ -204,9 +239,12 @@ export class JournalReserve {
 
   /** Whatever is wrong with the server, whoever asks next is told. */
   #inBackground(call: Promise<void>): void {
-    call.catch((cause: unknown) => {
-      if (!this.session.hasEnded) this.warn(`journal space: ${String(cause)}`);
-    });
+    const ended = call
+      .catch((cause: unknown) => {
+        if (!this.session.hasEnded) this.warn(`journal space: ${String(cause)}`);
+      })
+      .finally(() => this.#inFlight.delete(ended));
+    this.#inFlight.add(ended);
   }
 }
 

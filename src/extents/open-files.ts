@@ -9,7 +9,8 @@ import type { ClientContext } from './context.js';
 import type { OpenFileOptions } from './contract.js';
 import { ExtentFile } from './file.js';
 import { FileState } from './file-state.js';
-import type { KeptFile } from './opening.js';
+import type { KeptFile } from './flags/contract.js';
+import type { AwayFile } from './opening.js';
 
 interface Opened {
   readonly state: FileState;
@@ -21,12 +22,17 @@ export class OpenFiles {
   readonly #open = new Map<number, Opened>();
   /** Opening and closing of a file wait for one another. */
   readonly #turns = new Map<number, Promise<unknown>>();
+  /** See FileState.isInDoubt: who opens the volume next finds out. */
+  readonly #inDoubt = new Set<number>();
   #context!: ClientContext;
   kept: Map<number, KeptFile> = new Map();
+  /** Of these too something is kept, and cannot be had now. */
+  away: Map<number, AwayFile> = new Map();
 
-  use(context: ClientContext, kept: Map<number, KeptFile>): void {
+  use(context: ClientContext, found: { kept: Map<number, KeptFile>; away: Map<number, AwayFile> }): void {
     this.#context = context;
-    this.kept = kept;
+    this.kept = found.kept;
+    this.away = found.away;
   }
 
   state(file: number): FileState | undefined {
@@ -57,7 +63,7 @@ export class OpenFiles {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Of all but one that have something and want it committed. False: there was none. */
+  /** Of all but one that have something and want it committed. False: none was. */
   async commitEarly(butFile: number): Promise<boolean> {
     const others = [...this.#open.values()].filter(
       ({ state }) =>
@@ -66,8 +72,17 @@ export class OpenFiles {
         state.failed === null &&
         !state.current.isEmpty,
     );
-    for (const { state } of others) await state.commitEarly();
-    return others.length > 0;
+    let hasCommitted = false;
+    for (const { state } of others) {
+      try {
+        await state.commitEarly();
+        hasCommitted = true;
+      } catch (cause) {
+        // Theirs to be told with their next call: who asks for room has lost nothing.
+        this.#context.settings.warn(`${state.name}: an early commit failed: ${String(cause)}`);
+      }
+    }
+    return hasCommitted;
   }
 
   /** Paragraph 51: the file is as of the commit before. */
@@ -89,7 +104,10 @@ export class OpenFiles {
       await this.#lock(opened.state, 'read');
       await this.#learnSize(opened.state);
     }
-    if (options.uncommitted === true) this.#resume(opened.state);
+    if (options.uncommitted === true) {
+      this.#refuseAway(opened.state);
+      this.#resume(opened.state);
+    }
     if (options.onJournalFull !== undefined) opened.state.onJournalFull = options.onJournalFull;
     opened.openers += 1;
     this.#open.set(info.file, opened);
@@ -117,6 +135,13 @@ export class OpenFiles {
         details: { file: state.name },
       });
     }
+    if (this.#inDoubt.has(state.file)) {
+      throw new UserError('REFUSED', `${state.name}: whether its last commit counts is not known`, {
+        hint: 'Close the volume and open it again: then it is committed, or still in the journal.',
+        details: { file: state.name },
+      });
+    }
+    this.#refuseAway(state);
     await this.#lock(state, 'write');
     if (isNew) await this.#learnSize(state);
     this.#resume(state);
@@ -128,13 +153,26 @@ export class OpenFiles {
     const kept = this.kept.get(state.file);
     if (kept === undefined) return;
     this.kept.delete(state.file);
-    for (const { index, journal, marked, cleared } of kept.journal) {
+    for (const { index, journal, marked, cleared } of kept.extents) {
       const place = state.current.place(index);
       Object.assign(place, { journal, isAssociated: true, marked: marked.slice(), cleared: cleared.slice() });
     }
     if (kept.sizeBytes !== state.committedSizeBytes) state.current.sizeBytes = kept.sizeBytes;
-    state.current.isKept = true;
+    state.current.keptIn = kept.where;
+    state.current.flagsExtents.push(...kept.flagsExtents);
     state.hasKeptSize = true;
+  }
+
+  /** What is kept of it would be lost when something else is written. */
+  #refuseAway({ file, name }: FileState): void {
+    const away = this.away.get(file);
+    if (away === undefined) return;
+    const { code, message, hint } = away.cause;
+    throw new UserError(code, `${name}: what is kept of it and not committed cannot be had now: ${message}`, {
+      hint: `${hint ?? 'Try it again later.'} holdfast journal discard gives it up.`,
+      details: { ...away.cause.details, file: name },
+      cause: away.cause,
+    });
   }
 
   /** A snapshot never changes: who reads it needs none. */
@@ -160,10 +198,15 @@ export class OpenFiles {
     const { state, file } = opened;
     // Somebody has opened it meanwhile, or closed it.
     if (opened.openers > 0 || this.#open.get(state.file) !== opened) return;
-    await file.end();
-    this.#open.delete(state.file);
+    try {
+      await file.end();
+    } finally {
+      // It is closed whatever has failed: the next one opens it anew.
+      this.#open.delete(state.file);
+      if (state.isInDoubt) this.#inDoubt.add(state.file);
+    }
     const { session, client, settings } = this.#context;
-    if (session.hasEnded || settings.readOnly) return;
+    if (session.hasEnded || settings.readOnly || state.isInDoubt) return;
     if (state.current.isKept) this.kept.set(state.file, keptOf(state));
     else if (!state.info.isReadOnly) await session.request({ type: 'Unlock_File', client, file: state.file });
   }
@@ -182,12 +225,9 @@ export class OpenFiles {
   }
 }
 
-function keptOf(state: FileState): KeptFile {
-  const journal = [...state.current.places.values()]
+function keptOf({ file, sizeBytes, current }: FileState): KeptFile {
+  const extents = [...current.places.values()]
     .filter((place) => !place.isEmpty)
-    .map(({ index, journal, marked, cleared }) => ({
-      ...{ file: state.file, index, marked, cleared },
-      journal: journal!,
-    }));
-  return { sizeBytes: state.sizeBytes, journal };
+    .map(({ index, journal, marked, cleared }) => ({ file, index, journal: journal!, marked, cleared }));
+  return { file, sizeBytes, extents, where: current.keptIn!, flagsExtents: [...current.flagsExtents] };
 }

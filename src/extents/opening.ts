@@ -2,36 +2,66 @@
  * What a client finds when it opens (paragraphs 48 to 50): hardened transactions, its own and those of clients that are
  * gone, are completed; what it kept comes back; journal extents that were associated and never hardened are freed.
  */
-import type { ExtentFlags, KeptJournal, OpenedClient } from '../metadata/messages.js';
+import type { UserError } from '../errors.js';
+import { type FlagPlace, placeOfKept } from '../metadata/flag-places.js';
+import type { KeptJournal, OpenedClient } from '../metadata/messages.js';
 import type { ClientContext } from './context.js';
+import type { KeptFile } from './flags/contract.js';
 
-/** What a file has that is not committed, from an earlier life. */
-export interface KeptFile {
-  readonly sizeBytes: number;
-  readonly journal: readonly (ExtentFlags & { readonly journal: number })[];
+/** Something is kept of a file, and its flags cannot be had now: nothing of it is given up, and nothing done with it. */
+export interface AwayFile {
+  readonly where: FlagPlace;
+  readonly cause: UserError;
+  readonly journal: readonly number[];
+}
+
+/** What was kept of a file is no more. */
+export interface LostFile {
+  readonly file: number;
+  readonly why: string;
+  readonly journal: readonly number[];
 }
 
 export interface Found {
   readonly kept: Map<number, KeptFile>;
+  readonly away: Map<number, AwayFile>;
+  readonly lost: readonly LostFile[];
   /** Journal extents that nobody will go on with. */
   readonly stale: readonly number[];
 }
 
-/** A kept size says that the flags of its file are whole: without it they are what was left of keeping or withdrawing. */
-export function sorted({ journal, sizes }: OpenedClient): Found {
+/** A kept number says that the flags of its file are whole: without it they are what was left of keeping or withdrawing. */
+export async function findKept(
+  { flags }: Pick<ClientContext, 'flags'>,
+  { journal, sizes }: Pick<OpenedClient, 'journal' | 'sizes'>,
+): Promise<Found> {
   const kept = new Map<number, KeptFile>();
-  const stale: number[] = [];
-  const bySize = new Map(sizes.map(({ file, sizeBytes }) => [file, sizeBytes]));
-  for (const [file, sizeBytes] of bySize) {
-    const own = journal.filter((one) => one.file === file && one.flags !== null).map(flagsOf);
-    kept.set(file, { sizeBytes, journal: own });
+  const away = new Map<number, AwayFile>();
+  const lost: LostFile[] = [];
+  const ofFile = new Map<number, KeptJournal[]>();
+  for (const one of journal) {
+    const own = ofFile.get(one.file);
+    if (own === undefined) ofFile.set(one.file, [one]);
+    else own.push(one);
   }
-  for (const { extent, file, flags } of journal) if (flags === null || !bySize.has(file)) stale.push(extent);
-  return { kept, stale };
-}
-
-function flagsOf({ file, index, extent, flags }: KeptJournal): ExtentFlags & { readonly journal: number } {
-  return { file, index, journal: extent, marked: flags!.marked, cleared: flags!.cleared };
+  for (const { file, sizeBytes: number } of sizes) {
+    const own = ofFile.get(file) ?? [];
+    const extents = own.map(({ extent }) => extent);
+    const where = placeOfKept(number);
+    const found = await flags.at(where).find({ file, number, journal: own });
+    if ('kept' in found) kept.set(file, found.kept);
+    else if ('away' in found) away.set(file, { where, cause: found.away, journal: extents });
+    else lost.push({ file, why: found.lost, journal: extents });
+  }
+  const used = new Set([
+    ...[...kept.values()].flatMap((one) => [
+      ...one.extents.map(({ journal }) => journal),
+      ...one.flagsExtents,
+    ]),
+    ...[...away.values()].flatMap((one) => one.journal),
+  ]);
+  const stale = journal.map(({ extent }) => extent).filter((extent) => !used.has(extent));
+  return { kept, away, lost, stale };
 }
 
 /** To be completed: its own, and those of clients that are gone; oldest first. */

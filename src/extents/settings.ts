@@ -1,5 +1,6 @@
 /** The settings of a store, with what holds where nothing was said. */
 import type { Clock, OnJournalFull, StoreOptions } from './contract.js';
+import type { FlagsOptions } from './flags/contract.js';
 
 export interface Settings {
   readonly journalShares: boolean;
@@ -10,6 +11,7 @@ export interface Settings {
   readonly onJournalFull: OnJournalFull;
   readonly associates: 'at-once' | 'at-commit';
   readonly clock: Clock;
+  readonly flags: FlagsOptions;
 }
 
 const DEFAULT_WRITE_BEHIND_AGE_MS = 5000;
@@ -25,6 +27,9 @@ const CLOCK: Clock = {
     }),
 };
 
+/** At the metadata server alone: without a volume there is nothing to bind them to elsewhere. */
+const NO_FLAGS: FlagsOptions = { volumeUuid: '0'.repeat(32), where: 'metadata', local: null };
+
 export function settingsOf(options: StoreOptions): Settings {
   return {
     journalShares: options.journalShares,
@@ -35,5 +40,6 @@ export function settingsOf(options: StoreOptions): Settings {
     onJournalFull: options.onJournalFull ?? 'commit',
     associates: options.associates ?? 'at-commit',
     clock: options.clock ?? CLOCK,
+    flags: options.flags ?? NO_FLAGS,
   };
 }

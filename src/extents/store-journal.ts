@@ -7,8 +7,10 @@ import type { FileInfo } from '../metadata/messages.js';
 import type { ClientContext } from './context.js';
 import type { CommitResult, FileJournal, JournalStatus } from './contract.js';
 import type { ExtentFile } from './file.js';
+import type { KeptFile } from './flags/contract.js';
+import { forgetKept } from './giving-up.js';
 import type { OpenFiles } from './open-files.js';
-import type { KeptFile } from './opening.js';
+import type { AwayFile } from './opening.js';
 import type { StoreFiles } from './store-files.js';
 
 export class StoreJournal {
@@ -25,6 +27,10 @@ export class StoreJournal {
     for (const [file, kept] of this.open.kept) {
       const info = infos.get(file);
       if (info !== undefined) files.push(keptJournal(info, kept));
+    }
+    for (const [file, away] of this.open.away) {
+      const info = infos.get(file);
+      if (info !== undefined) files.push(awayJournal(info, away));
     }
     const { reserve, completions } = this.context;
     return {
@@ -46,11 +52,23 @@ export class StoreJournal {
 
   /** The names of those that had something. */
   async discard(name?: string): Promise<string[]> {
-    const names: string[] = [];
+    const names = this.open.away.size === 0 ? [] : await this.#discardAway(name);
     await this.#each(name, async (file) => {
       if (file.hasUncommitted) names.push(file.name);
       await file.discard();
     });
+    return names;
+  }
+
+  async #discardAway(name?: string): Promise<string[]> {
+    const names: string[] = [];
+    for (const one of name === undefined ? await this.files.list() : [await this.files.get(name)]) {
+      const away = this.open.away.get(one.file);
+      if (away === undefined) continue;
+      await forgetKept(this.context, { file: one.file, journal: away.journal });
+      this.open.away.delete(one.file);
+      names.push(one.name);
+    }
     return names;
   }
 
@@ -69,12 +87,27 @@ export class StoreJournal {
 
 function keptJournal({ file, name, sizeBytes }: FileInfo, kept: KeptFile): FileJournal {
   const count = (flags: 'marked' | 'cleared') =>
-    kept.journal.reduce((sum, place) => sum + countBits(place[flags]), 0);
+    kept.extents.reduce((sum, place) => sum + countBits(place[flags]), 0);
   return {
     ...{ file, name, sizeBytes: kept.sizeBytes, committedSizeBytes: sizeBytes },
-    extents: kept.journal.length,
+    extents: kept.extents.length,
     writtenBlocks: count('marked'),
     clearedBlocks: count('cleared'),
+    flags: kept.where,
+    away: null,
+    isOpen: false,
+  };
+}
+
+/** Which blocks they are, and the size, is what cannot be had. */
+function awayJournal({ file, name, sizeBytes }: FileInfo, { where, cause, journal }: AwayFile): FileJournal {
+  return {
+    ...{ file, name, sizeBytes, committedSizeBytes: sizeBytes },
+    extents: journal.length,
+    writtenBlocks: 0,
+    clearedBlocks: 0,
+    flags: where,
+    away: cause.message,
     isOpen: false,
   };
 }

@@ -10,9 +10,11 @@ import type { ClientContext } from './context.js';
 import type { OpenFileOptions, Recovery, StoreOptions } from './contract.js';
 import { WriteMemory } from './epoch.js';
 import type { ExtentFile } from './file.js';
+import { FlagPlaces } from './flags/places.js';
+import { giveUp, tellLost } from './giving-up.js';
 import { JournalReserve } from './journal-reserve.js';
 import { OpenFiles } from './open-files.js';
-import { sorted, transactionsToComplete } from './opening.js';
+import { findKept, transactionsToComplete } from './opening.js';
 import { ReadsInFlight } from './reads-in-flight.js';
 import { Session } from './session.js';
 import { settingsOf } from './settings.js';
@@ -44,34 +46,43 @@ export class ExtentStore {
     const opened = await session.open();
     try {
       const reads = new ReadsInFlight();
-      const reserve = new JournalReserve(session, client, settings.warn);
+      const reserve = new JournalReserve(session, client, settings.warn, () => completions.freed());
       const open = new OpenFiles();
-      const completions = new Completions({
+      const completions: Completions = new Completions({
         ...{ session, client, pool, reserve, reads, settings },
         onExtentDone: (done: CompletedExtent) => open.state(done.entry.file)?.extentDone(done),
         onAborted: (transaction, file, cause) => open.aborted(transaction, file, cause),
       });
       const { blocksPerExtent } = opened;
       const { blockBytes } = pool;
+      const extentBytes = blockBytes * blocksPerExtent;
+      const flags = new FlagPlaces({
+        ...{ session, client, pool, reserve, blocksPerExtent, extentBytes },
+        extents: opened.extents,
+        options: settings.flags,
+      });
       const context: ClientContext = {
-        ...{ session, client, pool, settings, reads, reserve, completions },
-        shape: { blockBytes, blocksPerExtent, extentBytes: blockBytes * blocksPerExtent },
+        ...{ session, client, pool, settings, reads, reserve, completions, flags },
+        shape: { blockBytes, blocksPerExtent, extentBytes },
         memory: new WriteMemory(options.writeBehindBytes ?? DEFAULT_WRITE_BEHIND_BYTES),
         commitOthers: (file) => open.commitEarly(file),
       };
       session.subscribe(client, (event) => told(open, event));
-      const { kept, stale } = sorted(opened);
-      open.use(context, kept);
+      const found = await findKept(context, opened);
+      open.use(context, found);
       const redone = settings.readOnly ? [] : await transactionsToComplete(context, opened);
       for (const transaction of redone) void completions.add(transaction, null).catch(() => {});
       await completions.firstRound();
-      if (!settings.readOnly) await giveUp(context, stale, opened.locks, kept);
-      return new ExtentStore(context, open, {
+      const store = new ExtentStore(context, open, {
         redoneTransactions: completions.statistics.transactions,
-        freedJournalExtents: settings.readOnly ? 0 : stale.length,
-        keptFiles: kept.size,
+        freedJournalExtents: settings.readOnly ? 0 : found.stale.length,
+        keptFiles: found.kept.size,
+        lostFiles: found.lost.length,
         statistics: { ...completions.statistics },
       });
+      await tellLost(context, store.files, found);
+      if (!settings.readOnly) await giveUp(context, found, opened.locks);
+      return store;
     } catch (cause) {
       session.close();
       throw cause;
@@ -141,18 +152,4 @@ function told(open: OpenFiles, event: ServerEvent): void {
   state?.fail(
     new UserError('FILE_NOT_FOUND', 'another client has removed it', { details: { file: state.name } }),
   );
-}
-
-/** What nobody goes on with: journal extents, and locks of files that nothing is kept of. */
-async function giveUp(
-  { session, client, reserve }: ClientContext,
-  stale: readonly number[],
-  locks: readonly { readonly file: number }[],
-  kept: ReadonlyMap<number, unknown>,
-): Promise<void> {
-  for (const journal of stale)
-    await session.request({ type: 'Disassociate_Journal_Extent', client, journal });
-  await reserve.free(stale);
-  for (const { file } of locks)
-    if (!kept.has(file)) await session.request({ type: 'Unlock_File', client, file });
 }

@@ -126,7 +126,7 @@ async function move(state: FileState, epoch: Epoch, place: Place): Promise<void>
   // From here on the flags that were kept name an extent that is going.
   if (epoch.isKept) await withdrawKept(state, epoch);
   const old = place.journal!;
-  const [fresh] = await context.reserve.take({ count: 1, file, avoid: avoided(state, old) });
+  const [fresh] = await context.reserve.takeMakingRoom({ count: 1, file, avoid: avoided(state, old) });
   try {
     await copyMarked(state, place, old, fresh!);
   } catch (cause) {

@@ -205,6 +205,7 @@ describe('association (paragraph 27)', () => {
       expect(store.recovery).toMatchObject({
         freedJournalExtents: associates === 'at-once' ? 3 : 0,
         keptFiles: 0,
+        lostFiles: 0,
       });
       expect(await store.space()).toMatchObject({ free: 64, journal: 0 });
       expect(await stage.findings()).toEqual([]);

@@ -95,7 +95,7 @@ const SETTINGS: readonly (readonly [string, StageOptions])[] = [
   ['associated at once', { extents: 24, store: { associates: 'at-once' } }],
 ];
 
-describe('a power cut at every event leaves a commit point', () => {
+describe('paragraphs 48 to 50: a power cut at every event leaves a commit point', () => {
   it.each(SETTINGS)('%s', async (_, options) => {
     let isOver = false;
     for (let event = 1; !isOver; event++) {

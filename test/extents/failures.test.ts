@@ -31,7 +31,7 @@ async function twoTargets(options: StageOptions = {}) {
   return { stage, store, file, waits, faulty: faulty as [FaultyDevice, FaultyDevice] };
 }
 
-describe('the target of the journal fails before the commit', () => {
+describe('paragraph 51: the target of the journal fails before the commit', () => {
   it.each([
     ['a write that passes by the buffers', 16 * EXTENT_BYTES, 'write'],
     ['a write of what was buffered', 100, 'write'],
@@ -77,7 +77,7 @@ describe('the target of the journal fails before the commit', () => {
   });
 });
 
-describe('a target fails after the commit has started', () => {
+describe('paragraph 51: a target fails after the commit has started', () => {
   it('is waited for, and completion goes on when it comes back', async () => {
     const { store, file, faulty, waits } = await twoTargets();
     await file.write(0, filled(EXTENT_BYTES, 1));

@@ -1,10 +1,11 @@
 /** What is not committed and outlives its process (data journaling, paragraph 48): journal status, commit, discard. */
 import { describe, expect, it } from 'vitest';
 import { UserError } from '../../src/errors.js';
-import { contentOf, EXTENT_BYTES, filled, Stage } from './support/stage.js';
+import { FLAG_PLACES, type FlagPlace } from '../../src/metadata/flag-places.js';
+import { contentOf, EXTENT_BYTES, filled, Stage, VOLUME_UUID } from './support/stage.js';
 
-async function kept() {
-  const stage = await Stage.make();
+async function kept(flags: FlagPlace = 'metadata') {
+  const stage = await Stage.make({ flags });
   const { store, file } = await stage.openWithFile(EXTENT_BYTES);
   await file.write(0, filled(EXTENT_BYTES, 1));
   await file.commit();
@@ -17,15 +18,22 @@ async function kept() {
 
 const SIZE = 2 * EXTENT_BYTES + 100;
 
-describe('what is kept', () => {
+describe.each(FLAG_PLACES)('paragraph 48: what is kept, with its flags in the place %s,', (flags) => {
   it('is there in the next life, unseen until it is committed', async () => {
-    const stage = await kept();
+    const stage = await kept(flags);
     await stage.crash(1, 'none');
     const store = await stage.open();
     expect(store.recovery.keptFiles).toBe(1);
     expect(await store.journal.status()).toMatchObject({
       files: [
-        { name: 'disk', extents: 3, writtenBlocks: 17, sizeBytes: SIZE, committedSizeBytes: EXTENT_BYTES },
+        {
+          name: 'disk',
+          extents: 3,
+          writtenBlocks: 17,
+          sizeBytes: SIZE,
+          committedSizeBytes: EXTENT_BYTES,
+          flags,
+        },
       ],
       heldExtents: 3,
     });
@@ -42,7 +50,7 @@ describe('what is kept', () => {
   });
 
   it('can be gone on with; from then on a crash loses all of what is not committed', async () => {
-    const stage = await kept();
+    const stage = await kept(flags);
     const store = await stage.open();
     const file = await store.openFile('disk', { access: 'write' });
     expect([file.sizeBytes, (await contentOf(file))[200]]).toEqual([SIZE, 2]);
@@ -56,7 +64,7 @@ describe('what is kept', () => {
   });
 
   it('is discarded as a whole', async () => {
-    const stage = await kept();
+    const stage = await kept(flags);
     const store = await stage.open();
     expect(await store.journal.discard()).toEqual(['disk']);
     expect((await store.journal.status()).files).toEqual([]);
@@ -70,7 +78,7 @@ describe('what is kept', () => {
   it('is whole or not there, at whichever event the power goes while it is kept', async () => {
     let isOver = false;
     for (let event = 1; !isOver; event++) {
-      const stage = await Stage.make();
+      const stage = await Stage.make({ flags });
       const { file } = await stage.openWithFile(EXTENT_BYTES);
       await file.write(0, filled(4 * EXTENT_BYTES, 2));
       stage.power.cutAtEvent(stage.power.events + event);
@@ -88,8 +96,71 @@ describe('what is kept', () => {
     }
   });
 
+  it('is whole or not there, at whichever event the power goes while it is taken up again', async () => {
+    let isOver = false;
+    for (let event = 1; !isOver; event++) {
+      const stage = await kept(flags);
+      const file = await (await stage.open()).openFile('disk', { access: 'write' });
+      stage.power.cutAtEvent(stage.power.events + event);
+      const writing = file.write(0, filled(10, 3)).then(() => file.commit());
+      isOver = await writing.then(
+        () => true,
+        () => false,
+      );
+      await stage.crash(event, 'sectors');
+      const store = await stage.open();
+      const again = await store.openFile('disk', { access: 'write' });
+      const found = await contentOf(again);
+      const points = [`${EXTENT_BYTES} 1 1`, `${SIZE} 1 2`, `${SIZE} 3 2`];
+      const point = `${found.length} ${found[0]} ${found[200]}`;
+      expect(store.recovery.keptFiles === 1 ? points.slice(1, 2) : points).toContain(point);
+      expect(!isOver || point === points[2]).toBe(true);
+      await again.close();
+      await store.close();
+      expect(stage.warnings).toEqual([]);
+      expect(await stage.findings()).toEqual([]);
+    }
+  });
+
+  it('is found whatever the next one asks for, and kept again where that one says', async () => {
+    for (const next of FLAG_PLACES) {
+      const stage = await kept(flags);
+      const options = { volumeUuid: VOLUME_UUID, where: next, local: stage.localFile() };
+      const store = await stage.open({ flags: options });
+      const file = await store.openFile('disk', { access: 'write' });
+      await file.write(0, filled(10, 3));
+      await file.keep();
+      expect(file.journal).toMatchObject({ flags: next, extents: 3 });
+      await file.close();
+      await store.close();
+      await stage.crash(1, 'none');
+      const again = await stage.open();
+      expect(again.recovery).toMatchObject({ keptFiles: 1, lostFiles: 0 });
+      const found = await contentOf(await again.openFile('disk', { access: 'write' }));
+      expect([found.length, found[0], found[200]]).toEqual([SIZE, 3, 2]);
+      await again.journal.commit();
+      await again.close();
+      expect(await (await stage.open()).space()).toMatchObject({ journal: 0 });
+      expect(await stage.findings()).toEqual([]);
+    }
+  });
+
+  it('goes when the lease is over: others free it, and complete nothing of it', async () => {
+    const stage = await kept(flags);
+    await stage.server.request({ type: 'Open_Client', client: 'b' });
+    await stage.server.request({ type: 'End_Client', client: 'b', ended: 'a' });
+    await stage.server.settled();
+    const other = await stage.open({ client: 'b' });
+    expect(other.recovery).toMatchObject({ redoneTransactions: 0, keptFiles: 0 });
+    expect(await other.space()).toMatchObject({ journal: 0 });
+    const reader = await other.openFile('disk', { access: 'write' });
+    expect([reader.sizeBytes, (await contentOf(reader))[200]]).toEqual([EXTENT_BYTES, 1]);
+    const back = await stage.open();
+    expect(back.recovery).toMatchObject({ keptFiles: 0, lostFiles: 0 });
+  });
+
   it('goes with its file', async () => {
-    const stage = await kept();
+    const stage = await kept(flags);
     const store = await stage.open();
     await store.files.remove('disk');
     expect(await store.files.list()).toEqual([]);

@@ -56,6 +56,18 @@ function beforeRequests(stage: Stage, before: (message: Message) => Promise<void
   };
 }
 
+/** The server, with what comes between what it has done and its answer. */
+function afterRequests(stage: Stage, after: (message: Message) => Promise<void>): MetadataService {
+  return {
+    request: async (message) => {
+      const reply = await stage.server.request(message);
+      await after(message as Message);
+      return reply;
+    },
+    subscribe: (client, callback) => stage.server.subscribe(client, callback),
+  };
+}
+
 describe('writes', () => {
   it('a long one waits for a buffer of its blocks that is on its way, though it was cleared meanwhile', async () => {
     const gate = new Gate();
@@ -97,6 +109,34 @@ describe('writes', () => {
     await stage.crash(1, 'all');
     const again = await (await stage.open()).openFile('disk', { access: 'read' });
     expect((await contentOf(again)).subarray(0, EXTENT_BYTES)).toEqual(filled(EXTENT_BYTES, 1));
+  });
+});
+
+describe('committing', () => {
+  it('what is done at once is not done before the answers to what completed an older commit have come', async () => {
+    const gate = new Gate();
+    const stage = await Stage.make();
+    const service = afterRequests(stage, ({ type }) =>
+      type === 'Swap_Data_Journal' || type === 'Commit_Data_Journal' ? gate.pass() : Promise.resolve(),
+    );
+    const store = await stage.open({ service });
+    await store.files.create('disk', { sizeBytes: EXTENT_BYTES });
+    const file = await store.openFile('disk', { access: 'write' });
+    await file.write(0, filled(EXTENT_BYTES, 1));
+    await file.commit();
+    // The other half is to be copied.
+    await file.write(0, filled(EXTENT_BYTES / 2, 2));
+    await file.commit();
+    await gate.reached;
+    await file.write(0, filled(EXTENT_BYTES, 3));
+    await file.commit();
+    // What is read is looked up in a map that is kept.
+    await contentOf(file);
+    gate.open();
+    await store.settled();
+    expect(await contentOf(file)).toEqual(filled(EXTENT_BYTES, 3));
+    await store.close();
+    expect(await stage.findings()).toEqual([]);
   });
 });
 

@@ -118,7 +118,13 @@ export const EXTENTS_SUPERBLOCK = describe({
       type: 'u64',
       why: 'on the volume, how many extents the journal image has',
     },
-    { name: 'pad', offset: 168, type: 'bytes', length: 3924, why: 'zero' },
+    {
+      name: 'flags_place',
+      offset: 168,
+      type: 'u32',
+      why: 'on the volume, where flags of what is not committed are kept unless said otherwise: 0 at the metadata server, 1 in a local file of the client, 2 on the storage',
+    },
+    { name: 'pad', offset: 172, type: 'bytes', length: 3920, why: 'zero' },
     { name: 'checksum', offset: 4092, type: 'u32', why: 'CRC-32C of all before it' },
   ],
 });

@@ -7,12 +7,12 @@
  *
  * - The pool begins on a full stripe of the array, and on a multiple of the extent where one place is both: then whole
  *   extents of whole stripes are written without reading.
- * - The metadata's room is counted for as many extents as the device could have without it: never too few.
+ * - The metadata has room for all extents that there are, those of the journal image with them.
  */
 import { UserError } from '../../errors.js';
 import { PAGE_BYTES, roundUp } from '../../metadata/engine/layout.js';
 import { SUPERBLOCK_BYTES } from './fields.js';
-import { type ExtentSizes, metadataSize } from './sizes.js';
+import { type ExtentSizes, leastCommonMultiple, metadataSize } from './sizes.js';
 import { type ByteRange, type PoolRegion, secondCopyOffset } from './superblock.js';
 
 /** Metadata begins on a page. */
@@ -56,27 +56,37 @@ export function volumeLayout(name: string, deviceBytes: number, shape: VolumeSha
   );
 }
 
+/** The most extents whose metadata has room beside them: a larger device never has fewer. */
 function layoutOrNull(deviceBytes: number, shape: VolumeShape): VolumeLayout | null {
-  const { extentBytes, hasMetadataImage, journalExtents } = shape;
-  const most = Math.max(0, Math.floor(deviceBytes / extentBytes));
-  const { rangeBytes, logBytes } = metadataSize(most + journalExtents, shape);
-  const metadata = hasMetadataImage ? null : { offset: METADATA_OFFSET, length: rangeBytes };
-  const begins = metadata === null ? SUPERBLOCK_BYTES : METADATA_OFFSET + rangeBytes;
-  const offset = roundUp(begins, alignmentOf(shape));
-  const extents = Math.floor((secondCopyOffset(deviceBytes) - offset) / extentBytes);
-  return extents < FEWEST_EXTENTS ? null : { metadata, pool: { offset, extents, first: 0 }, logBytes };
+  const end = secondCopyOffset(deviceBytes);
+  const fits = (extents: number) => poolEnd(extents, shape) <= end;
+  if (!fits(FEWEST_EXTENTS)) return null;
+  let fitting = FEWEST_EXTENTS;
+  let tooMany = Math.floor(end / shape.extentBytes) + 1;
+  while (tooMany - fitting > 1) {
+    const extents = Math.floor((fitting + tooMany) / 2);
+    if (fits(extents)) fitting = extents;
+    else tooMany = extents;
+  }
+  const { metadata, logBytes, offset } = placed(fitting, shape);
+  return { metadata, pool: { offset, extents: fitting, first: 0 }, logBytes };
 }
 
-/** Bytes of a device that has at least so many extents. */
+/** Where the metadata of so many extents lies, and where they begin. */
+function placed(extents: number, shape: VolumeShape) {
+  const { rangeBytes, logBytes } = metadataSize(extents + shape.journalExtents, shape);
+  const metadata = shape.hasMetadataImage ? null : { offset: METADATA_OFFSET, length: rangeBytes };
+  const begins = metadata === null ? SUPERBLOCK_BYTES : METADATA_OFFSET + rangeBytes;
+  return { metadata, logBytes, offset: roundUp(begins, alignmentOf(shape)) };
+}
+
+function poolEnd(extents: number, shape: VolumeShape): number {
+  return placed(extents, shape).offset + extents * shape.extentBytes;
+}
+
+/** Bytes of the smallest device that has so many extents. */
 export function leastVolumeBytes(extents: number, shape: VolumeShape): number {
-  const { extentBytes } = shape;
-  const extentsIn = (bytes: number) => layoutOrNull(bytes, shape)?.pool.extents ?? 0;
-  let bytes = (extents + 1) * extentBytes;
-  // What is needed for metadata grows with the device, by far less than the device does.
-  for (let found = extentsIn(bytes); found < extents; found = extentsIn(bytes))
-    bytes += (extents - found) * extentBytes;
-  while (extentsIn(bytes - extentBytes) >= extents) bytes -= extentBytes;
-  return roundUp(bytes, SUPERBLOCK_BYTES);
+  return roundUp(poolEnd(extents, shape), SUPERBLOCK_BYTES) + SUPERBLOCK_BYTES;
 }
 
 /** So many extents a new volume has for so many bytes of files. */
@@ -117,10 +127,6 @@ function journalOffset(extentBytes: number): number {
 
 function alignmentOf({ stripeBytes, extentBytes }: VolumeShape): number {
   if (stripeBytes === null) return extentBytes;
-  const both = (stripeBytes / greatestCommonDivisor(stripeBytes, extentBytes)) * extentBytes;
+  const both = leastCommonMultiple(stripeBytes, extentBytes);
   return both <= LARGEST_ALIGNMENT_BYTES ? both : stripeBytes;
-}
-
-function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }

@@ -4,7 +4,7 @@
  * - A block is a power of two from 512 bytes to 1 MiB; an extent is whole blocks, whole 4 KiB, from 4 KiB to 64 MiB, and
  *   of 16,384 blocks at most: a bitmap of it is a value of the metadata engine.
  * - By default an extent is the smallest multiple of the array's full stripe of at least 1 MiB, so that a whole one is
- *   written without reading; 64 KiB on one image.
+ *   written without reading; 64 KiB on one image; and whole blocks where these are larger.
  */
 import { UserError } from '../../errors.js';
 import { bitmapBytes } from '../../metadata/bits.js';
@@ -28,12 +28,20 @@ export interface ExtentSizes {
   readonly extentBytes: number;
 }
 
-/** `stripeBytes`: data of a full stripe; null: there are none. */
-export function defaultExtentBytes(stripeBytes: number | null): number {
-  if (stripeBytes === null) return SINGLE_EXTENT_BYTES;
-  const whole = roundUp(STRIPED_EXTENT_BYTES, stripeBytes);
+/** Whole blocks. `stripeBytes`: data of a full stripe; null: there are none. */
+export function defaultExtentBytes(stripeBytes: number | null, blockBytes: number): number {
+  if (stripeBytes === null) return Math.max(SINGLE_EXTENT_BYTES, blockBytes);
+  const whole = roundUp(STRIPED_EXTENT_BYTES, leastCommonMultiple(stripeBytes, blockBytes));
   // Of 64 members with chunks of 4 MiB no extent is as long as a stripe.
   return whole <= LARGEST_EXTENT_BYTES ? whole : STRIPED_EXTENT_BYTES;
+}
+
+export function leastCommonMultiple(a: number, b: number): number {
+  return (a / greatestCommonDivisor(a, b)) * b;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
 export interface FaultOfSizes {

@@ -3,6 +3,7 @@
  * nothing that cannot be; features that are not known are told and not judged here.
  */
 import { crc32c } from '@node-rs/crc32';
+import { FLAG_PLACES, type FlagPlace } from '../../metadata/flag-places.js';
 import type { UncheckedBytes } from '../../structure.js';
 import {
   EXTENTS_SUPERBLOCK,
@@ -45,6 +46,8 @@ export interface ExtentsSuperblock {
   /** device_uuid of the metadata image; null: the metadata is on the volume. Of the volume alone, as what follows. */
   readonly metadataImage: string | null;
   readonly journalImage: { readonly uuid: string; readonly extents: number } | null;
+  /** Where flags of what is not committed are kept unless said otherwise. */
+  readonly flags: FlagPlace;
 }
 
 /** What was made of bytes that were read, or why they are no good. */
@@ -83,6 +86,7 @@ export function encodeSuperblock(superblock: ExtentsSuperblock): Uint8Array {
   view.setBytes('metadata_uuid', uuidBytes(metadataImage ?? NO_UUID));
   view.setBytes('journal_uuid', uuidBytes(journalImage?.uuid ?? NO_UUID));
   view.setBig('journal_extents', BigInt(journalImage?.extents ?? 0));
+  view.setNumber('flags_place', FLAG_PLACES.indexOf(superblock.flags));
   view.setNumber('checksum', crc32c(bytes.subarray(0, CHECKSUM_AT)));
   return bytes;
 }
@@ -101,6 +105,8 @@ export function decodeSuperblock({ bytes }: UncheckedBytes): DecodedSuperblock {
   if (role === undefined) return bad(`there is no role ${view.number('role')}`);
   const number = numbersOf(view);
   if (number === null) return bad('a number is out of all bounds');
+  const flags = FLAG_PLACES[view.number('flags_place')];
+  if (flags === undefined) return bad(`there is no place ${view.number('flags_place')} for flags`);
   const metadataImage = uuidText(view.bytes('metadata_uuid'));
   const journalUuid = uuidText(view.bytes('journal_uuid'));
   const good: ExtentsSuperblock = {
@@ -119,6 +125,7 @@ export function decodeSuperblock({ bytes }: UncheckedBytes): DecodedSuperblock {
         : { offset: number.pool_offset, extents: number.pool_extents, first: number.pool_first },
     metadataImage: metadataImage === NO_UUID ? null : metadataImage,
     journalImage: journalUuid === NO_UUID ? null : { uuid: journalUuid, extents: number.journal_extents },
+    flags,
   };
   const wrong = faultOf(good);
   return wrong === null ? { good, roCompat: view.number('ro_compat') } : bad(wrong);

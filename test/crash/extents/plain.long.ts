@@ -1,5 +1,5 @@
 /** As plain.test.ts, for minutes. */
 import { PLAIN } from '../../support/crash/extents-stand.js';
-import { describeLongRun } from './long-run.js';
+import { describeFiles } from './long-run.js';
 
-describeLongRun(PLAIN);
+describeFiles(PLAIN);

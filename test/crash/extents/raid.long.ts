@@ -1,5 +1,5 @@
 /** As raid.test.ts, for minutes. */
 import { RAID } from '../../support/crash/extents-stand.js';
-import { describeLongRun } from './long-run.js';
+import { describeFiles } from './long-run.js';
 
-describeLongRun(RAID);
+describeFiles(RAID);

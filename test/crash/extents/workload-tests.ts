@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { describeReport } from '../../../src/crash/explorer-report.js';
 import { exploreExtents } from '../../support/crash/extents-run.js';
 import type { Stand } from '../../support/crash/extents-stand.js';
-import { EXTENTS_WORKLOADS } from '../../support/crash/extents-workloads.js';
+import { workloadsOn } from '../../support/crash/extents-workloads.js';
 
 const BOUNDS = { maxImages: 150, maxImagesPerCut: 8, maxStates: 6000 };
 
@@ -15,7 +15,7 @@ export function describeExtents(stand: Stand, leastStates: number): void {
   describe(`whatever a power cut leaves of files on ${stand.name} is a commit point:`, {
     timeout: 600_000,
   }, () => {
-    it.each(EXTENTS_WORKLOADS.map((workload) => [workload.name, workload] as const))(
+    it.each(workloadsOn(stand).map((workload) => [workload.name, workload] as const))(
       '%s',
       async (_, workload) => {
         const report = await exploreExtents(workload, { seed, stand, ...BOUNDS });

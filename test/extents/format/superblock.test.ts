@@ -32,6 +32,7 @@ const volume: ExtentsSuperblock = {
   pool: { offset: 3 * MIB, extents: 64, first: 0 },
   metadataImage: null,
   journalImage: { uuid: '11111111111111111111111111111111', extents: 16 },
+  flags: 'data',
 };
 
 const metadataImage: ExtentsSuperblock = {

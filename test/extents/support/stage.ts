@@ -6,9 +6,11 @@
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import type { ClientPool, PoolTarget, StoreOptions } from '../../../src/extents/contract.js';
-import { type ExtentFile, ExtentStore } from '../../../src/extents/index.js';
+import { slotBytes } from '../../../src/extents/flags/local.js';
+import { type ExtentFile, ExtentStore, type LocalFlagsFile } from '../../../src/extents/index.js';
 import type { Change, Entry, MetadataEngine } from '../../../src/metadata/engine/contract.js';
 import { MemoryEngine } from '../../../src/metadata/engine/memory-engine.js';
+import type { FlagPlace } from '../../../src/metadata/flag-places.js';
 import { checkMetadata } from '../../../src/metadata/server/check.js';
 import { formatMetadata } from '../../../src/metadata/server/format.js';
 import { MetadataServer } from '../../../src/metadata/server/server.js';
@@ -17,6 +19,8 @@ import { type CutMode, PowerSupply, VolatileDevice } from '../../support/devices
 export const BLOCK_BYTES = 512;
 export const BLOCKS = 8;
 export const EXTENT_BYTES = BLOCK_BYTES * BLOCKS;
+
+export const VOLUME_UUID = '5e'.repeat(16);
 
 /** What survives a life, seen from one: nothing goes in any more when the power is off. */
 class LivingEngine implements MetadataEngine {
@@ -58,12 +62,17 @@ export interface StageOptions {
   readonly wrap?: (device: BlockDevice, at: number) => BlockDevice;
   readonly store?: Partial<StoreOptions>;
   readonly leaseMs?: number;
+  /** Where flags of what is not committed are kept. */
+  readonly flags?: FlagPlace;
 }
 
 export class Stage {
   readonly content = new MemoryEngine();
   power = new PowerSupply();
   volatile: VolatileDevice[] = [];
+  /** The client's own file, on the same power supply. */
+  local!: VolatileDevice;
+  isLocalThere = false;
   server!: MetadataServer;
   pool!: ClientPool;
   nowMs = 1000;
@@ -84,18 +93,20 @@ export class Stage {
       blocksPerExtent: options.blocks ?? BLOCKS,
       extents: stage.extents,
     });
-    await stage.begin(stage.#counts().map((count) => new MemoryDevice(count * stage.extentBytes)));
+    const localBytes = 2 * slotBytes(stage.extents, options.blocks ?? BLOCKS);
+    const sizes = [...stage.#counts().map((count) => count * stage.extentBytes), localBytes];
+    await stage.begin(sizes.map((size) => new MemoryDevice(size)));
     return stage;
   }
 
-  /** A new life over what is on the targets. */
-  async begin(targets: readonly MemoryDevice[]): Promise<void> {
+  /** A new life over what is on the targets, and last on the client's own file. */
+  async begin(devices: readonly MemoryDevice[]): Promise<void> {
     this.power = new PowerSupply();
     // What the life before says after its end is no concern of this one.
     this.warnings = [];
     const { seed = 1, maxDelayTurns = 0 } = this.options;
-    this.volatile = await Promise.all(
-      targets.map(async (target, at) => {
+    const volatile = await Promise.all(
+      devices.map(async (target, at) => {
         const device = new VolatileDevice(target.size, {
           ...{ name: `target ${at}`, seed: seed + at, maxDelayTurns, power: this.power },
         });
@@ -103,13 +114,17 @@ export class Stage {
         return device;
       }),
     );
+    this.local = volatile.pop()!;
+    this.volatile = volatile;
     this.pool = this.#makePool();
     this.server = await this.#serve();
   }
 
   /** The power goes; what it leaves begins the next life. `kill`: the process alone dies, what it wrote is there. */
   async crash(seed: number, mode: CutMode | 'kill' = 'random'): Promise<void> {
-    const left = this.volatile.map((device) => device.cutPower(seed, mode === 'kill' ? 'all' : mode));
+    const left = [...this.volatile, this.local].map((device) =>
+      device.cutPower(seed, mode === 'kill' ? 'all' : mode),
+    );
     await this.begin(left);
   }
 
@@ -121,6 +136,7 @@ export class Stage {
       client: 'a',
       journalShares: true,
       warn: (message) => warnings.push(message),
+      flags: { volumeUuid: VOLUME_UUID, where: this.options.flags ?? 'metadata', local: this.localFile() },
       ...this.options.store,
       ...options,
     });
@@ -136,6 +152,17 @@ export class Stage {
   async findings(): Promise<readonly unknown[]> {
     await this.server.settled();
     return checkMetadata(this.content);
+  }
+
+  localFile(): LocalFlagsFile {
+    return {
+      name: 'local file',
+      open: async () => (this.isLocalThere ? this.local : null),
+      make: async () => {
+        this.isLocalThere = true;
+        return this.local;
+      },
+    };
   }
 
   #serve(): Promise<MetadataServer> {
