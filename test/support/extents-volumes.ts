@@ -3,8 +3,7 @@
  * a client does it, up to any point of a commit.
  */
 import { thenClose } from '../../src/volume/closing.js';
-import { type ExtentsVolume, openExtents } from '../../src/volume/extents.js';
-import { LOCAL_CLIENT } from '../../src/volume/extents-store.js';
+import { type ExtentsVolume, LOCAL_CLIENT, openExtents } from '../../src/volume/extents.js';
 import { openVolume } from '../../src/volume/volume.js';
 import { runJson } from './run-holdfast.js';
 

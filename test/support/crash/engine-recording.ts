@@ -21,6 +21,7 @@ import { halfBytesOf } from '../../../src/metadata/engine/layout.js';
 import { makeEngine } from '../../../src/metadata/engine/make-engine.js';
 import { openEngine } from '../../../src/metadata/engine/open-engine.js';
 import { ALL, bytesOf, EngineModel, put } from '../../metadata/engine/engine-conformance.js';
+import { markedPromises } from './marked-promises.js';
 import { SlowDevice } from './raid-recording.js';
 import { restartChance } from './same-every-time.js';
 
@@ -122,16 +123,10 @@ export async function recordEngine(
       note('answered');
     },
   });
-  const { trace } = recorder;
-  const owed = trace.events.map((event) =>
-    event.kind === 'mark' ? (event.mark.detail as OwedPrefix) : null,
-  );
   return {
-    trace,
+    ...markedPromises<OwedPrefix>(recorder.trace),
     initial: [initial],
     losesMembers: false,
-    isPromise: ({ name: mark }) => mark.endsWith('answered'),
-    obligations: (cut) => owed.slice(0, cut).findLast((each) => each !== null) ?? owed[0]!,
     evaluate: (state) => evaluate(state, length, history),
     check: (reading, promised) => checkReading(reading, promised),
   };

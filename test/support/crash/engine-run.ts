@@ -3,16 +3,13 @@ import { type ExploreOptions, explore } from '../../../src/crash/explorer.js';
 import type { Report } from '../../../src/crash/explorer-report.js';
 import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { type EngineRecordOptions, type EngineWorkload, recordEngine } from './engine-recording.js';
-import { chanceAgain, sameEveryTime } from './same-every-time.js';
+import { sameEveryTime } from './same-every-time.js';
 
 export async function exploreEngine(
   workload: EngineWorkload,
   options: ExploreOptions & EngineRecordOptions,
 ): Promise<Report> {
-  sameEveryTime();
-  try {
-    return await explore(await recordEngine(workload, new SeededRandom(options.seed), options), options);
-  } finally {
-    chanceAgain();
-  }
+  return sameEveryTime(async () =>
+    explore(await recordEngine(workload, new SeededRandom(options.seed), options), options),
+  );
 }

@@ -53,6 +53,8 @@ export interface OwedFile {
   readonly exists: 'yes' | 'no' | 'maybe';
   readonly least: readonly number[];
   readonly most: readonly number[];
+  /** Writes of each area that are kept and not committed. `isOwed`: that was answered, and nothing came after it. */
+  readonly kept: { readonly counts: readonly number[]; readonly isOwed: boolean } | null;
 }
 
 export type OwedFiles = Readonly<Record<string, OwedFile>>;
@@ -66,6 +68,7 @@ export class FileHistory {
   #least: number[];
   #most: number[];
   #commitsRunning = 0;
+  #kept: OwedFile['kept'] = null;
 
   constructor(
     readonly name: string,
@@ -83,12 +86,13 @@ export class FileHistory {
   get owed(): OwedFile {
     const isOpenEnded = this.#commitsRunning > 0 || this.commitsEarly;
     const most = isOpenEnded ? this.areas.map(({ writes }) => writes.length) : [...this.#most];
-    return { exists: this.exists, least: [...this.#least], most };
+    return { exists: this.exists, least: [...this.#least], most, kept: this.#kept };
   }
 
   /** The returned function says that it was acknowledged. */
   submit(area: number, offset: number, bytes: Uint8Array): () => void {
     const write = this.areas[area]!.submit(offset, bytes, this.clock.now++);
+    if (this.#kept !== null) this.#kept = { ...this.#kept, isOwed: false };
     return () => {
       write.acknowledged = this.clock.now++;
     };
@@ -100,8 +104,18 @@ export class FileHistory {
     const covered = this.areas.map((area) => area.acknowledged());
     return () => {
       this.#commitsRunning -= 1;
+      this.#kept = null;
       this.#least = this.#least.map((least, at) => Math.max(least, covered[at]!));
       this.#most = this.areas.map(({ writes }) => writes.length);
+    };
+  }
+
+  /** All that was written is kept, with nothing else under way. The returned function says that it was answered. */
+  keep(): () => void {
+    const counts = this.areas.map(({ writes }) => writes.length);
+    this.#kept = { counts, isOwed: false };
+    return () => {
+      this.#kept = { counts, isOwed: true };
     };
   }
 
@@ -138,6 +152,15 @@ export class FileHistory {
       return this.#refuse('acknowledged', within[0]!, owed, 'less than was acknowledged');
     if (fresh.some((point) => this.#belongTogether(point))) return null;
     return this.#refuse('mixture', fresh[0]!, owed, 'a later write without an earlier one');
+  }
+
+  /** null: with what is not committed the file is as it is without, or all of it is there that was kept. */
+  checkKept(found: FoundFile, withKept: FoundFile, { kept }: OwedFile): Breach | null {
+    const isWhole = kept?.counts.every((count, at) => withKept[at]!.includes(count)) === true;
+    if (isWhole) return null;
+    if (JSON.stringify(found) !== JSON.stringify(withKept))
+      return breach(this.name, 'kept', 'what is not committed is not what was kept');
+    return kept?.isOwed === true ? breach(this.name, 'kept', 'what was kept is not there') : null;
   }
 
   #belongTogether(point: readonly number[]): boolean {

@@ -22,6 +22,7 @@ import {
   type Plant,
   type Stand,
 } from './extents-stand.js';
+import { markedPromises } from './marked-promises.js';
 import { SlowDevice } from './raid-recording.js';
 import { restartChance } from './same-every-time.js';
 
@@ -32,6 +33,8 @@ const WRITE_EVERY = 8;
 interface Found {
   /** By name. */
   readonly files: Readonly<Record<string, FoundFile>>;
+  /** The same with what is kept and not committed. */
+  readonly withKept: Readonly<Record<string, FoundFile>>;
   /** It could not be opened or read, and says so. */
   readonly refused: string | null;
 }
@@ -49,6 +52,8 @@ export interface WitnessedFile {
   write(area: number, offset: number, bytes: Uint8Array): Promise<void>;
   clear(area: number, offset: number, length: number): Promise<void>;
   commit(): Promise<void>;
+  /** What is not committed outlives the process. */
+  keep(): Promise<void>;
 }
 
 export interface ExtentsBench {
@@ -70,6 +75,8 @@ export interface FileShape {
 
 export interface ExtentsWorkload {
   readonly name: string;
+  /** It is run on stands that have one. */
+  readonly needsLocalFile?: boolean;
   run(bench: ExtentsBench, stand: Stand): Promise<void>;
 }
 
@@ -98,15 +105,11 @@ export async function recordExtents(
     scribe.bench(random, (options) => openStand(stand, recorded, { plant, ...options })),
     stand,
   );
-  const { trace } = recorder;
-  const owed = trace.events.map((event) => (event.kind === 'mark' ? (event.mark.detail as OwedFiles) : null));
   const reader = new ExtentsReader(stand, scribe.files, plant);
   return {
-    trace,
+    ...markedPromises<OwedFiles>(recorder.trace),
     initial,
     losesMembers: stand.isRedundant,
-    isPromise: ({ name }) => name.endsWith('answered'),
-    obligations: (cut) => owed.slice(0, cut).findLast((each) => each !== null) ?? owed[0]!,
     evaluate: (state) => reader.evaluate(state),
     check: (reading, promised) => checkReading(reading, promised, scribe.files),
   };
@@ -175,6 +178,13 @@ class Scribe {
         answered();
         this.note('committed: answered');
       },
+      keep: async () => {
+        const answered = history.keep();
+        this.note('keep');
+        await file.keep();
+        answered();
+        this.note('kept: answered');
+      },
     };
   }
 }
@@ -213,24 +223,30 @@ class ExtentsReader {
     try {
       opened = await openStand(this.stand, devices, options);
       const found: Record<string, FoundFile> = {};
+      const withKept: Record<string, FoundFile> = {};
       for (const { name, sizeBytes } of await opened.store.files.list()) {
         const history = this.files.get(name);
         if (history === undefined) throw new UserError('REFUSED', `nobody made ${name}`);
-        const content = new Uint8Array(sizeBytes);
-        const file = await opened.store.openFile(name, { access: 'read' });
-        await file.read(0, content);
-        await file.close();
-        found[name] = history.find(content);
+        for (const [into, uncommitted] of [
+          [found, false],
+          [withKept, true],
+        ] as const) {
+          const content = new Uint8Array(sizeBytes);
+          const file = await opened.store.openFile(name, { access: 'read', uncommitted });
+          await file.read(0, content);
+          await file.close();
+          into[name] = history.find(content);
+        }
       }
       await opened.store.settled();
       const [finding] = await checkMetadata(opened.engine);
       if (finding !== undefined) throw new UserError('METADATA_DAMAGED', finding.message);
       await opened.close();
-      return { files: found, refused: null };
+      return { files: found, withKept, refused: null };
     } catch (error) {
       opened?.abandon();
       if (!(error instanceof UserError)) throw error;
-      return { files: {}, refused: `${error.code}: ${error.message}` };
+      return { files: {}, withKept: {}, refused: `${error.code}: ${error.message}` };
     }
   }
 
@@ -302,7 +318,7 @@ function absent(index: number): StateDevice {
 }
 
 function checkReading(
-  { files, refused, wrong, isMissing }: ExtentsReading,
+  { files, withKept, refused, wrong, isMissing }: ExtentsReading,
   owed: OwedFiles,
   histories: ReadonlyMap<string, FileHistory>,
 ): Breach | null {
@@ -310,7 +326,11 @@ function checkReading(
   const mayRefuse = isMissing && /^(DATA_UNAVAILABLE|METADATA_DAMAGED)/.test(refused ?? '');
   if (refused !== null) return mayRefuse ? null : { invariant: 'opens', message: refused };
   for (const [name, promised] of Object.entries(owed)) {
-    const breach = histories.get(name)!.check(files[name] ?? null, promised);
+    const history = histories.get(name)!;
+    const found = files[name] ?? null;
+    const breach =
+      history.check(found, promised) ??
+      (found === null ? null : history.checkKept(found, withKept[name]!, promised));
     if (breach !== null) return breach;
   }
   const unknown = Object.keys(files).find((name) => owed[name] === undefined);

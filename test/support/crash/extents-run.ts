@@ -3,16 +3,13 @@ import { type ExploreOptions, explore } from '../../../src/crash/explorer.js';
 import type { Report } from '../../../src/crash/explorer-report.js';
 import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { type ExtentsWorkload, type RecordExtentsOptions, recordExtents } from './extents-recording.js';
-import { chanceAgain, sameEveryTime } from './same-every-time.js';
+import { sameEveryTime } from './same-every-time.js';
 
 export async function exploreExtents(
   workload: ExtentsWorkload,
   options: ExploreOptions & RecordExtentsOptions,
 ): Promise<Report> {
-  sameEveryTime();
-  try {
-    return await explore(await recordExtents(workload, new SeededRandom(options.seed), options), options);
-  } finally {
-    chanceAgain();
-  }
+  return sameEveryTime(async () =>
+    explore(await recordExtents(workload, new SeededRandom(options.seed), options), options),
+  );
 }

@@ -5,11 +5,18 @@
 import { StateContent } from '../../../src/crash/state-content.js';
 import { StateDevice } from '../../../src/crash/state-device.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
-import { type ClientPool, ExtentStore, type StoreOptions } from '../../../src/extents/index.js';
+import { slotBytes } from '../../../src/extents/flags/local.js';
+import {
+  type ClientPool,
+  ExtentStore,
+  type LocalFlagsFile,
+  type StoreOptions,
+} from '../../../src/extents/index.js';
 import type { MetadataEngine } from '../../../src/metadata/engine/contract.js';
 import { makeEngine } from '../../../src/metadata/engine/make-engine.js';
 import { openEngine } from '../../../src/metadata/engine/open-engine.js';
 import { OverlayEngine } from '../../../src/metadata/engine/overlay-engine.js';
+import type { FlagPlace } from '../../../src/metadata/flag-places.js';
 import { formatMetadata } from '../../../src/metadata/server/format.js';
 import { MetadataServer } from '../../../src/metadata/server/server.js';
 import { openArray } from '../../../src/raid/open.js';
@@ -21,6 +28,7 @@ const PAGE_BYTES = 16 * 1024;
 /** The least that the server wants of a log, and the least that an engine takes beside it. */
 const LOG_BYTES = 66 * PAGE_BYTES;
 const ENGINE_BYTES = 2 * (68 * PAGE_BYTES + LOG_BYTES);
+const VOLUME_UUID = 'c0'.repeat(16);
 const NEVER_MS = 2 ** 31 - 1;
 export const CLIENT = 'client';
 
@@ -36,6 +44,8 @@ export interface Stand {
   readonly extents: number;
   /** Whether it goes on without each of its devices. */
   readonly isRedundant: boolean;
+  /** The last of its devices is no part of it: the file in which the client keeps flags. */
+  readonly hasLocalFile: boolean;
   /** Blank devices, formatted. */
   make(): Promise<StateDevice[]>;
   /** Over those that are there. For writing it is recovered first. */
@@ -71,9 +81,14 @@ export const PLAIN: Stand = {
   name: 'a plain image',
   ...SIZES,
   isRedundant: false,
+  hasLocalFile: true,
   async make() {
     const size = ENGINE_BYTES + poolBytes(SIZES);
-    return [new StateDevice(StateContent.blank(0), { name: 'image', size })];
+    const localBytes = 2 * slotBytes(SIZES.extents, SIZES.blocksPerExtent);
+    return [
+      new StateDevice(StateContent.blank(0), { name: 'image', size }),
+      new StateDevice(StateContent.blank(1), { name: 'local', size: localBytes }),
+    ];
   },
   async open([device]) {
     return { device: device!, close: async () => undefined, abandon: () => undefined };
@@ -93,6 +108,7 @@ export const RAID: Stand = {
   name: 'RAID-5',
   ...RAID_SIZES,
   isRedundant: true,
+  hasLocalFile: false,
   make: () =>
     makeMembers(
       SHAPE,
@@ -130,6 +146,8 @@ export async function makeStand(stand: Stand): Promise<StateDevice[]> {
 export interface OpenStandOptions extends Partial<StoreOptions> {
   readonly readOnly?: boolean;
   readonly plant?: Plant | undefined;
+  /** Where flags of what is not committed are kept. */
+  readonly where?: FlagPlace;
 }
 
 /** Between the store and what it stands on: something is taken out there. */
@@ -145,7 +163,8 @@ export async function openStand(
 ): Promise<OpenedStore> {
   const base = await stand.open(devices, readOnly);
   try {
-    return await openStore(stand, base, { readOnly, ...options });
+    const local = stand.hasLocalFile ? devices.at(-1)! : null;
+    return await openStore(stand, base, local, { readOnly, ...options });
   } catch (error) {
     base.abandon();
     throw error;
@@ -155,7 +174,8 @@ export async function openStand(
 async function openStore(
   stand: Stand,
   base: Base,
-  { readOnly = false, plant = {}, ...options }: OpenStandOptions,
+  local: BlockDevice | null,
+  { readOnly = false, plant = {}, where = 'metadata', ...options }: OpenStandOptions,
 ): Promise<OpenedStore> {
   const device = plant.device?.(base.device) ?? base.device;
   const range = { device, offset: 0, length: ENGINE_BYTES };
@@ -170,6 +190,7 @@ async function openStore(
     journalShares: true,
     clock: standing,
     readOnly,
+    flags: { volumeUuid: VOLUME_UUID, where, local: localFile(local, plant) },
     ...options,
   });
   const close = async () => {
@@ -179,6 +200,13 @@ async function openStore(
     await base.close();
   };
   return { store, engine, device, close, abandon: () => base.abandon() };
+}
+
+/** It is there from the beginning, blank. */
+function localFile(device: BlockDevice | null, plant: Plant): LocalFlagsFile | null {
+  if (device === null) return null;
+  const open = async () => plant.device?.(device) ?? device;
+  return { name: device.name, open, make: open };
 }
 
 function poolOn(device: BlockDevice, stand: Stand): ClientPool {

@@ -1,7 +1,8 @@
 /** What files on extents are used for while the power is cut: small, and each for a promise of its own. */
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
+import { FLAG_PLACES, type FlagPlace } from '../../../src/metadata/flag-places.js';
 import type { ExtentsBench, ExtentsWorkload, WitnessedFile } from './extents-recording.js';
-import { BLOCK_BYTES, extentBytesOf } from './extents-stand.js';
+import { BLOCK_BYTES, extentBytesOf, type Stand } from './extents-stand.js';
 
 const AREA_BLOCKS = 6;
 const AREA_BYTES = AREA_BLOCKS * BLOCK_BYTES;
@@ -36,6 +37,39 @@ async function together(bench: ExtentsBench, file: WitnessedFile, writes: number
 }
 
 const SHAPE = { areas: 2, areaBytes: AREA_BYTES };
+
+/** Of two files, so that what becomes of one is seen not to harm the other. */
+function keptWorkload(where: FlagPlace): ExtentsWorkload {
+  return {
+    name: `what was kept goes on when it is opened again, its flags in the place ${where}`,
+    needsLocalFile: where === 'local',
+    async run(bench) {
+      const first = await bench.open({ where });
+      const file = await bench.create(first, 'disk', SHAPE);
+      await rounds(bench, file, 2);
+      await file.commit();
+      await writeSome(file, 0, bench.random);
+      await file.keep();
+      const other = await bench.create(first, 'other', { areas: 1, areaBytes: AREA_BYTES });
+      await writeSome(other, 0, bench.random);
+      await other.keep();
+      await first.close();
+      const second = await bench.open();
+      const again = await bench.reopen(second, 'disk');
+      await writeSome(again, 1, bench.random);
+      await writeSome(again, 0, bench.random);
+      await again.commit();
+      const otherAgain = await bench.reopen(second, 'other');
+      await otherAgain.commit();
+      await second.close();
+    },
+  };
+}
+
+/** Those that can be run on it. */
+export function workloadsOn({ hasLocalFile }: Stand): readonly ExtentsWorkload[] {
+  return EXTENTS_WORKLOADS.filter(({ needsLocalFile = false }) => hasLocalFile || !needsLocalFile);
+}
 
 export const EXTENTS_WORKLOADS: readonly ExtentsWorkload[] = [
   {
@@ -115,24 +149,7 @@ export const EXTENTS_WORKLOADS: readonly ExtentsWorkload[] = [
       await opened.close();
     },
   },
-  {
-    name: 'what was kept goes on when it is opened again',
-    async run(bench) {
-      const first = await bench.open();
-      const file = await bench.create(first, 'disk', SHAPE);
-      await rounds(bench, file, 2);
-      await file.commit();
-      await writeSome(file, 0, bench.random);
-      await file.file.keep();
-      await first.close();
-      const second = await bench.open();
-      const again = await bench.reopen(second, 'disk');
-      await writeSome(again, 1, bench.random);
-      await writeSome(again, 0, bench.random);
-      await again.commit();
-      await second.close();
-    },
-  },
+  ...FLAG_PLACES.map((where) => keptWorkload(where)),
   {
     name: 'files come and go',
     async run(bench) {

@@ -14,6 +14,7 @@ import type { RaidArray } from '../../../src/raid/array.js';
 import { openArray } from '../../../src/raid/open.js';
 import { judgeDevices, makeMembers, type TestShape } from '../arrays.js';
 import { type Delay, turns } from '../devices/delays.js';
+import { markedPromises } from './marked-promises.js';
 import { type Owed, RaidHistory, WitnessedDevice } from './raid-history.js';
 import { checkRaid } from './raid-invariants.js';
 import { RaidReader, type RaidReading } from './raid-reading.js';
@@ -130,15 +131,11 @@ export async function recordWorkload(
       return { array, witnessed: new WitnessedDevice(array, history, recorder) };
     },
   });
-  const { trace } = recorder;
-  const owed = trace.events.map((event) => (event.kind === 'mark' ? (event.mark.detail as Owed) : null));
   const reader = new RaidReader(history, mutateRecovery);
   return {
-    trace,
+    ...markedPromises<Owed>(recorder.trace),
     initial,
     losesMembers: workload.isHealthy,
-    isPromise: ({ name }) => name.endsWith('answered'),
-    obligations: (cut) => owed.slice(0, cut).findLast((each) => each !== null) ?? owed[0]!,
     evaluate: (state) => reader.evaluate(state),
     check: (reading, promised) => checkRaid(reading, promised, history, workload.isHealthy),
   };

@@ -7,7 +7,7 @@ import { describeReport, type Report } from '../../../src/crash/explorer-report.
 import type { ProfileName } from '../../../src/crash/profiles.js';
 import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { type RecordOptions, recordWorkload, type Workload } from './raid-recording.js';
-import { chanceAgain, sameEveryTime } from './same-every-time.js';
+import { sameEveryTime } from './same-every-time.js';
 
 export interface RaidRunOptions extends RecordOptions {
   readonly seed: number;
@@ -26,8 +26,7 @@ export interface RaidRun {
 }
 
 export async function exploreWorkload(workload: Workload, options: RaidRunOptions): Promise<RaidRun> {
-  sameEveryTime();
-  try {
+  return sameEveryTime(async () => {
     const subject = await recordWorkload(workload, new SeededRandom(options.seed), options);
     const seen = new Set<string>();
     const report = await explore(
@@ -44,9 +43,7 @@ export async function exploreWorkload(workload: Workload, options: RaidRunOption
       options,
     );
     return { report, seen };
-  } finally {
-    chanceAgain();
-  }
+  });
 }
 
 /** For a test that goes on after a failure: which workload it was, and all that its report says. */

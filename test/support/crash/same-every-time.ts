@@ -16,8 +16,17 @@ const realStackTraceLimit = Error.stackTraceLimit;
 
 let sequence = new SeededRandom(1);
 
-/** From here on, until `chanceAgain`. */
-export function sameEveryTime(): void {
+/** While `body` runs. */
+export async function sameEveryTime<R>(body: () => Promise<R>): Promise<R> {
+  takeChanceOut();
+  try {
+    return await body();
+  } finally {
+    chanceAgain();
+  }
+}
+
+function takeChanceOut(): void {
   // Refusals are made by the thousand, and nobody reads where they come from.
   Error.stackTraceLimit = 0;
   crypto.randomBytes = ((size: number) => Buffer.from(sequence.bytes(size))) as typeof crypto.randomBytes;
@@ -30,7 +39,7 @@ export function restartChance(seed: number): void {
   sequence = new SeededRandom(seed);
 }
 
-export function chanceAgain(): void {
+function chanceAgain(): void {
   Error.stackTraceLimit = realStackTraceLimit;
   crypto.randomBytes = realRandomBytes;
   Date.now = realNow;

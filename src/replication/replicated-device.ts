@@ -1,0 +1,236 @@
+/**
+ * The primary, with its secondaries: a device over what holds the data, in which every change is tracked before it goes down and
+ * queued when it is there (coordinated dirty block tracking, figure 4).
+ *
+ * A flush is the primary's; in `sync` mode it is also that of each secondary in sync, and so is every write with fua. Plain
+ * writes are volatile on both sides, as the contract of devices has it; whoever wants each write durable on both (replica
+ * mode `sync`) writes with fua.
+ */
+import { allEnded } from '../device/all-ended.js';
+import { byteLength, gather } from '../device/buffers.js';
+import { CallGuard } from '../device/call-guard.js';
+import type {
+  BatchDevice,
+  BatchWrite,
+  BlockDevice,
+  Buffers,
+  Extent,
+  WriteOptions,
+} from '../device/contract.js';
+import { SharedFlush } from '../device/shared-flush.js';
+import { UserError } from '../errors.js';
+import { BLOCK_BYTES, blocksFilled, blocksWithin } from './blocks.js';
+import type { Replica } from './replica.js';
+import type { Change } from './sending/changes.js';
+import { DURABLE_AT_ONCE, type PrimaryFlushes } from './sending/primary-flushes.js';
+import type { ReplicaState } from './standing.js';
+import type { Tracker } from './tracking/tracker.js';
+
+/** Of one update: lists are for what is in flight, and a trim may be of a whole disk. */
+const MOST_BYTES = 16384 * BLOCK_BYTES;
+
+/** Copies that lie together: none of it is free before all of them were sent. */
+const SHARED_BYTES = 256 * 1024;
+
+/** Of a synchronous replica: writes go on, whatever is to become of them when it is lost. */
+const GOES_ON: ReadonlySet<ReplicaState> = new Set<ReplicaState>(['in-sync', 'resyncing', 'paused']);
+
+/** A change that is not copied yet. */
+type Asked =
+  | { readonly kind: 'write'; readonly offset: number; readonly length: number; readonly from: Buffers }
+  | { readonly kind: 'write-zeroes' | 'trim'; readonly offset: number; readonly length: number };
+
+export class ReplicatedDevice implements BatchDevice {
+  readonly name: string;
+  readonly size: number;
+  readonly blockSize: number;
+  readonly readOnly: boolean;
+  readonly #flush: SharedFlush;
+  /** What is out of range is refused before anything of it is tracked. */
+  readonly #guard: CallGuard;
+
+  constructor(
+    private readonly lower: BlockDevice | BatchDevice,
+    private readonly tracker: Tracker,
+    private readonly flushes: PrimaryFlushes,
+    private readonly replicas: ReadonlySet<Replica>,
+  ) {
+    this.name = lower.name;
+    this.size = lower.size;
+    this.blockSize = lower.blockSize;
+    this.readOnly = lower.readOnly;
+    this.#flush = new SharedFlush(() => flushes.flush());
+    this.#guard = new CallGuard(this);
+  }
+
+  read(offset: number, into: Buffers): Promise<void> {
+    return this.#guard.run('read', offset, byteLength(into), () => this.#read(offset, into));
+  }
+
+  write(offset: number, from: Buffers, options: WriteOptions = {}): Promise<void> {
+    const length = byteLength(from);
+    return this.#guard.run('write', offset, length, () =>
+      this.#change([{ kind: 'write', offset, length, from }], options, () =>
+        this.lower.write(offset, from, options),
+      ),
+    );
+  }
+
+  /** All of it is refused, or nothing. */
+  async writeBatch(batch: readonly BatchWrite[]): Promise<void> {
+    const { lower } = this;
+    const asked: Asked[] = [];
+    for (const { offset, from } of batch) {
+      const length = byteLength(from);
+      if (!this.#guard.admits('write', offset, length))
+        await this.#guard.run('write', offset, length, async () => {});
+      if (length > 0) asked.push({ kind: 'write', offset, length, from });
+    }
+    const [first] = asked;
+    if (first === undefined) return;
+    await this.#guard.run('write', first.offset, first.length, () =>
+      this.#change(asked, {}, async () => {
+        if ('writeBatch' in lower) await lower.writeBatch(batch);
+        else await allEnded(batch.map(({ offset, from }) => lower.write(offset, from)));
+      }),
+    );
+  }
+
+  writeZeroes(offset: number, length: number, options: WriteOptions = {}): Promise<void> {
+    return this.#guard.run('write-zeroes', offset, length, async () => {
+      for (const piece of pieces(offset, length))
+        await this.#change([{ kind: 'write-zeroes', ...piece }], options, () =>
+          this.lower.writeZeroes(piece.offset, piece.length, options),
+        );
+    });
+  }
+
+  trim(offset: number, length: number): Promise<void> {
+    return this.#guard.run('trim', offset, length, async () => {
+      for (const piece of pieces(offset, length))
+        await this.#change([{ kind: 'trim', ...piece }], {}, () =>
+          this.lower.trim(piece.offset, piece.length),
+        );
+    });
+  }
+
+  /** What it fails with is final where it is so below. */
+  flush(): Promise<void> {
+    return this.#guard.flush(
+      async () => {
+        const replicated = this.#synchronous().map((replica) => this.#orLost(replica, replica.drained()));
+        await allEnded([this.#flush.run(), ...replicated]);
+        // Where nothing is dirty there is nothing that the flush would promise and not have.
+        this.#assertNotStopped(({ dirtyBlocks }) => dirtyBlocks > 0);
+      },
+      () => false,
+    );
+  }
+
+  extents(offset: number, length: number): Promise<Extent[]> {
+    return this.#guard.ask(offset, length, [], () => this.lower.extents(offset, length));
+  }
+
+  /** Of itself: what lies below is its owner's. */
+  close(): Promise<void> {
+    return this.#guard.close(async () => {});
+  }
+
+  /** What is dirty of it is copied on the way, where a replica is to be resynced so (paragraph 92). */
+  async #read(offset: number, into: Buffers): Promise<void> {
+    const range = blocksFilled(offset, byteLength(into), this.size);
+    const carriers = [...this.replicas].filter((replica) => replica.copiesOnRead && replica.isDirty(range));
+    if (carriers.length === 0) return this.lower.read(offset, into);
+    const isCarried = await this.tracker.copy(range, () => {
+      const reading = this.lower.read(offset, into);
+      for (const replica of carriers) replica.carry(range, offset, reading, into);
+      return reading;
+    });
+    if (!isCarried) await this.lower.read(offset, into);
+  }
+
+  async #change(
+    asked: readonly Asked[],
+    { fua = false }: WriteOptions,
+    below: () => Promise<void>,
+  ): Promise<void> {
+    this.#assertNotStopped();
+    const updates = this.tracker.updates(
+      asked.map(({ offset, length }) => blocksWithin(offset, length)),
+      asked.map(({ offset, length }) => blocksFilled(offset, length, this.size)),
+    );
+    const sent: (readonly [Replica, number])[] = [];
+    await this.tracker.write(updates, async () => {
+      await below();
+      const stamp = fua ? DURABLE_AT_ONCE : this.flushes.stamp;
+      const isQueued = [...this.replicas].some(({ state }) => state === 'in-sync' || state === 'resyncing');
+      // One copy for all of them.
+      const changes = isQueued ? copiesOf(asked) : [];
+      for (const [i, change] of changes.entries())
+        for (const replica of this.replicas) {
+          const position = replica.enqueue(updates[i]!, change, stamp);
+          if (position !== null) sent.push([replica, position]);
+        }
+    });
+    if (!fua) return;
+    await Promise.all(
+      sent
+        .filter(([{ settings }]) => settings.mode === 'sync')
+        .map(([replica, position]) => this.#orLost(replica, replica.durable(position))),
+    );
+    this.#assertNotStopped();
+  }
+
+  #synchronous(): Replica[] {
+    return [...this.replicas].filter(({ settings }) => settings.mode === 'sync');
+  }
+
+  /** One that is lost meanwhile has its blocks dirty: whether that will do is its setting. */
+  async #orLost(replica: Replica, durable: Promise<void>): Promise<void> {
+    try {
+      await durable;
+    } catch (cause) {
+      if (replica.state === 'in-sync') throw cause;
+    }
+  }
+
+  /** One that was paused is away because somebody wanted it so. */
+  #assertNotStopped(matters: (replica: Replica) => boolean = () => true): void {
+    for (const replica of this.#synchronous().filter(matters)) {
+      const { name, state, reason, settings } = replica;
+      if (settings.onLoss === 'continue' || GOES_ON.has(state)) continue;
+      throw new UserError(
+        'REFUSED',
+        `${this.name} takes no writes: its synchronous replica ${name} is ${state} (${reason})`,
+        {
+          hint: 'Bring it back, or let writes go on without it: holdfast replica pause.',
+          details: { image: this.name, replica: name },
+        },
+      );
+    }
+  }
+}
+
+/** Small ones share their memory: as many buffers of their own would be work for the collector. */
+function copiesOf(asked: readonly Asked[]): Change[] {
+  let left = asked.reduce((sum, each) => sum + (each.kind === 'write' ? each.length : 0), 0);
+  let room = new Uint8Array(0);
+  return asked.map((each) => {
+    if (each.kind !== 'write') return each;
+    const { kind, offset, length, from } = each;
+    if (length > room.length) room = new Uint8Array(Math.max(length, Math.min(left, SHARED_BYTES)));
+    const bytes = room.subarray(0, length);
+    room = room.subarray(length);
+    left -= length;
+    gather(from, 0, bytes);
+    return { kind, offset, length, bytes };
+  });
+}
+
+function* pieces(offset: number, length: number): Generator<{ offset: number; length: number }> {
+  for (let at = offset; at < offset + length; ) {
+    const end = Math.min(offset + length, Math.floor(at / MOST_BYTES + 1) * MOST_BYTES);
+    yield { offset: at, length: end - at };
+    at = end;
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * A secondary in sync: what is written is queued for it, sent, acknowledged, and clean when both sides have it (coordinated dirty
+ * block tracking, figure 4). It begins in the turn in which a resync has nothing left to copy, and is over when the secondary is
+ * lost: what is acknowledged after that makes nothing clean.
+ */
+import type { BlockDevice } from '../../device/contract.js';
+import { messageOf } from '../losses.js';
+import type { ReplicaSettings } from '../settings.js';
+import type { SecondaryTracking } from '../tracking/secondary-tracking.js';
+import type { Update } from '../tracking/update-lists.js';
+import { Acknowledged } from './acknowledged.js';
+import type { Change } from './changes.js';
+import type { PrimaryFlushes } from './primary-flushes.js';
+import { ReplicaQueue } from './queue.js';
+import { Sender } from './sender.js';
+
+/** Updates that wait for the primary's flush alone. */
+const MOST_WAITING = 256;
+
+export interface SendingParts {
+  readonly tracking: SecondaryTracking;
+  readonly flushes: PrimaryFlushes;
+  readonly device: BlockDevice;
+  /** The secondary takes no longer epochs. */
+  readonly epochBytes: number;
+  readonly settings: ReplicaSettings;
+  /** Once, and not when it was stopped; before those who wait are told. */
+  readonly onFailed: (cause: unknown) => void;
+  readonly warn: (message: string) => void;
+}
+
+export class Sending {
+  readonly #queue: ReplicaQueue;
+  readonly #sender: Sender;
+  readonly #acknowledged: Acknowledged;
+  #isOver = false;
+
+  /** Nothing is sent before `run`. */
+  constructor(private readonly parts: SendingParts) {
+    const { tracking, flushes, device, epochBytes, settings, onFailed } = parts;
+    this.#acknowledged = new Acknowledged(tracking, (stamp) => flushes.isDurable(stamp));
+    this.#queue = new ReplicaQueue(settings.queue);
+    this.#sender = new Sender(device, this.#queue, {
+      ...{ inFlight: settings.inFlight, epochBytes, idleMs: settings.idleMs, onFailed },
+      onDurable: (changes) => {
+        this.#acknowledged.add(changes);
+        this.#resetReady();
+      },
+    });
+  }
+
+  get heldBytes(): number {
+    return this.#queue.heldBytes;
+  }
+
+  /** Ends, with an error, when it is over. */
+  run(): Promise<void> {
+    return this.#sender.run();
+  }
+
+  /** Its position, or null: the queue is full. */
+  push({ sequence }: Update, change: Change, stamp: number): number | null {
+    const atMs = this.parts.settings.clock.nowMs();
+    const position = this.#queue.push({ sequence, change, stamp, atMs });
+    if (position !== null) this.#sender.kick();
+    return position;
+  }
+
+  /** Ends when all that was queued up to there is durable. Throws where it is lost before. */
+  durable(position: number): Promise<void> {
+    return this.#sender.durable(position);
+  }
+
+  /** Ends when all that was queued by now is durable. */
+  drained(): Promise<void> {
+    return this.#sender.durable(this.#queue.last);
+  }
+
+  /** The primary was flushed: what is durable on both sides is not dirty any more. What was queued is to follow soon. */
+  primaryFlushed(): void {
+    this.#resetReady();
+    this.#sender.hurry(this.#queue.last);
+  }
+
+  /** Acknowledgements take longer than the limit: to be asked now and then. */
+  get isLate(): boolean {
+    const { clock, acknowledgeMs } = this.parts.settings;
+    const sinceMs = this.#sender.waitsSinceMs;
+    if (sinceMs === null) return false;
+    const waitedMs = clock.nowMs() - sinceMs;
+    // An epoch that goes on and on, because nobody waits for it, is late by nobody's fault.
+    if (waitedMs >= acknowledgeMs / 2) this.#sender.hurry(this.#queue.last);
+    return waitedMs >= acknowledgeMs;
+  }
+
+  /** What is queued is dropped, and those who wait are told why. */
+  stop(cause: unknown): void {
+    this.#isOver = true;
+    this.#sender.stop(cause);
+  }
+
+  /** Both sides have flushed it (paragraph 75). */
+  #resetReady(): void {
+    if (this.#isOver) return;
+    const { flushes, warn, tracking } = this.parts;
+    this.#acknowledged.settle();
+    // Nobody flushes the primary, and the log would fill up.
+    if (this.#acknowledged.size < MOST_WAITING) return;
+    flushes
+      .flush()
+      .catch((cause: unknown) =>
+        warn(`${tracking.name}: the primary could not be flushed: ${messageOf(cause)}`),
+      );
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * Flush mutation of the primary's side (docs/crash-model.md): every place that asks for a flush or for fua is found by the call
+ * itself and left out in turn; and what makes an order without a flush of its own is planted as a fault. The explorer finds
+ * each, in workloads in which it finds nothing otherwise (power-cut.test.ts).
+ */
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { BlockDevice } from '../../../src/device/contract.js';
+import type { BlockRange } from '../../../src/replication/blocks.js';
+import { TransactionLog } from '../../../src/replication/log/transaction-log.js';
+import { MapFile } from '../../../src/replication/map/map-file.js';
+import { PrimaryFlushes } from '../../../src/replication/sending/primary-flushes.js';
+import { SecondaryTracking } from '../../../src/replication/tracking/secondary-tracking.js';
+import { callerIn, NOBODY, withoutFlush } from '../../support/replication/flush-sites.js';
+import type { DeviceName, Side } from '../../support/replication/pair-devices.js';
+import type { PairRecordOptions, PairWorkload } from '../../support/replication/pair-recording.js';
+import { explorePair } from '../../support/replication/pair-run.js';
+import { PAIR_WORKLOADS } from '../../support/replication/pair-workloads.js';
+import { withCalls } from '../../support/replication/secondary-parts.js';
+
+const SIDES: readonly Side[] = ['both', 'primary', 'secondary'];
+/** What is found soon is not looked for long. */
+const BOUNDS = [
+  { maxImages: 15, maxImagesPerCut: 1, maxStates: 2000 },
+  { maxImages: 80, maxImagesPerCut: 2, maxStates: 10_000 },
+];
+const LOOK = { maxImages: 4, maxImagesPerCut: 1, maxStates: 200 };
+/** The primary's side; who flushes the primary is the one who asks for it. */
+const FILES = /^replication\/(?!secondary\/|sending\/primary-flushes)/;
+/** Not the map of what was never copied: it makes no block clean, and what it loses verify leaves out. */
+const OF_PRIMARY: ReadonlySet<DeviceName> = new Set<DeviceName>(['primary', 'log', 'map']);
+
+/** What an opening has found is in the maps, durably, before the log is written again: the log alone promises more. */
+const IS_FOR_LOG_ALONE = /^log, flush: .*#flush$/;
+
+type Plant = Pick<PairRecordOptions, 'wrap' | 'overConnection'>;
+
+afterEach(() => vi.restoreAllMocks());
+
+function leavingOut(keeps: (site: string) => boolean): Plant {
+  const without = (device: BlockDevice, name: string) =>
+    withoutFlush(device, (call) => keeps(`${name}, ${call}: ${callerIn(FILES)}`));
+  return {
+    wrap: (device, name) => (OF_PRIMARY.has(name) ? without(device, name) : device),
+    overConnection: (device) => without(device, 'connection'),
+  };
+}
+
+async function firstFailure(
+  plant: Plant,
+  workloads: readonly PairWorkload[] = PAIR_WORKLOADS,
+): Promise<string> {
+  for (const bounds of BOUNDS)
+    for (const side of SIDES)
+      for (const workload of workloads) {
+        const { failures } = await explorePair(workload, { seed: 1, side, ...plant, ...bounds });
+        if (failures.length > 0) return failures.map(({ invariant }) => invariant).join();
+      }
+  return 'nothing';
+}
+
+/** With the workloads that come by: no other can miss it. */
+async function sites(): Promise<Map<string, Set<PairWorkload>>> {
+  const found = new Map<string, Set<PairWorkload>>();
+  for (const workload of PAIR_WORKLOADS) {
+    const look = leavingOut((site) => {
+      // What the workload itself writes is not meant.
+      if (!site.endsWith(NOBODY)) found.set(site, (found.get(site) ?? new Set()).add(workload));
+      return true;
+    });
+    const { failures } = await explorePair(workload, { seed: 1, side: 'both', ...look, ...LOOK });
+    expect(failures).toEqual([]);
+  }
+  return found;
+}
+
+describe('every place that asks for a flush', () => {
+  it('is missed when it does not', { timeout: 900_000 }, async () => {
+    const found = new Map<string, string>();
+    for (const [site, workloads] of [...(await sites())].filter(([each]) => !IS_FOR_LOG_ALONE.test(each))) {
+      found.set(
+        site,
+        await firstFailure(
+          leavingOut((each) => each !== site),
+          [...workloads],
+        ),
+      );
+    }
+    console.log([...found].map(([site, invariant]) => `${site}: ${invariant}`).join('\n'));
+    expect([...found].filter(([, invariant]) => invariant === 'nothing')).toEqual([]);
+    expect(found.size).toBeGreaterThanOrEqual(8);
+  });
+});
+
+describe('the explorer finds that', { timeout: 600_000 }, () => {
+  it('RESET comes with the acknowledgement of the secondary alone', async () => {
+    vi.spyOn(PrimaryFlushes.prototype, 'isDurable').mockReturnValue(true);
+    expect(await firstFailure({})).toMatch(/named|known/);
+  });
+
+  it('DELETE comes before the flush of the secondary has ended', async () => {
+    const late = (device: BlockDevice): BlockDevice => {
+      const flush = async () => void device.flush().catch(() => undefined);
+      return withCalls(device, { flush });
+    };
+    expect(await firstFailure({ overConnection: late })).toMatch(/named|known|promised/);
+  });
+
+  it('a map is written after its data', async () => {
+    const { persist } = MapFile.prototype;
+    vi.spyOn(MapFile.prototype, 'persist').mockImplementation(async function (
+      this: MapFile,
+      ranges: readonly BlockRange[],
+    ) {
+      void persist.call(this, ranges).catch(() => undefined);
+    });
+    expect(await firstFailure({})).toBe('named');
+  });
+
+  it('a log write is answered before it is durable', async () => {
+    const { begin } = TransactionLog.prototype;
+    vi.spyOn(TransactionLog.prototype, 'begin').mockImplementation(async function (
+      this: TransactionLog,
+      ranges: readonly BlockRange[],
+    ) {
+      void begin.call(this, ranges).catch(() => undefined);
+      return [];
+    });
+    expect(await firstFailure({})).toBe('named');
+  });
+
+  it('what was in flight to a secondary that is lost is not dirty', async () => {
+    const { lose } = SecondaryTracking.prototype;
+    vi.spyOn(SecondaryTracking.prototype, 'lose').mockImplementation(function (this: SecondaryTracking) {
+      this.map.clearAll();
+      lose.call(this);
+    });
+    expect(await firstFailure({})).toMatch(/named|known/);
+  });
+});

@@ -1,0 +1,91 @@
+/**
+ * A log or a map that takes nothing any more, and a log that is short: writes go on, nothing is copied again and again, and
+ * nothing is lost.
+ */
+import { describe, expect, it } from 'vitest';
+import { BLOCK_BYTES } from '../../src/replication/blocks.js';
+import { FaultyDevice } from '../support/devices/faulty-device.js';
+import { ReplicationStage, type StageOptions } from './support/stage.js';
+
+const block = (byte: number) => new Uint8Array(BLOCK_BYTES).fill(byte);
+
+/** Writes to one of the two fail from the moment on in which that is asked for. */
+function failing(which: 'log' | 'map'): { options: StageOptions; fail: () => void; heal: () => void } {
+  let isFailing = false;
+  let device: FaultyDevice | null = null;
+  const fail = () => {
+    isFailing = true;
+    device!.addRule({ operations: ['write'], latch: true });
+  };
+  const wrap: StageOptions['wrap'] = (lower, name) => {
+    if (name !== which) return lower;
+    device = new FaultyDevice(lower);
+    if (isFailing) fail();
+    return device;
+  };
+  return {
+    options: { wrap },
+    fail,
+    heal: () => {
+      isFailing = false;
+    },
+  };
+}
+
+describe('a transaction log that cannot be written', () => {
+  it('leaves the secondary unsynchronized until the volume is opened again; then its dirty blocks are copied', async () => {
+    const { options, fail, heal } = failing('log');
+    const stage = await ReplicationStage.make(options);
+    await stage.open();
+    await stage.inSync();
+    const before = stage.replica.totals.resyncs;
+    fail();
+    for (let at = 0; at < 5; at++) await stage.device.write(at * BLOCK_BYTES, block(1));
+    await stage.replica.settled();
+    expect(stage.replica.state).toBe('unsynchronized');
+    expect(stage.replica.reason).toContain('the transaction log cannot be written');
+    expect([stage.replica.totals.resyncs, stage.replica.dirtyBlocks]).toEqual([before, 5]);
+    await stage.device.flush();
+    await stage.replication.close();
+    heal();
+    await stage.open();
+    await stage.inSync();
+    expect(stage.replica.totals.copiedBlocks).toBe(5);
+    expect(await stage.differing()).toEqual([]);
+  });
+});
+
+describe('a map that cannot be written', () => {
+  it('is said, and keeps no write from the primary; nothing is copied again and again', async () => {
+    const { options, fail } = failing('map');
+    const stage = await ReplicationStage.make(options);
+    await stage.open();
+    await stage.inSync();
+    const before = stage.replica.totals.resyncs;
+    fail();
+    stage.disconnect();
+    await stage.device.write(0, block(1));
+    await stage.device.flush();
+    await stage.device.write(BLOCK_BYTES, block(1));
+    await stage.replica.settled();
+    expect(stage.failedMaps).toEqual(['second']);
+    expect(stage.replica.reason).toContain('its map cannot be written');
+    stage.isReachable = true;
+    await stage.device.write(2 * BLOCK_BYTES, block(1));
+    expect(stage.replica.totals.resyncs).toBe(before);
+    await stage.replication.close();
+  });
+});
+
+describe('a log that is short', () => {
+  it('loses no secondary that keeps up, though nobody flushes', async () => {
+    const stage = await ReplicationStage.make({ logSectors: 4 });
+    await stage.open();
+    await stage.inSync();
+    for (let n = 0; n < 200; n++) await stage.device.write(((n * 7) % 64) * BLOCK_BYTES, block(n));
+    expect(stage.replica.totals.losses).toBe(0);
+    await stage.inSync();
+    expect(await stage.differing()).toEqual([]);
+    await stage.replication.close();
+  });
+});

@@ -1,0 +1,107 @@
+/**
+ * What a primary was at each moment: after each change, in the order in which they ended on it, which is the order in which
+ * they are sent. What a secondary holds is one of these; what the primary holds after a cut is told sector by sector.
+ */
+import { createHash } from 'node:crypto';
+import { BLOCK_BYTES, type BlockRange } from '../../../src/replication/blocks.js';
+import { SECTOR_BYTES, VOLUME_SECTORS } from './pair-devices.js';
+
+interface Version {
+  readonly moment: number;
+  readonly bytes: Uint8Array;
+}
+
+export class PairHistory {
+  /** The number of changes so far. */
+  moment = 0;
+  readonly content: Uint8Array;
+  readonly #moments = new Map<string, number[]>();
+  readonly #versions: Version[][];
+
+  /** What is `uncopied` is taken for zeroes, as it is on a secondary that was blank. */
+  constructor(
+    content: Uint8Array,
+    private readonly uncopied: readonly BlockRange[],
+  ) {
+    this.content = content.slice();
+    for (const block of blocksIn(uncopied))
+      this.content.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
+    this.#versions = Array.from({ length: VOLUME_SECTORS }, (_, sector) => [
+      { moment: 0, bytes: sectorOf(content, sector).slice() },
+    ]);
+    this.#note();
+  }
+
+  changed(offset: number, bytes: Uint8Array): void {
+    this.moment += 1;
+    this.content.set(bytes, offset);
+    this.#seen(bytes, offset / SECTOR_BYTES);
+    this.#note();
+  }
+
+  /** A process was killed, and this is what it left. */
+  found(content: Uint8Array): void {
+    this.moment += 1;
+    const before = this.#versions.map(([first]) => first!.bytes);
+    const isUntouched = (sector: number) => Buffer.compare(before[sector]!, sectorOf(content, sector)) === 0;
+    this.#seen(content, 0);
+    this.content.set(content);
+    for (const block of blocksIn(this.uncopied)) {
+      const sectors = sectorsOf(block);
+      if (sectors.every(isUntouched)) this.content.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
+    }
+    this.#note();
+  }
+
+  /** The moments at which it was this, ascending. */
+  momentsOf(content: Uint8Array): readonly number[] {
+    return this.#moments.get(digest(content)) ?? [];
+  }
+
+  /** Of each sector the moment since which it was as it is now. */
+  versions(): Uint32Array {
+    return Uint32Array.from(this.#versions, (versions) => versions.at(-1)!.moment);
+  }
+
+  /** Of each sector the last moment of which it may be; what no version is counts as the newest. */
+  versionsOf(content: Uint8Array): Uint32Array {
+    return Uint32Array.from(this.#versions, (versions, sector) => {
+      const bytes = sectorOf(content, sector);
+      const found = versions.findLast((version) => Buffer.compare(version.bytes, bytes) === 0);
+      return found?.moment ?? 0xffff_ffff;
+    });
+  }
+
+  #seen(bytes: Uint8Array, first: number): void {
+    for (let sector = 0; sector < bytes.byteLength / SECTOR_BYTES; sector++)
+      this.#versions[first + sector]!.push({
+        moment: this.moment,
+        bytes: sectorOf(bytes, sector).slice(),
+      });
+  }
+
+  #note(): void {
+    const key = digest(this.content);
+    const moments = this.#moments.get(key) ?? [];
+    moments.push(this.moment);
+    this.#moments.set(key, moments);
+  }
+}
+
+function blocksIn(ranges: readonly BlockRange[]): number[] {
+  return ranges.flatMap(({ from, count }) => Array.from({ length: count }, (_, at) => from + at));
+}
+
+function sectorsOf(block: number): number[] {
+  const first = (block * BLOCK_BYTES) / SECTOR_BYTES;
+  const end = Math.min(VOLUME_SECTORS, first + BLOCK_BYTES / SECTOR_BYTES);
+  return Array.from({ length: end - first }, (_, at) => first + at);
+}
+
+function sectorOf(bytes: Uint8Array, sector: number): Uint8Array {
+  return bytes.subarray(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES);
+}
+
+function digest(content: Uint8Array): string {
+  return createHash('sha1').update(content).digest('base64');
+}

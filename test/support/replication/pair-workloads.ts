@@ -1,0 +1,339 @@
+/** What is done to a primary and its secondary before the power of either goes. */
+import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
+import { CONTENT_OFFSET } from '../../../src/replication/file-header.js';
+import type { PairBench } from './pair-bench.js';
+import { SECTOR_BYTES } from './pair-devices.js';
+import type { PairWorkload } from './pair-recording.js';
+
+/** It goes away amid writes, and is lost. */
+async function loseAmidWrites(bench: PairBench): Promise<void> {
+  const writing = bench.changes(3);
+  await bench.turns(bench.random.below(6));
+  bench.life.disconnect();
+  await writing;
+  await bench.change();
+  await bench.lost();
+}
+
+/** Until it is in sync again somebody writes. */
+async function resyncAmidWrites(bench: PairBench, most = 8): Promise<void> {
+  bench.life.reconnect();
+  await bench.until('it is reached', () => bench.life.isUp);
+  for (let count = 0; count < most; count++) {
+    await bench.change();
+    await bench.turns(bench.random.below(4));
+  }
+  await bench.inSync();
+}
+
+const SYNCHRONOUS = { mode: 'sync' } as const;
+
+export const PAIR_WORKLOADS: readonly PairWorkload[] = [
+  {
+    name: 'writes and flushes in sync',
+    async run(bench) {
+      await bench.inSync();
+      for (let round = 0; round < 4; round++) {
+        await bench.changes(2);
+        await bench.change({ fua: true });
+        if (round % 2 === 1) await bench.flush();
+        await bench.drained();
+      }
+    },
+  },
+  {
+    name: 'the same blocks again and again, sent without waiting',
+    async run(bench) {
+      await bench.inSync();
+      for (let round = 0; round < 5; round++) {
+        await bench.changes(2, { blocks: 2 });
+        if (round % 2 === 0) void bench.drained();
+        if (round === 3) await bench.flush();
+      }
+      await bench.drained();
+      await bench.flush();
+      await bench.changes(2, { blocks: 2 });
+    },
+  },
+  {
+    name: 'each write is durable on both sides',
+    settings: SYNCHRONOUS,
+    async run(bench) {
+      await bench.inSync();
+      for (let round = 0; round < 3; round++) {
+        await Promise.all([bench.change({ fua: true }), bench.change({ fua: true })]);
+        await bench.change();
+        await bench.flush();
+      }
+    },
+  },
+  {
+    name: 'each write is durable on both sides, and the secondary is lost and comes back',
+    settings: SYNCHRONOUS,
+    async run(bench) {
+      await bench.inSync();
+      await bench.change({ fua: true });
+      const writing = Promise.all([bench.change({ fua: true }), bench.change({ fua: true }), bench.flush()]);
+      await bench.turns(bench.random.below(8));
+      bench.life.disconnect();
+      await writing;
+      await bench.change({ fua: true });
+      await resyncAmidWrites(bench, 3);
+      await bench.change({ fua: true });
+      await bench.flush();
+    },
+  },
+  {
+    name: 'it is lost amid writes, and comes back amid others',
+    async run(bench) {
+      await bench.inSync();
+      await bench.changes(2);
+      await loseAmidWrites(bench);
+      await bench.changes(2);
+      await bench.flush();
+      await resyncAmidWrites(bench);
+      await bench.drained();
+      await bench.flush();
+      await bench.change();
+    },
+  },
+  {
+    name: 'it is lost amid a resync, and again',
+    async run(bench) {
+      await bench.inSync();
+      await loseAmidWrites(bench);
+      await bench.changes(3);
+      for (let round = 0; round < 2; round++) {
+        bench.life.reconnect();
+        await bench.until('it is reached', () => bench.life.isUp);
+        await bench.turns(bench.random.between(4, 14));
+        bench.life.disconnect();
+        await bench.change();
+        await bench.lost();
+      }
+      await resyncAmidWrites(bench, 2);
+      await bench.flush();
+    },
+  },
+  {
+    name: 'nobody writes while it comes back',
+    async run(bench) {
+      await bench.inSync();
+      await loseAmidWrites(bench);
+      await bench.changes(4);
+      bench.life.reconnect();
+      await bench.inSync();
+      await bench.change();
+      await bench.drained();
+    },
+  },
+  {
+    name: 'the log goes round',
+    shape: { logSectors: 5 },
+    async run(bench) {
+      await bench.inSync();
+      for (let round = 0; round < 7; round++) {
+        await bench.change({ from: round, blocks: 2 });
+        if (round % 2 === 0) continue;
+        await bench.drained();
+        await bench.flush();
+      }
+    },
+  },
+  {
+    name: 'the log becomes full of what the primary alone has not flushed',
+    shape: { logSectors: 5 },
+    async run(bench) {
+      await bench.inSync();
+      for (let round = 0; round < 9; round++) {
+        await bench.change({ from: round, blocks: 2 });
+        await bench.drained();
+      }
+    },
+  },
+  {
+    name: 'the log becomes full',
+    shape: { logSectors: 4 },
+    async run(bench) {
+      await bench.inSync();
+      bench.life.hanging = 'flush';
+      let left = 5;
+      const writing = Array.from({ length: left }, async (_, block) => {
+        await bench.turns(3 * block);
+        await bench.change({ from: 2 * block, blocks: 2 });
+        left -= 1;
+      });
+      await bench.until('all is written', () => left === 0);
+      await Promise.all(writing);
+      await bench.lost();
+      await resyncAmidWrites(bench, 3);
+    },
+  },
+  {
+    name: 'the queue becomes full',
+    settings: { queue: { bytes: 8 * SECTOR_BYTES, entries: 3 } },
+    async run(bench) {
+      await bench.inSync();
+      bench.life.hanging = 'write';
+      // Writes alone get no answer: zeroes and trims would leave the queue.
+      for (let count = 0; count < 5; count++) await bench.write('data', 9 * count, 3);
+      await bench.lost();
+      await resyncAmidWrites(bench, 3);
+      await bench.drained();
+      await bench.flush();
+    },
+  },
+  {
+    name: 'acknowledgements are late',
+    async run(bench) {
+      await bench.inSync();
+      bench.life.hanging = 'flush';
+      await bench.changes(2);
+      await bench.flush();
+      bench.life.clock.advance(50_000);
+      bench.life.replica.checkDeadline();
+      await bench.lost();
+      await bench.change();
+      await resyncAmidWrites(bench, 2);
+      await bench.drained();
+    },
+  },
+  {
+    name: 'it is paused, and goes on',
+    async run(bench) {
+      const { replication, replica } = bench.life;
+      await bench.inSync();
+      const writing = bench.changes(3);
+      await bench.turns(2);
+      await replica.pause();
+      await writing;
+      await bench.changes(2);
+      await replication.resume(replica);
+      await bench.change();
+      await bench.inSync();
+      await bench.change();
+      await bench.drained();
+    },
+  },
+  {
+    name: 'the primary is killed amid writes, and opened again',
+    async run(bench) {
+      await bench.inSync();
+      for (let round = 0; round < 2; round++) {
+        const writing = bench.changes(3).catch(() => undefined);
+        await bench.turns(bench.random.below(8));
+        await bench.kill();
+        await writing;
+        await bench.change();
+        await bench.inSync();
+        await bench.change();
+        if (round === 0) await bench.drained();
+      }
+    },
+  },
+  {
+    name: 'the primary is killed amid a resync, and opened again',
+    async run(bench) {
+      await bench.inSync();
+      await loseAmidWrites(bench);
+      await bench.changes(3);
+      bench.life.reconnect();
+      const writing = bench.changes(2).catch(() => undefined);
+      await bench.turns(bench.random.between(5, 15));
+      await bench.kill();
+      await writing;
+      await bench.inSync();
+      await bench.flush();
+    },
+  },
+  {
+    name: 'it is promoted amid a resync',
+    async run(bench) {
+      await bench.inSync();
+      await bench.changes(2);
+      await bench.drained();
+      await loseAmidWrites(bench);
+      await bench.changes(3);
+      bench.life.reconnect();
+      await bench.until('it is reached', () => bench.life.isUp);
+      await bench.turns(bench.random.between(8, 16));
+      bench.life.disconnect();
+      await bench.change();
+      await bench.lost();
+      await bench.promote();
+      bench.life.reconnect();
+      await bench.until('it is known', () => bench.life.replica.state === 'diverged');
+      await bench.change();
+    },
+  },
+  {
+    name: 'the primary is killed before what it writes to the log is durable, and opened again',
+    async run(bench) {
+      await bench.inSync();
+      await bench.change();
+      await bench.drained();
+      bench.diesAtLog = true;
+      await Promise.allSettled([bench.change({ from: 4, blocks: 2 }), bench.change({ from: 8, blocks: 2 })]);
+      await bench.kill();
+      await bench.inSync();
+      await bench.changes(2);
+      await bench.drained();
+    },
+  },
+  {
+    name: 'the log is damaged',
+    async run(bench) {
+      await bench.inSync();
+      const writing = bench.changes(3).catch(() => undefined);
+      await bench.turns(bench.random.between(3, 8));
+      await bench.kill(async () => {
+        await bench.spoil('log', 0);
+        await bench.spoil('log', 4096);
+      });
+      await writing;
+      await bench.change();
+      await bench.inSync();
+      await bench.changes(2);
+      await bench.drained();
+    },
+  },
+  {
+    name: 'a page of its map is damaged',
+    async run(bench) {
+      await bench.inSync();
+      await loseAmidWrites(bench);
+      const writing = bench.changes(2).catch(() => undefined);
+      await bench.turns(2);
+      await bench.kill(() => bench.spoil('map', CONTENT_OFFSET + bench.random.below(2) * BLOCK_BYTES));
+      await writing;
+      await bench.change();
+      await bench.inSync();
+      await bench.change();
+    },
+  },
+  {
+    name: 'a first copy, of what is used',
+    shape: { uncopied: [{ from: 3, count: 3 }] },
+    async run(bench) {
+      await bench.change({ from: 0, blocks: 3 });
+      await bench.inSync();
+      await bench.write('data', 4 * 8, 8);
+      await bench.changes(2, { from: 6, blocks: 5 });
+      await bench.drained();
+      await bench.flush();
+      await bench.write('data', 5 * 8, 8);
+    },
+  },
+  {
+    name: 'a part of a block that was never copied is written',
+    shape: { uncopied: [{ from: 3, count: 3 }] },
+    async run(bench) {
+      await bench.inSync();
+      await bench.write('data', 4 * 8 + 2, 2);
+      await bench.drained();
+      await bench.flush();
+      await bench.change({ from: 6, blocks: 5 });
+      await bench.flush();
+    },
+  },
+];

@@ -1,0 +1,19 @@
+/** One workload of a secondary, recorded and explored. */
+import { type ExploreOptions, explore } from '../../../src/crash/explorer.js';
+import type { Report } from '../../../src/crash/explorer-report.js';
+import { SeededRandom } from '../../../src/crash/seeded-random.js';
+import { sameEveryTime } from '../crash/same-every-time.js';
+import {
+  recordSecondary,
+  type SecondaryRecordOptions,
+  type SecondaryWorkload,
+} from './secondary-recording.js';
+
+export function exploreSecondary(
+  workload: SecondaryWorkload,
+  options: ExploreOptions & SecondaryRecordOptions,
+): Promise<Report> {
+  return sameEveryTime(async () =>
+    explore(await recordSecondary(workload, new SeededRandom(options.seed), options), options),
+  );
+}
