@@ -4,6 +4,7 @@ import { askNewVolume } from '../src/cli/ask-new-volume.js';
 import type { Outcome } from '../src/cli/base-command.js';
 import { HoldfastCommand } from '../src/cli/base-command.js';
 import type { Painter } from '../src/cli/colour.js';
+import { FLAG_PLACE_WORDS } from '../src/cli/file-command.js';
 import {
   countFlag,
   dryRunFlag,
@@ -18,6 +19,7 @@ import { canAsk } from '../src/cli/prompts.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { renderFacts } from '../src/cli/tables.js';
 import { UserError } from '../src/errors.js';
+import { FLAG_PLACES } from '../src/metadata/flag-places.js';
 import { LAYOUTS } from '../src/raid/geometry.js';
 import type { CreateVolumeOptions, PlannedVolume } from '../src/volume/index.js';
 
@@ -66,6 +68,11 @@ With --format extents the volume holds files (holdfast file), whose writes go th
       description: 'with --format extents: more extents, on an image of their own',
     }),
     'journal-size': sizeFlag({ description: 'what is to be usable of the journal image' }),
+    flags: Flags.option({
+      options: FLAG_PLACES,
+      description:
+        'with --format extents: where the flags of what is written and not committed are kept: at the metadata server, in a file of this machine, or on the storage [default: metadata]',
+    })(),
     name: Flags.string({
       helpValue: 'NAME',
       description: "what the volume is called [default: its directory's name]",
@@ -126,10 +133,10 @@ With --format extents the volume holds files (holdfast file), whose writes go th
   /** undefined: the volume is to be raw. Throws USAGE for flags of the other format. */
   #extents(): CreateVolumeOptions['extents'] {
     const { format, extent, block, metadata, 'journal-image': journalImage } = this.flags;
-    const { 'journal-size': journalSizeBytes } = this.flags;
+    const { 'journal-size': journalSizeBytes, flags } = this.flags;
     if (format === 'extents')
-      return { extentBytes: extent, blockBytes: block, metadata, journalImage, journalSizeBytes };
-    const named = ['extent', 'block', 'metadata', 'journal-image', 'journal-size'] as const;
+      return { extentBytes: extent, blockBytes: block, metadata, journalImage, journalSizeBytes, flags };
+    const named = ['extent', 'block', 'metadata', 'journal-image', 'journal-size', 'flags'] as const;
     const wrong = named.find((name) => this.flags[name] !== undefined);
     if (wrong === undefined) return undefined;
     throw new UserError('USAGE', `--${wrong} is for volumes of files: --format extents`);
@@ -168,6 +175,7 @@ function extentsFacts({
   metadataBytes,
   metadata,
   journalImage,
+  flags,
 }: NonNullable<PlannedVolume['extents']>): [string, string][] {
   const facts: [string, string][] = [
     ['Extents', `${extents} of ${formatSize(extentBytes)}, blocks of ${formatSize(blockBytes)}`],
@@ -175,5 +183,6 @@ function extentsFacts({
   ];
   if (journalImage !== null)
     facts.push(['Journal image', `${journalImage}, with ${journalExtents} extents more`]);
+  if (flags !== 'metadata') facts.push(['Flags kept', FLAG_PLACE_WORDS[flags]]);
   return facts;
 }

@@ -32,7 +32,7 @@ export default class Read extends VolumeCommand<typeof Read> {
   async #read(volume: Volume, output: string): Promise<Outcome> {
     const { offset } = this.flags;
     const range = { offset, length: this.flags.length ?? Math.max(0, volume.device.size - offset) };
-    await this.deliver(volume.device, range, output, volume.located.images);
+    await this.deliver(volume.device, range, output, volume.located);
     return {
       result: { offsetBytes: offset, readBytes: range.length, output },
       text: () => `read ${formatSize(range.length)} to ${output}`,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import * as Flags from '@oclif/core/flags';
 import type { Outcome } from '../src/cli/base-command.js';
 import { COMMON_EXIT_CODES, EXIT } from '../src/cli/exit-codes.js';
-import { countFlag, forceFlag, volumesArgument } from '../src/cli/flags.js';
+import { countFlag, forceFlag, sizeFlag, volumesArgument } from '../src/cli/flags.js';
 import { printText, shareStreams, wantsJson } from '../src/cli/output.js';
 import { runChild } from '../src/cli/run-child.js';
 import { formatSize } from '../src/cli/sizes.js';
@@ -13,8 +13,9 @@ import { VolumeCommand } from '../src/cli/volume-command.js';
 import { fileError } from '../src/device/device-errors.js';
 import { UserError } from '../src/errors.js';
 import { inheritedSockets } from '../src/nbd/server/listeners.js';
-import type { ServedVolume } from '../src/volume/serve.js';
 import { assertGuarded, DEFAULT_PORT, tcpUri, unixUri } from '../src/volume/serve-places.js';
+import type { ServeSecondaryOptions } from '../src/volume/serve-secondary.js';
+import type { Serving } from '../src/volume/serving-status.js';
 
 /** Where it listens. */
 interface Places {
@@ -32,11 +33,14 @@ With --cache writeback a write is answered when it is taken, and durable after a
 
 The volume is served under the empty name and under --export. Of a volume of the format extents the files are served, each under its own name and the first under the empty one too: then a flush is a commit. Whatever happens, such a disk holds exactly what it held at a commit, and never less than at the last flush that was answered. With TLS nothing is served in plain text but to the user's own commands on this machine.
 
+With --secondary an image is offered as a place for the secondary of a volume that is elsewhere: "replica add VOLUME --to URI" there makes it, and keeps it like the volume. What its primary sends counts as a whole up to each flush, also over a power cut here. Others can read it. An image that is not there is made with --size; "replica promote IMAGE" works while it is served.
+
 --run starts COMMAND in a shell when the server is ready, with $uri in its environment ($exportname, $unixsocket and $port too, as far as they are), and ends with it, with its exit code. Without another place it then listens on a socket of its own. A socket that systemd hands over is used.`;
   static override examples = [
     '<%= config.bin %> serve myvolume --socket /tmp/disk.sock',
     '<%= config.bin %> serve myvolume --run \'nbdcopy "$uri" copy.img\'',
     '<%= config.bin %> serve myvolume --address 127.0.0.1 --port 10809 --read-only',
+    '<%= config.bin %> serve second.img --secondary --size 1GiB --socket /tmp/second.sock',
   ];
   static override exitCodes = {
     ...COMMON_EXIT_CODES,
@@ -60,6 +64,15 @@ The volume is served under the empty name and under --export. Of a volume of the
         "name of the export [default: the volume's]; of a volume with files: a file to serve (repeat it) [default: all]",
     }),
     'read-only': Flags.boolean({ description: 'let nobody write' }),
+    secondary: Flags.boolean({
+      exclusive: ['read-only', 'record', 'force'],
+      description: 'offer an image as the secondary of a volume elsewhere; others can read it',
+    }),
+    size: sizeFlag({
+      dependsOn: ['secondary'],
+      min: 512,
+      description: 'with --secondary: make the image, of this size, if it is not there',
+    }),
     cache: Flags.option({
       options: ['writeback', 'writethrough'] as const,
       default: 'writeback' as const,
@@ -106,8 +119,7 @@ The volume is served under the empty name and under --export. Of a volume of the
     }
   }
 
-  async #open(): Promise<ServedVolume> {
-    const { ServedVolume } = await import('../src/volume/serve.js');
+  async #open(): Promise<Serving> {
     const { readServerCertificates } = await import('../src/nbd/server/certificates.js');
     const { flags } = this;
     const directory = flags['tls-certificates'];
@@ -115,23 +127,41 @@ The volume is served under the empty name and under --export. Of a volume of the
       directory === undefined
         ? undefined
         : await readServerCertificates(directory, flags['tls-verify-peer'] === true);
+    const common = {
+      exportNames: flags.export ?? [],
+      tls,
+      onFault: (error: unknown) => void this.warn(`a fault of holdfast's own: ${faultText(error)}`),
+    };
+    if (flags.secondary) return this.#openSecondary(common);
+    const { ServedVolume } = await import('../src/volume/serve.js');
     return this.sweeping('recover', (sweep) =>
       ServedVolume.open(this.args.volume, {
+        ...common,
         access: flags['read-only'] ? 'read' : 'write',
         force: flags.force,
         record: this.recordFile,
-        exportNames: flags.export ?? [],
         cache: flags.cache,
-        tls,
         sweep,
         warn: (message) => void this.warn(message),
-        onFault: (error) => void this.warn(`a fault of holdfast's own: ${faultText(error)}`),
       }),
     );
   }
 
+  async #openSecondary(common: Omit<ServeSecondaryOptions, 'sizeBytes'>): Promise<Serving> {
+    const { cache, size: sizeBytes } = this.flags;
+    if (cache === 'writethrough') {
+      throw new UserError('USAGE', '--cache writethrough: what a primary writes is durable when it flushes', {
+        hint: 'Leave it out; replica add --mode sync has each write durable on both sides.',
+      });
+    }
+    if (sizeBytes !== undefined && sizeBytes % 512 !== 0)
+      throw new UserError('USAGE', `--size: ${sizeBytes} bytes are no whole sectors of 512`);
+    const { ServedSecondary } = await import('../src/volume/serve-secondary.js');
+    return ServedSecondary.open(this.args.volume, { ...common, sizeBytes });
+  }
+
   /** Where it can be reached. */
-  async #listen(served: ServedVolume, socket: string | undefined, isTcp: boolean): Promise<Places> {
+  async #listen(served: Serving, socket: string | undefined, isTcp: boolean): Promise<Places> {
     const { address = '127.0.0.1', port: asked = DEFAULT_PORT } = this.flags;
     const { server, exportName, isSecure } = served;
     const uris: string[] = [];
@@ -149,11 +179,11 @@ The volume is served under the empty name and under --export. Of a volume of the
     return { uris, socket, port };
   }
 
-  async #serve(served: ServedVolume, places: Places): Promise<Outcome> {
+  async #serve(served: Serving, places: Places): Promise<Outcome> {
     const { uris } = places;
     const pidFile = this.flags['pid-file'];
     const { run } = this.flags;
-    const { label } = served.volume;
+    const { label } = served;
     if (pidFile !== undefined) await writePidFile(pidFile);
     try {
       const asText = run === undefined && !this.#isActivated && !wantsJson(this.argv);
@@ -186,7 +216,7 @@ The volume is served under the empty name and under --export. Of a volume of the
   }
 
   #runBeside(
-    { exportName }: ServedVolume,
+    { exportName }: Serving,
     command: string,
     { uris: [uri = ''], socket, port }: Places,
   ): Promise<number> {

@@ -2,7 +2,9 @@
 import { HoldfastCommand, type Outcome } from '../src/cli/base-command.js';
 import type { Painter, Tone } from '../src/cli/colour.js';
 import { EXIT, STATE_EXIT_CODES } from '../src/cli/exit-codes.js';
+import { FLAG_PLACE_WORDS } from '../src/cli/file-command.js';
 import { asRawFlag, recordFlag, volumesArgument } from '../src/cli/flags.js';
+import { renderReplicas } from '../src/cli/replica-command.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { type Cell, type Row, renderFacts, renderTable } from '../src/cli/tables.js';
 import type {
@@ -44,9 +46,15 @@ export default class Status extends HoldfastCommand<typeof Status> {
       asRaw: this.flags['as-raw'],
       record: this.flags.record,
     });
-    const exitCode = status.inDoubt.length > 0 ? EXIT.lost : VERDICTS[status.state].exitCode;
-    return { result: status, exitCode, text: (paint) => describe(status, paint) };
+    return { result: status, exitCode: verdictOf(status), text: (paint) => describe(status, paint) };
   }
+}
+
+function verdictOf({ inDoubt, state, replicas }: VolumeStatus): number {
+  if (inDoubt.length > 0) return EXIT.lost;
+  const { exitCode } = VERDICTS[state];
+  const isInSync = replicas.every((replica) => replica.state === 'in-sync');
+  return exitCode === EXIT.done && !isInSync ? EXIT.unwell : exitCode;
 }
 
 async function describe(status: VolumeStatus, paint: Painter): Promise<string> {
@@ -55,6 +63,7 @@ async function describe(status: VolumeStatus, paint: Painter): Promise<string> {
     const head = ['Slot', 'State', 'Image', 'Events', 'Remark'];
     parts.push(await renderTable({ head, rows: status.members.map(memberRow) }, paint));
   }
+  if (status.replicas.length > 0) parts.push(await renderReplicas(status.replicas, paint));
   const problems = status.problems.map(({ message, hint }) => `- ${message}\n  ${hint}`);
   if (problems.length > 0) parts.push(`What is wrong, and what to do:\n${problems.join('\n')}`);
   return parts.join('\n\n');
@@ -96,6 +105,7 @@ function factsOf(status: VolumeStatus): [string, string | Cell][] {
 function extentsFacts({
   extentBytes,
   blockBytes,
+  flags,
   extents,
   free,
   reserved,
@@ -111,6 +121,7 @@ function extentsFacts({
     ['Extents', `${extents} ${sizes}`],
     ['Free', `${free} extents, ${reserved} of them reserved`],
     ['Journal', `${journal} extents, ${uncommitted} with changes that are not committed`],
+    ['Flags kept', FLAG_PLACE_WORDS[flags]],
     ['To complete', `${transactionsToComplete} transactions`],
   ];
 }
@@ -122,6 +133,7 @@ function servingFacts({
   cacheMode,
   cache,
   recordWrites,
+  secondary,
 }: ServingStatus): [string, string][] {
   const [{ name, connections, counters }] = exports as [(typeof exports)[0]];
   const requests = Object.values(counters.requests).reduce((sum, count) => sum + count, 0);
@@ -138,6 +150,26 @@ function servingFacts({
         : `${formatSize(cache.cachedBytes)}, ${formatSize(cache.dirtyBytes)} of it dirty`,
     ],
     ['Record writes', recordWrites === null ? 'none' : String(recordWrites)],
+    ...(secondary === null || secondary === undefined ? [] : secondaryFacts(secondary)),
+  ];
+}
+
+/** Of a place for a secondary. */
+function secondaryFacts(place: NonNullable<ServingStatus['secondary']>): [string, string][] {
+  const { marks, consistentPoint, trouble, isJoined } = place;
+  if (trouble !== null) return [['Secondary', `cannot be opened: ${trouble}`]];
+  if (marks === null) return [['Secondary', 'of no volume yet']];
+  const primary = isJoined ? 'its primary is connected' : 'its primary is away';
+  const at = ({ epoch, atMs }: NonNullable<typeof consistentPoint>) =>
+    epoch === 0 ? 'before the first epoch' : `epoch ${epoch}, ${new Date(atMs).toISOString()}`;
+  return [
+    ['Secondary of', `${marks.volumeUuid}, generation ${marks.generation.number}`],
+    ['As secondary', marks.state === 'promoted' ? 'promoted' : `${marks.state}; ${primary}`],
+    ['Point', consistentPoint === null ? 'none' : at(consistentPoint)],
+    [
+      'Epoch log',
+      `${formatSize(place.logUsedBytes ?? 0)} of ${formatSize(place.logBytes ?? 0)}, ${place.keptBlocks} blocks kept`,
+    ],
   ];
 }
 

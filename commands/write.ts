@@ -1,7 +1,7 @@
 /** `holdfast write`: bytes from a file or standard input into a volume. */
 import * as Flags from '@oclif/core/flags';
 import type { Outcome } from '../src/cli/base-command.js';
-import { type InputData, openInput, standardInput } from '../src/cli/data-files.js';
+import { type InputData, standardInput } from '../src/cli/data-files.js';
 import { forceFlag, sizeFlag, volumesArgument } from '../src/cli/flags.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { VolumeCommand } from '../src/cli/volume-command.js';
@@ -24,7 +24,7 @@ export default class Write extends VolumeCommand<typeof Write> {
   };
 
   protected async execute(): Promise<Outcome> {
-    const input = await openInput(this.flags.input ?? standardInput(), this.signal);
+    const input = await this.inputFor(this.args.volume, this.flags.input ?? standardInput());
     const options = { access: 'write', force: this.flags.force } as const;
     return this.withData(this.args.volume, options, (volume) => this.#write(volume, input));
   }

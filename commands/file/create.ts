@@ -7,6 +7,7 @@ import {
   oneVolumeArgument,
 } from '../../src/cli/file-command.js';
 import { sizeFlag } from '../../src/cli/flags.js';
+import { printableLine } from '../../src/cli/printable.js';
 import { formatSize } from '../../src/cli/sizes.js';
 
 export default class FileCreate extends FileCommand<typeof FileCreate> {
@@ -28,6 +29,6 @@ export default class FileCreate extends FileCommand<typeof FileCreate> {
     const { size, reserve } = this.flags;
     const { volume, name } = this.args;
     const made = await this.act([volume], 'file create', { name, sizeBytes: size, reserveBytes: reserve });
-    return { result: made, text: () => `made ${name}: ${formatSize(size)}` };
+    return { result: made, text: () => `made ${printableLine(name)}: ${formatSize(size)}` };
   }
 }

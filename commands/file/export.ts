@@ -8,6 +8,7 @@ import {
   fileNameArgument,
   oneVolumeArgument,
 } from '../../src/cli/file-command.js';
+import { printableLine } from '../../src/cli/printable.js';
 import { formatSize } from '../../src/cli/sizes.js';
 
 export default class FileExport extends FileCommand<typeof FileExport> {
@@ -29,10 +30,10 @@ export default class FileExport extends FileCommand<typeof FileExport> {
     const { volume, name } = this.args;
     return this.withFile(volume, name, { access: 'read' }, async ({ device, volume: { located } }) => {
       const { size } = device;
-      await this.deliver(device, { offset: 0, length: size }, output, located.images, true);
+      await this.deliver(device, { offset: 0, length: size }, output, located, true);
       return {
         result: { name, readBytes: size, output },
-        text: () => `exported ${name} to ${output}: ${formatSize(size)}`,
+        text: () => `exported ${printableLine(name)} to ${printableLine(output)}: ${formatSize(size)}`,
       };
     });
   }

@@ -1,7 +1,7 @@
 /** `holdfast file import`: a plain file becomes a file of the volume. */
 import * as Flags from '@oclif/core/flags';
 import type { Outcome } from '../../src/cli/base-command.js';
-import { type InputData, openInput, standardInput } from '../../src/cli/data-files.js';
+import { type InputData, standardInput } from '../../src/cli/data-files.js';
 import {
   commitEveryFlag,
   describeWritten,
@@ -32,7 +32,7 @@ export default class FileImport extends FileCommand<typeof FileImport> {
   protected async execute(): Promise<Outcome> {
     const { flags } = this;
     const { volume, name } = this.args;
-    const input = await openInput(flags.input ?? standardInput(), this.signal);
+    const input = await this.inputFor([volume], flags.input ?? standardInput());
     await this.act([volume], 'file create', {
       name,
       sizeBytes: 0,

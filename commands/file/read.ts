@@ -33,7 +33,7 @@ export default class FileRead extends FileCommand<typeof FileRead> {
     const { volume, name } = this.args;
     return this.withFile(volume, name, { access: 'read', uncommitted }, async (file) => {
       const range = { offset, length: length ?? Math.max(0, file.device.size - offset) };
-      await this.deliver(file.device, range, output, file.volume.located.images);
+      await this.deliver(file.device, range, output, file.volume.located);
       return {
         result: { name, offsetBytes: offset, readBytes: range.length, output },
         text: () => `read ${formatSize(range.length)} to ${output}`,

@@ -7,6 +7,7 @@ import {
   oneVolumeArgument,
 } from '../../src/cli/file-command.js';
 import { dryRunFlag, yesFlag } from '../../src/cli/flags.js';
+import { printableLine } from '../../src/cli/printable.js';
 import { formatSize } from '../../src/cli/sizes.js';
 
 export default class FileRemove extends FileCommand<typeof FileRemove> {
@@ -24,10 +25,10 @@ export default class FileRemove extends FileCommand<typeof FileRemove> {
     if (dryRun || !yes) {
       const found = await this.act([volume], 'file remove --dry-run', { name });
       const size = formatSize(found.sizeBytes);
-      if (dryRun) return { result: found, text: () => `would remove ${name}: ${size}` };
+      if (dryRun) return { result: found, text: () => `would remove ${printableLine(name)}: ${size}` };
       await this.confirm(`Remove ${name} (${size})? What it holds is lost.`, { yes });
     }
     const removed = await this.act([volume], 'file remove', { name });
-    return { result: removed, text: () => `removed ${name}` };
+    return { result: removed, text: () => `removed ${printableLine(name)}` };
   }
 }

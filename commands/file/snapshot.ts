@@ -7,6 +7,7 @@ import {
   fileNameArgument,
   oneVolumeArgument,
 } from '../../src/cli/file-command.js';
+import { printableLine } from '../../src/cli/printable.js';
 import { formatSize } from '../../src/cli/sizes.js';
 
 export default class FileSnapshot extends FileCommand<typeof FileSnapshot> {
@@ -24,6 +25,10 @@ export default class FileSnapshot extends FileCommand<typeof FileSnapshot> {
     const { volume, name } = this.args;
     const { as } = this.flags;
     const made = await this.act([volume], 'file snapshot', { name, as });
-    return { result: made, text: () => `${as} is ${name} as it is now (${formatSize(made.sizeBytes)})` };
+    return {
+      result: made,
+      text: () =>
+        `${printableLine(as)} is ${printableLine(name)} as it is now (${formatSize(made.sizeBytes)})`,
+    };
   }
 }

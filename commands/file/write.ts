@@ -1,7 +1,7 @@
 /** `holdfast file write`: bytes from a file or standard input into a file of the volume, committed as a whole. */
 import * as Flags from '@oclif/core/flags';
 import type { Outcome } from '../../src/cli/base-command.js';
-import { openInput, standardInput } from '../../src/cli/data-files.js';
+import { standardInput } from '../../src/cli/data-files.js';
 import {
   commitEveryFlag,
   describeWritten,
@@ -12,6 +12,7 @@ import {
   oneVolumeArgument,
 } from '../../src/cli/file-command.js';
 import { sizeFlag } from '../../src/cli/flags.js';
+import { FLAG_PLACES } from '../../src/metadata/flag-places.js';
 
 export default class FileWrite extends FileCommand<typeof FileWrite> {
   static override summary = "Write a file's bytes, all or nothing";
@@ -32,16 +33,26 @@ export default class FileWrite extends FileCommand<typeof FileWrite> {
       description: 'leave it in the journal',
       exclusive: ['commit-every'],
     }),
+    flags: Flags.option({
+      options: FLAG_PLACES,
+      dependsOn: ['no-commit'],
+      description:
+        'with --no-commit: keep what says which blocks they are at the metadata server, in a file of this machine, or on the storage [default: as the volume was made]',
+    })(),
     'on-journal-full': journalFullFlag,
   };
 
   protected async execute(): Promise<Outcome> {
     const { flags } = this;
     const { volume, name } = this.args;
-    const input = await openInput(flags.input ?? standardInput(), this.signal);
+    const input = await this.inputFor([volume], flags.input ?? standardInput());
     const options = { access: 'write', onJournalFull: flags['on-journal-full'] } as const;
     return this.withFile(volume, name, options, async (file) => {
-      const plan = { commitEveryBytes: flags['commit-every'], commits: !flags['no-commit'] };
+      const plan = {
+        commitEveryBytes: flags['commit-every'],
+        commits: !flags['no-commit'],
+        flags: flags.flags,
+      };
       const written = await this.writeInto(file, flags.offset, input, plan).catch((error: unknown) => {
         // The error tells of its last piece alone.
         if ((file.file?.statistics.commits ?? 0) > 0)

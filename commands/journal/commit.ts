@@ -6,6 +6,8 @@ import {
   oneVolumeArgument,
   someFileArgument,
 } from '../../src/cli/file-command.js';
+import { printableLine } from '../../src/cli/printable.js';
+import { counted } from '../../src/cli/sizes.js';
 
 export default class JournalCommit extends FileCommand<typeof JournalCommit> {
   static override summary = 'Commit what is written and not committed';
@@ -25,7 +27,9 @@ export default class JournalCommit extends FileCommand<typeof JournalCommit> {
       text: () =>
         files.length === 0
           ? 'nothing waited to be committed'
-          : files.map((file) => `committed ${file.name}: ${file.writtenBlocks} blocks`).join('\n'),
+          : files
+              .map((file) => `committed ${printableLine(file.name)}: ${counted(file.writtenBlocks, 'block')}`)
+              .join('\n'),
     };
   }
 }

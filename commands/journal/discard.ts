@@ -7,6 +7,7 @@ import {
   someFileArgument,
 } from '../../src/cli/file-command.js';
 import { dryRunFlag, yesFlag } from '../../src/cli/flags.js';
+import { printableLine } from '../../src/cli/printable.js';
 
 export default class JournalDiscard extends FileCommand<typeof JournalDiscard> {
   static override summary = 'Give up what is written and not committed';
@@ -24,12 +25,15 @@ export default class JournalDiscard extends FileCommand<typeof JournalDiscard> {
     if (dryRun || !yes) {
       const { files: chosen } = await this.act([volume], 'journal discard --dry-run', { name });
       if (chosen.length === 0) return nothing;
-      const all = chosen.join(', ');
+      const all = chosen.map(printableLine).join(', ');
       if (dryRun) return { result: { dryRun, files: chosen }, text: () => `would discard: ${all}` };
       await this.confirm(`Give up what is not committed of ${all}?`, { yes });
     }
     const { files } = await this.act([volume], 'journal discard', { name });
     if (files.length === 0) return nothing;
-    return { result: { files }, text: () => files.map((each) => `discarded ${each}`).join('\n') };
+    return {
+      result: { files },
+      text: () => files.map((each) => `discarded ${printableLine(each)}`).join('\n'),
+    };
   }
 }

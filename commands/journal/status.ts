@@ -34,13 +34,14 @@ async function describe(status: Status, paint: Painter): Promise<string> {
     paint,
   );
   if (files.length === 0) return `${facts}\n\nnothing waits to be committed`;
-  const head = ['File', 'Extents', 'Blocks written', 'Blocks cleared', 'Size after'];
-  const rows = files.map(({ name, extents, writtenBlocks, clearedBlocks, sizeBytes }) => [
+  const head = ['File', 'Extents', 'Blocks written', 'Blocks cleared', 'Size after', 'Flags'];
+  const rows = files.map(({ name, extents, writtenBlocks, clearedBlocks, sizeBytes, flags, away }) => [
     name,
     String(extents),
     String(writtenBlocks),
     String(clearedBlocks),
     formatSize(sizeBytes),
+    away === null ? (flags ?? 'not kept') : `${flags}: ${away}`,
   ]);
   return `${facts}\n\n${await renderTable({ head, rows }, paint)}`;
 }

@@ -5,7 +5,7 @@
  * The memory is asked of the kernel when the process ends (proc(5): VmHWM, of this program alone; what getrusage says
  * goes back to before the program was loaded, when the process was a copy of its parent).
  */
-import { execFile } from 'node:child_process';
+import { type ExecFileException, execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { packagePath } from '../package-root.js';
@@ -76,14 +76,22 @@ function opening(made: BenchVolume, access: 'read' | 'write'): Contender {
 const TELL_PEAK = `import { readFileSync, writeSync } from 'node:fs';
 process.on('exit', () => writeSync(2, /VmHWM:.*kB/.exec(readFileSync('/proc/self/status', 'utf8'))[0]));`;
 
-function commandOf(name: string, command: readonly string[]): Contender {
+/** A command in a process of its own; `exitCodes`: those it may end with. */
+export function commandOf(
+  name: string,
+  command: readonly string[],
+  exitCodes: readonly number[] = [0],
+): Contender {
   const hook = `data:text/javascript,${encodeURIComponent(TELL_PEAK)}`;
   const arguments_ = ['--import', hook, packagePath('bin', 'run.js'), ...command];
   return {
     name,
     run: async (): Promise<Sample> => {
       const start = performance.now();
-      const { stderr } = await execute(process.execPath, arguments_);
+      const { stderr } = await execute(process.execPath, arguments_).catch((error: ExecFileException) => {
+        if (!exitCodes.includes(Number(error.code))) throw error;
+        return { stderr: error.stderr ?? '' };
+      });
       const seconds = (performance.now() - start) / 1000;
       const peak = /VmHWM:\s+(\d+) kB$/.exec(stderr);
       if (peak === null) throw new Error(`holdfast ${command.join(' ')} did not say its memory: ${stderr}`);

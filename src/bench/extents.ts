@@ -5,7 +5,7 @@
 import type { Bench, BenchContext, Comparison } from './bench.js';
 import { MIB } from './bench-array.js';
 import { ext4Contenders } from './ext4.js';
-import { ARRAY_NOTES, arrayComparison } from './extents-array.js';
+import { ARRAY_NOTES, type ArraySizes, arrayComparisons } from './extents-array.js';
 import { COMMIT_NOTES, type CommitSizes, commitComparisons } from './extents-commits.js';
 import { MEDIA_NOTES, type MediaSizes, mediaComparisons, sequential } from './extents-media.js';
 import { OPENING_NOTES, type OpeningSizes, openingComparisons } from './extents-opening.js';
@@ -17,6 +17,7 @@ const GIB = 1024 * MIB;
 
 export interface ExtentsSizes {
   readonly media: MediaSizes;
+  readonly array: ArraySizes;
   readonly commits: CommitSizes;
   readonly opening: OpeningSizes;
   /** Whether there are filesystems beside it, where they can be had. */
@@ -25,6 +26,7 @@ export interface ExtentsSizes {
 
 const SIZES: ExtentsSizes = {
   media: { fileBytes: 64 * MIB, commitBytes: 10 * MIB, largeExtentBytes: MIB, smallRequests: 256 },
+  array: { fileBytes: 192 * MIB, largeExtentBytes: 9 * MIB },
   commits: {
     fileBytes: 128 * MIB,
     singleExtentBytes: [4 * KIB, 64 * KIB, MIB],
@@ -57,12 +59,12 @@ export function extentsOf(sizes: ExtentsSizes): Bench {
           opened(() => files.close());
           return files;
         };
-        const { media, commits, opening, filesystems } = sizes;
+        const { media, array, commits, opening, filesystems } = sizes;
         const ext4 = filesystems ? await ext4Contenders(directory, sequential(media), opened) : null;
         const files = filesOf(media.fileBytes);
         async function* comparisons(): AsyncIterable<Comparison> {
           yield* mediaComparisons(files, media, ext4?.contenders ?? []);
-          yield await arrayComparison(directory, files, opened);
+          yield* arrayComparisons(directory, filesOf(array.fileBytes), array, opened);
           yield* commitComparisons(directory, filesOf(commits.fileBytes), commits, opened);
           yield* openingComparisons(directory, opening);
         }

@@ -8,6 +8,7 @@ import { nbd } from './nbd.js';
 import { rebuild } from './rebuild.js';
 import { record } from './record.js';
 import { recovery } from './recovery.js';
+import { replication } from './replication.js';
 import { scrub } from './scrub.js';
 import { writes } from './writes.js';
 
@@ -21,6 +22,7 @@ export const BENCHES: readonly Bench[] = [
   recovery,
   nbd,
   extents,
+  replication,
 ];
 
 /**

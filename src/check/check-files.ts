@@ -49,37 +49,42 @@ const ENGINE_CODES = {
 
 const ENGINE_HINTS = {
   copy: 'the other half has it whole',
-  count: 'read out the files (holdfast file export), and make the volume anew',
+  count: 'nothing is lost by it but room for metadata',
   damage:
     'put a good copy of the image in its place; what files can still be read is read by holdfast file export',
 } as const;
 
 function* checkEngine(context: CheckContext, { engine }: CheckedFiles): Generator<Finding> {
+  // Counts are made of the tree: where that is damaged they say nothing.
+  const isMendable = engine.every(({ kind }) => kind !== 'damage');
   for (const { kind, code, image, offsetBytes, lengthBytes, message } of engine) {
     const where = { image, offsetBytes, ...(lengthBytes > 0 ? { lengthBytes } : {}) };
     yield finding(ENGINE_CODES[kind], where, message, {
       hint: ENGINE_HINTS[kind],
       reason: code,
-      repair: kind === 'copy' && mayRepair(context) ? 'mend-metadata' : null,
+      repair:
+        (kind === 'copy' || (kind === 'count' && isMendable)) && mayRepair(context) ? 'mend-metadata' : null,
     });
   }
 }
 
-/** By the codes of the metadata server's own check; `repair`: what makes it anew from what it is an index of. */
-const STATE_CODES: Readonly<
-  Record<string, { readonly code: FindingCode; readonly repair: RepairName | null }>
-> = {
+/** By the codes of the metadata server's own check; `repair`: where it mends all that is found (volume/fsck-files.ts). */
+const STATE_CODES: Readonly<Record<string, { readonly code: FindingCode; readonly repair: RepairName }>> = {
   EXTENT_LEAKED: { code: 'EXTENTS_LEAKED', repair: 'rebuild-indexes' },
   EXTENT_NOT_TAKEN: { code: 'EXTENTS_NOT_TAKEN', repair: 'rebuild-indexes' },
   EXTENT_COUNT_WRONG: { code: 'EXTENTS_COUNT_WRONG', repair: 'rebuild-indexes' },
-  EXTENT_USED_TWICE: { code: 'EXTENTS_USED_TWICE', repair: null },
-  EXTENT_PAST_POOL: { code: 'EXTENTS_USED_TWICE', repair: null },
+  EXTENT_USED_TWICE: { code: 'EXTENTS_USED_TWICE', repair: 'separate-extents' },
+  EXTENT_PAST_POOL: { code: 'EXTENTS_USED_TWICE', repair: 'separate-extents' },
   ASSOCIATION_LOST: { code: 'JOURNAL_WRONG', repair: 'rebuild-indexes' },
-  FLAGS_LOST: { code: 'JOURNAL_WRONG', repair: null },
-  TRANSACTION_WRONG: { code: 'TRANSACTIONS_WRONG', repair: null },
-  MAP_WRONG: { code: 'MAPS_WRONG', repair: null },
+  FLAGS_LOST: { code: 'JOURNAL_WRONG', repair: 'rebuild-indexes' },
+  TRANSACTION_WRONG: { code: 'TRANSACTIONS_WRONG', repair: 'rebuild-indexes' },
+  MAP_WRONG: { code: 'MAPS_WRONG', repair: 'rebuild-indexes' },
   NAME_WRONG: { code: 'NAMES_WRONG', repair: 'rebuild-indexes' },
 };
+
+/** Neither of the two is changed by the other any more; what was written to one before is in both. */
+const TWICE_HINT =
+  'what was written to the one may have overwritten the other: read out both files (holdfast file export), and compare them with a backup';
 
 const STATE_HINT =
   'read out the files (holdfast file export), and compare them with a backup: what is right cannot be told from the metadata alone';
@@ -88,14 +93,11 @@ const STATE_HINT =
 const SHOWN = 3;
 
 /** All of one kind are one finding: a lost page can make thousands. */
-function* checkState(context: CheckContext, { state, engine }: CheckedFiles): Generator<Finding> {
+function* checkState(context: CheckContext, { state, engine, isMendable }: CheckedFiles): Generator<Finding> {
   const kinds = new Map<string, string[]>();
   for (const { code, message } of state) kinds.set(code, [...(kinds.get(code) ?? []), message]);
   // What something else is damaged by may be what tells whose an extent is.
-  const isCertain =
-    mayRepair(context) &&
-    engine.every(({ kind }) => kind === 'copy') &&
-    [...kinds.keys()].every((kind) => STATE_CODES[kind]?.repair === 'rebuild-indexes');
+  const isCertain = mayRepair(context) && engine.every(({ kind }) => kind === 'copy') && isMendable;
   for (const [kind, messages] of kinds) {
     const known = STATE_CODES[kind];
     if (known === undefined)
@@ -103,7 +105,7 @@ function* checkState(context: CheckContext, { state, engine }: CheckedFiles): Ge
     const more = messages.length > SHOWN ? `; and ${messages.length - SHOWN} more` : '';
     const repair = isCertain ? known.repair : null;
     yield finding(known.code, {}, `${messages.slice(0, SHOWN).join('; ')}${more}`, {
-      hint: repair === null ? STATE_HINT : '',
+      hint: repair === null ? STATE_HINT : repair === 'separate-extents' ? TWICE_HINT : '',
       reason: kind,
       repair,
     });

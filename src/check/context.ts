@@ -58,6 +58,8 @@ export interface CheckedFiles {
   readonly engine: readonly EngineTrouble[];
   /** Of what the metadata server keeps, by its own codes. */
   readonly state: readonly { readonly code: string; readonly message: string }[];
+  /** With the repairs that there are for it nothing of that would be wrong any more. */
+  readonly isMendable: boolean;
   /** Transactions that are hardened and not done. */
   readonly unfinished: number;
 }

@@ -162,13 +162,19 @@ export const REPAIRS = {
     wantsForce: false,
   },
   'mend-metadata': {
-    does: 'write the damaged copies anew from the good ones beside them',
+    does: 'write the damaged copies anew from the good ones beside them, and count the pages of the metadata again',
     isSafe: true,
     loses: '',
     wantsForce: false,
   },
   'rebuild-indexes': {
-    does: 'make free space, counts, names and the places of journal extents anew from maps, journal and files',
+    does: 'make free space, counts, names, places of journal extents and parts of transactions anew from what says the same',
+    isSafe: true,
+    loses: '',
+    wantsForce: false,
+  },
+  'separate-extents': {
+    does: 'copy extents that are in two places, so that each has one of its own',
     isSafe: true,
     loses: '',
     wantsForce: false,

@@ -18,6 +18,7 @@ import {
   type Envelope,
   envelopeJson,
   OutputClosed,
+  printJson,
   printText,
   printWarning,
   reportFailure,
@@ -104,7 +105,10 @@ export abstract class HoldfastCommand<T extends typeof Command> extends Command 
         'CONFIRMATION_REQUIRED',
         `${question} Nobody is at a terminal to say yes, and nothing was done`,
         {
-          hint: 'add --yes to do it, or --dry-run to see what would be done',
+          hint:
+            'dry-run' in this.ctor.flags
+              ? 'add --yes to do it, or --dry-run to see what would be done'
+              : 'add --yes to do it',
         },
       );
     }
@@ -170,7 +174,7 @@ export abstract class HoldfastCommand<T extends typeof Command> extends Command 
     process.exitCode = exitCode;
     if (this.#streamed) return;
     if (this.#asJson) {
-      await printText(envelopeJson(this.#envelope(exitCode), { result: outcome.result }));
+      await printJson(envelopeJson(this.#envelope(exitCode), { result: outcome.result }));
       return;
     }
     const text = await outcome.text?.(await painterFor(process.stdout));

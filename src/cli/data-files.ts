@@ -2,7 +2,7 @@
  * Files of the user's that data is read from and written to (`--input`, `--output`); `-` is a standard
  * stream. What goes wrong with them is the user's to act on, so every failure names the file.
  */
-import { createReadStream } from 'node:fs';
+import { createReadStream, fstatSync } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { fileError } from '../device/device-errors.js';
@@ -26,6 +26,20 @@ export function standardInput(): '-' {
 export function standardOutput(): '-' {
   if (process.stdout.isTTY !== true) return '-';
   throw new UserError('USAGE', 'data would go to the terminal', { hint: 'name a file: --output FILE' });
+}
+
+/** @throws UserError USAGE if it is one of `images`, by whatever name: it would be read while it is being written. */
+export async function refuseOwnImages(path: string, images: readonly string[]): Promise<void> {
+  const source = path === '-' ? fstatSync(0) : await stat(path).catch(() => null);
+  for (const image of images) {
+    const own = await stat(image).catch(() => null);
+    if (source === null || own === null || source.dev !== own.dev || source.ino !== own.ino) continue;
+    const what = path === '-' ? 'standard input' : path;
+    throw new UserError(
+      'USAGE',
+      `${what} is an image of the volume itself (${image}): it cannot be the input`,
+    );
+  }
 }
 
 /** @throws UserError if it cannot be opened; `pieces` throws one if it cannot be read on. */

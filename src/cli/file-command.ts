@@ -3,11 +3,13 @@ import * as Args from '@oclif/core/args';
 import type { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
 import { UserError } from '../errors.js';
+import type { FlagPlace } from '../metadata/flag-places.js';
 import type { OpenFile, OpenFileOptions } from '../volume/index.js';
 import type { InputData } from './data-files.js';
 import { COMMON_EXIT_CODES } from './exit-codes.js';
 import { sizeFlag } from './flags.js';
-import { formatSize } from './sizes.js';
+import { printableLine } from './printable.js';
+import { counted, formatSize } from './sizes.js';
 import { VolumeCommand } from './volume-command.js';
 
 /** One argument, so that the file's name can follow. */
@@ -39,6 +41,13 @@ export const commitEveryFlag = sizeFlag({
   description: 'commit whenever so much is written [default: once, at the end]',
 });
 
+/** Where flags of what is not committed are kept. */
+export const FLAG_PLACE_WORDS: Readonly<Record<FlagPlace, string>> = {
+  metadata: 'at the metadata server',
+  local: 'in a file of this machine',
+  data: 'on the storage, in extents of their own',
+};
+
 export const FILE_EXIT_CODES: Readonly<Record<string, string>> = {
   ...COMMON_EXIT_CODES,
   '10': 'no such volume, image or file',
@@ -48,6 +57,8 @@ export interface WritePlan {
   readonly commitEveryBytes: number | undefined;
   /** Else it stays in the journal. */
   readonly commits: boolean;
+  /** Where the flags of what stays there are kept, if not where the volume says. */
+  readonly flags?: FlagPlace | undefined;
 }
 
 /** What writing came to. What the server of a volume did for it is not known here. */
@@ -85,7 +96,7 @@ export abstract class FileCommand<T extends typeof Command> extends VolumeComman
     { target, file, settled }: OpenFile,
     offset: number,
     { pieces, totalBytes }: InputData,
-    { commitEveryBytes, commits }: WritePlan,
+    { commitEveryBytes, commits, flags }: WritePlan,
   ): Promise<Written> {
     if (!commits && file === null) {
       throw new UserError(
@@ -100,7 +111,7 @@ export abstract class FileCommand<T extends typeof Command> extends VolumeComman
     const writtenBytes = await this.sweeping('write', (options) =>
       writeCommitted(target, offset, pieces, { ...options, totalBytes, commitEveryBytes }),
     );
-    await (commits || file === null ? target.commit() : file.keep());
+    await (commits || file === null ? target.commit() : file.keep({ flags }));
     // Then the counts are whole.
     await settled();
     return { writtenBytes, isCommitted: commits, journal: file?.statistics ?? null };
@@ -110,12 +121,12 @@ export abstract class FileCommand<T extends typeof Command> extends VolumeComman
 export function describeWritten(name: string, offset: number, written: Written): string {
   const { writtenBytes, isCommitted, journal } = written;
   const lines = [
-    `wrote ${formatSize(writtenBytes)} to ${name} at offset ${formatSize(offset)}${isCommitted ? '' : ', and did not commit it'}`,
+    `wrote ${formatSize(writtenBytes)} to ${printableLine(name)} at offset ${formatSize(offset)}${isCommitted ? '' : ', and did not commit it'}`,
   ];
   if (journal !== null && isCommitted) {
     const { commits, earlyCommits, writtenBlocks, copiedBlocks, copiedHomeBlocks } = journal;
     lines.push(
-      `${commits} commits, ${writtenBlocks} blocks written, ${copiedBlocks + copiedHomeBlocks} copied; ${journal.swappedExtents} extents swapped, ${journal.committedExtents} copied home`,
+      `${counted(commits, 'commit')}, ${counted(writtenBlocks, 'block')} written, ${copiedBlocks + copiedHomeBlocks} copied; ${counted(journal.swappedExtents, 'extent')} swapped, ${journal.committedExtents} copied home`,
     );
     if (earlyCommits > 0)
       lines.push(`${earlyCommits} of the commits came early: the journal had no more room`);

@@ -7,9 +7,9 @@
  * - Under --json standard output has one object, on one line, whatever happens.
  */
 import { UserError } from '../errors.js';
-import { painterFor } from './colour.js';
+import { painterFor, wantsColour } from './colour.js';
 import type { Failure } from './failure.js';
-import { printable } from './printable.js';
+import { printable, printableInJson } from './printable.js';
 
 const FORMAT_VERSION = 1;
 
@@ -82,7 +82,17 @@ export function writeToOutput(data: string | Uint8Array): Promise<void> {
 }
 
 /** Prints text; a reader that went away does not matter to it. */
-export async function printText(text: string): Promise<void> {
+export function printText(text: string): Promise<void> {
+  // With colours there are control characters of our own: then each name was made printable by whoever put it in.
+  return printLines(wantsColour(process.stdout) ? text : printable(text));
+}
+
+/** The same for what envelopeJson gives. */
+export function printJson(json: string): Promise<void> {
+  return printLines(printableInJson(json));
+}
+
+async function printLines(text: string): Promise<void> {
   try {
     await writeToOutput(text.endsWith('\n') ? text : `${text}\n`);
   } catch (error) {
@@ -135,7 +145,7 @@ export async function reportFailure(
   }
   const json = envelopeJson(envelope, { error: failure });
   if (streamed || failureOfOutput() !== undefined) writeToStderr(json);
-  else await printText(json);
+  else await printJson(json);
 }
 
 /** For people: what failed and what to try. Only a fault of ours comes with its stack. */

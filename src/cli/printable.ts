@@ -11,6 +11,11 @@ export function printable(text: string): string {
   return text.replace(CONTROL, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
+/** JSON stays what it says: what it may have of them as they are (RFC 8259, section 7) is written as \u00NN. */
+export function printableInJson(json: string): string {
+  return json.replace(CONTROL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 /** The same for what has to stay on one line: a newline in a name would make up a row of a table. */
 export function printableLine(text: string): string {
   return printable(text).replace(/[\t\n]/g, (c) => (c === '\n' ? '\\n' : '\\t'));

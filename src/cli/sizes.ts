@@ -33,6 +33,11 @@ export function parseSize(text: string): number {
   return Number(bytes);
 }
 
+/** So many, in words: "1 commit", "2 commits". */
+export function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
 /** `10 GiB (10737418240 bytes)`: rounded for reading, and exact. Below 1 KiB the bytes alone. */
 export function formatSize(bytes: number): string {
   const exact = bytes === 1 ? '1 byte' : `${bytes} bytes`;

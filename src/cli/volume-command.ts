@@ -5,6 +5,7 @@
 import type { Command } from '@oclif/core/command';
 import type { BlockDevice } from '../device/contract.js';
 import type {
+  Located,
   OpenVolumeOptions,
   OperationArguments,
   OperationName,
@@ -13,7 +14,7 @@ import type {
   Volume,
 } from '../volume/index.js';
 import { HoldfastCommand } from './base-command.js';
-import { OutputFile } from './data-files.js';
+import { type InputData, OutputFile, openInput, refuseOwnImages } from './data-files.js';
 import { COMMON_EXIT_CODES } from './exit-codes.js';
 import { recordFlag } from './flags.js';
 
@@ -102,6 +103,13 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
     }
   }
 
+  /** What is to be written to the volume: a file, or `-`. @throws UserError USAGE for one of its own images. */
+  protected async inputFor(names: readonly string[], path: string): Promise<InputData> {
+    const { locateVolume, ownImages } = await import('../volume/index.js');
+    await refuseOwnImages(path, ownImages(await locateVolume(names)));
+    return openInput(path, this.signal);
+  }
+
   /**
    * Copies a range to `output`, a file or `-`. Where the file can have holes, `isSparse` leaves out what is none of the
    * device's data. A mistake in the range does not cost what the file held.
@@ -110,7 +118,7 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
     device: BlockDevice,
     range: ByteRange,
     output: string,
-    images: readonly string[],
+    located: Located,
     isSparse = false,
   ): Promise<void> {
     if (output === '-') {
@@ -121,7 +129,8 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
     }
     const { assertRange } = await import('../volume/stream.js');
     assertRange(device, range.offset, range.length);
-    const file = await OutputFile.create(output, images);
+    const { ownImages } = await import('../volume/index.js');
+    const file = await OutputFile.create(output, ownImages(located));
     const skip = isSparse && file.canSkip ? (bytes: number) => file.skip(bytes) : undefined;
     try {
       await this.#copy(device, range, (data) => file.write(data), skip);

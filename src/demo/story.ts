@@ -1,7 +1,8 @@
 /**
  * The demo: a RAID-5 volume on image files is made, filled with a real ext4 image, loses a member, is read all
  * the same, gets the member back on another image, has a parity rot and be repaired, has its power cut amid writes, and
- * holds what it held. Then files whose writes are all there or not at all, whenever the power goes.
+ * holds what it held. Then files whose writes are all there or not at all, whenever the power goes; and a
+ * secondary that is away, comes back, and is promoted.
  */
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,6 +11,7 @@ import { packagePath } from '../package-root.js';
 import { journalFiles } from './files.js';
 import { readKernelArrays } from './kernel-arrays.js';
 import { cutPower } from './power-cut.js';
+import { replicate } from './replica.js';
 import { type DemoContext, Runner, sha256 } from './runner.js';
 
 const CHUNK_BYTES = 64 * 1024;
@@ -39,6 +41,7 @@ export async function tellStory(context: DemoContext): Promise<number> {
   await cutPower(runner, content);
   await checkFilesystem(runner, content);
   await journalFiles(runner, content);
+  await replicate(runner, content);
   await readKernelArrays(runner);
   return runner.passed;
 }

@@ -48,10 +48,14 @@ export async function act<N extends OperationName>(
   return thenClose(volume, warn, () => runOperation(volume, name, args, reporting));
 }
 
+/** They name images: the server may run in another directory. */
+const IMAGE_ARGUMENTS: ReadonlySet<string> = new Set(['image', 'to']);
+
 function fromAnywhere(args: object): Record<string, unknown> {
-  return 'image' in args && typeof args.image === 'string'
-    ? { ...args, image: absoluteImage(args.image) }
-    : { ...args };
+  const named = Object.entries(args).map(([key, value]: [string, unknown]) =>
+    IMAGE_ARGUMENTS.has(key) && typeof value === 'string' ? [key, absoluteImage(value)] : [key, value],
+  );
+  return Object.fromEntries(named) as Record<string, unknown>;
 }
 
 /** Opens the volume for its bytes, which one of files has for itself: where it is served, they come from its server, and there is no array to look at. */

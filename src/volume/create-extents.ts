@@ -28,6 +28,7 @@ import { writeSuperblock } from '../extents/format/superblock-copies.js';
 import type { EngineRange } from '../metadata/engine/layout.js';
 import { makeEngine } from '../metadata/engine/make-engine.js';
 import { openEngine } from '../metadata/engine/open-engine.js';
+import type { FlagPlace } from '../metadata/flag-places.js';
 import { formatMetadata } from '../metadata/server/format.js';
 import type { Part } from './create-part.js';
 
@@ -41,6 +42,8 @@ export interface ExtentsOptions {
   readonly journalImage?: string | undefined;
   /** What is to be usable of it. */
   readonly journalSizeBytes?: number | undefined;
+  /** Where flags of what is not committed are kept unless said otherwise; default: at the metadata server. */
+  readonly flags?: FlagPlace | undefined;
 }
 
 /** What the volume will be. */
@@ -53,6 +56,7 @@ export interface PlannedExtents extends ExtentSizes {
   /** null: on the volume. */
   readonly metadata: string | null;
   readonly journalImage: string | null;
+  readonly flags: FlagPlace;
 }
 
 /** Pages of the metadata have numbers of 32 bits; so many extents are beyond what they can map. */
@@ -61,7 +65,7 @@ const MOST_EXTENTS = 2 ** 32;
 /** The shape of the volume. `stripeBytes`: data of a full stripe, or null. Throws USAGE for what cannot be. */
 export function extentsShape(options: ExtentsOptions, stripeBytes: number | null): VolumeShape {
   const { blockBytes = DEFAULT_BLOCK_BYTES, journalImage, journalSizeBytes } = options;
-  const extentBytes = options.extentBytes ?? defaultExtentBytes(stripeBytes);
+  const extentBytes = options.extentBytes ?? defaultExtentBytes(stripeBytes, blockBytes);
   const sizes = { blockBytes, extentBytes };
   checkSizes(sizes);
   if (journalImage !== undefined && journalSizeBytes === undefined) {
@@ -94,7 +98,7 @@ export function planExtents(
   name: string,
   deviceBytes: number,
   shape: VolumeShape,
-  { metadata, journalImage }: ExtentsOptions,
+  { metadata, journalImage, flags = 'metadata' }: ExtentsOptions,
 ): PlannedExtents {
   const layout = volumeLayout(name, deviceBytes, shape);
   const { blockBytes, extentBytes, journalExtents } = shape;
@@ -108,6 +112,7 @@ export function planExtents(
     metadataBytes: (layout.metadata ?? ofImage).length,
     metadata: metadata ?? null,
     journalImage: journalImage ?? null,
+    flags,
   };
 }
 
@@ -139,14 +144,21 @@ export interface ExtentsDevices {
 }
 
 /** Makes the volume what it is, durably. */
-export async function formatExtents(devices: ExtentsDevices, shape: VolumeShape): Promise<void> {
+export async function formatExtents(
+  devices: ExtentsDevices,
+  shape: VolumeShape,
+  flags: FlagPlace = 'metadata',
+): Promise<void> {
   const { volume, metadata, journal } = devices;
   const { blockBytes, extentBytes, journalExtents } = shape;
   const layout = volumeLayout(volume.name, volume.size, shape);
   const { extents } = layout.pool;
   const ofImage = metadataImageLayout(extents + journalExtents, shape);
   const shared = { volumeUuid: newUuid(), blockBytes, extentBytes, generation: 1 };
-  const nothing = { metadata: null, pool: null, metadataImage: null, journalImage: null };
+  const nothing = {
+    ...{ metadata: null, pool: null, metadataImage: null, journalImage: null },
+    flags: 'metadata',
+  } as const;
   const ofMetadata: ExtentsSuperblock | null =
     metadata === null
       ? null
@@ -178,6 +190,7 @@ export async function formatExtents(devices: ExtentsDevices, shape: VolumeShape)
     pool: layout.pool,
     metadataImage: ofMetadata?.deviceUuid ?? null,
     journalImage: ofJournal === null ? null : { uuid: ofJournal.deviceUuid, extents: journalExtents },
+    flags,
   };
   const range =
     metadata === null ? { device: volume, ...layout.metadata! } : { device: metadata, ...ofImage.metadata };

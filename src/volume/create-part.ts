@@ -7,8 +7,9 @@
  */
 import { readFile, rm, stat, truncate } from 'node:fs/promises';
 import type { BlockDevice } from '../device/contract.js';
-import { fileError, systemCode } from '../device/device-errors.js';
+import { fileError } from '../device/device-errors.js';
 import { openImage } from '../device/open-image.js';
+import { statOrNull } from '../device/stat-or-null.js';
 import { UserError } from '../errors.js';
 import { firstContent, makeBlank } from './blank.js';
 
@@ -114,15 +115,6 @@ async function resize(path: string, size: number): Promise<void> {
   await truncate(path, size).catch((error: unknown) => {
     throw fileError(path, 'resized', error);
   });
-}
-
-async function statOrNull(path: string) {
-  try {
-    return await stat(path);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return null;
-    throw fileError(path, 'read', error);
-  }
 }
 
 export function partNotBlank({ path, flag }: Part, offsetBytes: number): UserError {

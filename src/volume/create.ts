@@ -30,6 +30,8 @@ import {
   stripeBytesOf,
 } from './create-plan.js';
 import { formatRecord } from './create-record.js';
+import { LOCAL_CLIENT } from './extents.js';
+import { removeLocalFlags } from './local-flags.js';
 import { manifestPath } from './locate.js';
 import { type Manifest, writeManifest } from './manifest.js';
 
@@ -54,6 +56,8 @@ export async function createVolume(options: CreateVolumeOptions): Promise<Create
     const record = parts.get('--record')?.device ?? null;
     if (record !== null) await formatRecord(record, images.devices);
     if (options.extents !== undefined) await formatInside(plan, options, images.devices, parts);
+    // What a client had kept of the volume that was there is nothing to this one.
+    if (plan.replaces) await removeLocalFlags(options.directory, LOCAL_CLIENT);
     await writeManifest(options.directory, manifestOf(plan, options, uuid));
     return { ...plan, uuid };
   } catch (error) {
@@ -77,12 +81,13 @@ async function formatInside(
   const shape = extentsShape(options.extents!, stripeBytesOf(options));
   const metadata = parts.get('--metadata')?.device ?? null;
   const journal = parts.get('--journal-image')?.device ?? null;
-  if (kind === 'single') return formatExtents({ volume: images[0]!, metadata, journal }, shape);
+  if (kind === 'single')
+    return formatExtents({ volume: images[0]!, metadata, journal }, shape, options.extents?.flags);
   const recordFile = parts.get('--record')?.device;
   const judgement = judge(await Promise.all(images.map((image) => examineImage(image))), {});
   const array = await openArray(judgement, { name, readOnly: false, warn: () => undefined, recordFile });
   try {
-    await formatExtents({ volume: array, metadata, journal }, shape);
+    await formatExtents({ volume: array, metadata, journal }, shape, options.extents?.flags);
   } finally {
     await array.close();
   }

@@ -159,7 +159,7 @@ async function openPart(
   if (access === 'write') assertWritable(file, found!);
   if (role === 'metadata' || access !== 'write') return { device: file, found: found! };
   // As the volume itself: small writes are gathered, and what was just written is not read again.
-  const device = cached(file, RAW_STRIPE_BYTES, JOURNAL_CACHE_BYTES);
+  const device = cached(file, RAW_STRIPE_BYTES, { capacityBytes: JOURNAL_CACHE_BYTES });
   opened.push(
     () => device.close(),
     () => device.flush(),

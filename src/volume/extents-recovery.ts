@@ -14,6 +14,8 @@ export interface FilesRecovery {
   readonly freedExtents: number;
   /** Files with changes that are kept, and not committed. */
   readonly keptFiles: number;
+  /** Files with changes that were kept and are lost, each told of. */
+  readonly lostFiles: number;
 }
 
 /** null: the volume is raw. Throws what keeps a transaction from being completed. */
@@ -33,7 +35,8 @@ export async function recoverFiles(
 async function recover({ store, extents }: OpenedFiles): Promise<FilesRecovery> {
   await store.close();
   await extents.server.settled();
-  const { redoneTransactions, freedJournalExtents: freedExtents, keptFiles, statistics } = store.recovery;
+  const { redoneTransactions, freedJournalExtents: freedExtents, statistics } = store.recovery;
+  const { keptFiles, lostFiles } = store.recovery;
   const copiedBlocks = statistics.copiedBlocks + statistics.copiedHomeBlocks;
-  return { redoneTransactions, copiedBlocks, freedExtents, keptFiles };
+  return { redoneTransactions, copiedBlocks, freedExtents, keptFiles, lostFiles };
 }

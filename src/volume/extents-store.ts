@@ -1,25 +1,20 @@
 /** The files of a volume as every command of this machine opens them: the metadata server, and its client over it. */
 import { ExtentStore, type StoreOptions } from '../extents/index.js';
 import { closeFailed } from './closing.js';
-import { type ExtentsVolume, openExtents } from './extents.js';
+import { type ExtentsVolume, LOCAL_CLIENT, openExtents } from './extents.js';
 import type { Volume } from './model.js';
 import { closeInOrder } from './stack.js';
 import type { OpenFiles } from './volume-files.js';
 
-/**
- * One name for all commands: only one process at a time has a volume open for writing, and the next one goes on with what
- * the one before has kept.
- */
-export const LOCAL_CLIENT = 'holdfast';
-
 /** `options`: beside what the volume itself says. The store is closed before the volume's extents are. */
 export function openStore(
-  { service, pool, isJournalShared, isReadOnly }: ExtentsVolume,
+  { service, pool, layout, localFlags, isJournalShared, isReadOnly }: ExtentsVolume,
   options: Omit<Partial<StoreOptions>, 'service' | 'pool' | 'journalShares'> = {},
 ): Promise<ExtentStore> {
   return ExtentStore.open({
     client: LOCAL_CLIENT,
     readOnly: isReadOnly,
+    flags: { volumeUuid: layout.volumeUuid, where: layout.flags, local: localFlags },
     ...options,
     service,
     pool,

@@ -10,6 +10,7 @@
 import { UserError } from '../errors.js';
 import type { PoolRegions } from '../extents/format/pool-regions.js';
 import type { ExtentsSuperblock, Role } from '../extents/format/superblock.js';
+import type { LocalFlagsFile } from '../extents/index.js';
 import type { MetadataEngine } from '../metadata/engine/contract.js';
 import type { EngineRange } from '../metadata/engine/layout.js';
 import { openEngine } from '../metadata/engine/open-engine.js';
@@ -19,6 +20,7 @@ import { readConfig } from '../metadata/server/format.js';
 import { MetadataServer } from '../metadata/server/server.js';
 import { closeFailed } from './closing.js';
 import { type ExtentsDevices, openExtentsDevices, tellOrMend } from './extents-devices.js';
+import { localFlagsOf } from './local-flags.js';
 import type { Located } from './locate.js';
 import type { Volume } from './model.js';
 import { closeInOrder } from './stack.js';
@@ -42,11 +44,19 @@ export interface ExtentsVolume {
   readonly pool: PoolRegions;
   readonly layout: ExtentsSuperblock;
   readonly isReadOnly: boolean;
+  /** Where a client of this machine may keep flags; null: nowhere. Closed with it. */
+  readonly localFlags: LocalFlagsFile | null;
   /** Journal and data lie on one target, whose loss is the loss of both. */
   readonly isJournalShared: boolean;
   /** Waits for what the server was asked. Nobody may ask any more. Closing twice is allowed; the volume stays open. */
   close(): Promise<void>;
 }
+
+/**
+ * One name for all commands: only one process at a time has a volume open for writing, and the next one goes on with what
+ * the one before has kept.
+ */
+export const LOCAL_CLIENT = 'holdfast';
 
 const LEASE_MS = 60_000;
 
@@ -59,7 +69,8 @@ export async function openExtents(volume: Volume, options: OpenExtentsOptions): 
   assertOfExtents(volume);
   const access = device.readOnly ? 'read' : 'write';
   const devices = await openExtentsDevices(located, device, { ...options, access });
-  const steps: (() => Promise<unknown>)[] = [() => devices.close()];
+  const localFlags = localFlagsOf(located, LOCAL_CLIENT, device.readOnly);
+  const steps: (() => Promise<unknown>)[] = [() => devices.close(), async () => localFlags?.close()];
   try {
     await tellOrMend(devices, access, options.warn);
     const engine = await engineOf(devices.range, device.readOnly, options.warn);
@@ -85,6 +96,7 @@ export async function openExtents(volume: Volume, options: OpenExtentsOptions): 
       pool: devices.pool,
       layout: devices.volume.found.superblock,
       isReadOnly: device.readOnly,
+      localFlags,
       isJournalShared: devices.journal === null,
       close: () => (closing ??= closeInOrder(steps)),
     };

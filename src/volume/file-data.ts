@@ -85,7 +85,7 @@ async function atServer(
   const volume = rawVolume(
     located,
     await opening.catch((error: unknown) => {
-      throw error instanceof UserError && error.code === 'VOLUME_NOT_FOUND' ? noSuchFile(name) : error;
+      throw ofFile(error, name);
     }),
   );
   const { device } = volume;
@@ -96,4 +96,16 @@ async function atServer(
     commit: () => device.flush(),
   };
   return { name, volume, device, target, file: null, settled: async () => undefined };
+}
+
+/** What the server says of an export, said of the file: its URI is nothing that the user has named. */
+function ofFile(error: unknown, name: string): unknown {
+  if (!(error instanceof UserError)) return error;
+  if (error.code === 'VOLUME_NOT_FOUND') return noSuchFile(name);
+  if (error.code !== 'PERMISSION_DENIED') return error;
+  return new UserError(
+    'PERMISSION_DENIED',
+    `${name} cannot be written: it is a snapshot, or its volume is served for reading only`,
+    { hint: 'holdfast file list tells which files are snapshots', details: { file: name }, cause: error },
+  );
 }

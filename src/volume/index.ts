@@ -10,6 +10,7 @@ export type { FileStatus } from './file-operations.js';
 export { writeCommitted } from './file-stream.js';
 export { type FsckOptions, type FsckReport, fsckVolume, type ReportedFinding } from './fsck.js';
 export { type RevertedVolume, revertVolume } from './fsck-revert.js';
+export { type Located, locateVolume, ownImages } from './locate.js';
 export {
   type AddedMember,
   type AddMemberOptions,
@@ -20,6 +21,15 @@ export {
 export { arrayOf, type OpenVolumeOptions, type Recovery, type Volume } from './model.js';
 export type { OperationArguments, OperationName, OperationResult } from './operations.js';
 export { type RemovedMember, removeMember } from './removal.js';
+export {
+  type ChangedBlocks,
+  type Explanation,
+  explainReplicas,
+  explainReturn,
+  type ReplicaExplanation,
+} from './replication/generations/explain.js';
+export { type PromotedSecondary, promoteSecondary } from './replication/generations/promote.js';
+export type { ReplicaStatus } from './replication/status.js';
 export type { ServingStatus } from './serving-status.js';
 export { volumeStatus } from './status.js';
 export type { MemberStatus, RecordStatus, VolumeState, VolumeStatus } from './status-model.js';

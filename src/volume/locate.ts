@@ -10,6 +10,9 @@ import type { ExaminedImage } from '../raid/md/model.js';
 import { MANIFEST_NAME, type Manifest, readManifest } from './manifest.js';
 import { isRemote } from './remote.js';
 
+/** Files in the volume's directory begin so in which clients keep flags (local-flags.ts). */
+export const LOCAL_FLAGS_NAME = 'holdfast.flags';
+
 export interface Located {
   /** As the user wrote it: for messages. */
   readonly label: string;
@@ -73,6 +76,11 @@ export function extentsPartPath({ manifest, directory }: Located, part: ExtentsP
   return path === undefined || directory === null ? null : pathOf(directory, path);
 }
 
+/** All files that the volume consists of, as far as is known without opening any. */
+export function ownImages(located: Located): string[] {
+  return [...located.images, ...EXTENTS_PARTS.flatMap((part) => extentsPartPath(located, part) ?? [])];
+}
+
 /** The other way round. */
 function pathOf(directory: string, named: string): string {
   return isRemote(named) || isAbsolute(named) ? named : join(directory, named);
@@ -106,7 +114,7 @@ async function filesIn(directory: string): Promise<string[]> {
     throw fileError(directory, 'read', error);
   });
   const paths = entries
-    .filter((name) => !name.startsWith('.') && !name.startsWith(MANIFEST_NAME))
+    .filter((name) => !['.', MANIFEST_NAME, LOCAL_FLAGS_NAME].some((start) => name.startsWith(start)))
     .sort()
     .map((name) => join(directory, name));
   const kept: string[] = [];

@@ -67,20 +67,24 @@ export async function readManifest(directory: string): Promise<Manifest | null> 
 
 /** Resolves when the manifest is durable; until then, and when it fails, the old one counts. */
 export async function writeManifest(directory: string, manifest: Manifest): Promise<void> {
-  const path = join(directory, MANIFEST_NAME);
+  await replaceJson(join(directory, MANIFEST_NAME), manifest);
+}
+
+/** Resolves when the file is durable; until then, and when it fails, the old one counts. */
+export async function replaceJson(path: string, value: unknown): Promise<void> {
   try {
-    await replaceManifest(path, manifest);
+    await replaceWhole(path, value);
   } catch (error) {
     await rm(`${path}.new`, { force: true }).catch(() => undefined);
     throw fileError(path, 'written', error);
   }
 }
 
-async function replaceManifest(path: string, manifest: Manifest): Promise<void> {
+async function replaceWhole(path: string, value: unknown): Promise<void> {
   const beside = `${path}.new`;
   const file = await open(beside, 'w', 0o644);
   try {
-    await file.writeFile(`${JSON.stringify(manifest, null, 2)}\n`);
+    await file.writeFile(`${JSON.stringify(value, null, 2)}\n`);
     await file.sync();
   } finally {
     await file.close();

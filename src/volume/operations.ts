@@ -11,11 +11,13 @@ import { addMember } from './members.js';
 import { arrayOf, type Volume } from './model.js';
 import { operation } from './operation.js';
 import { removeMember } from './removal.js';
+import { REPLICA_OPERATIONS } from './replication/operations.js';
 
 const slot = z.number().int().nonnegative();
 
 export const OPERATIONS = {
   ...FILE_OPERATIONS,
+  ...REPLICA_OPERATIONS,
   /** What its bytes are; the unnamed export of a volume of files is one of its files. */
   format: operation('read', z.object({}), async ({ files }) => ({
     format: files === null ? 'raw' : 'extents',
@@ -99,7 +101,10 @@ export async function runRequested(
     throw new UserError('PERMISSION_DENIED', `${volume.label} is served read only: ${name} would change it`);
   const parsed = schema.safeParse(args);
   if (!parsed.success) throw new UserError('USAGE', `${name}: ${z.prettifyError(parsed.error)}`);
-  return runOperation(volume, name, parsed.data as OperationArguments<typeof name>, reporting);
+  return runOperation(volume, name, parsed.data as OperationArguments<typeof name>, {
+    ...reporting,
+    isServed: true,
+  });
 }
 
 export function isOperation(name: string): name is OperationName {

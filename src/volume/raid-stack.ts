@@ -13,6 +13,7 @@ import type { Located } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRecordFile } from './record-file.js';
 import { describeDoubt, recoverArray } from './recovery.js';
+import { openReplicas } from './replication/open.js';
 import { cached, closeInOrder } from './stack.js';
 
 export async function openRaid(
@@ -49,8 +50,10 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
   if (readOnly) warnReader(array, found, options.warn);
   try {
     const recovery = readOnly ? null : await recoverArray(array, found, options);
-    const device = readOnly ? array : cached(array, array.core.geometry.stripeDataBytes);
-    const upper = readOnly ? [] : [() => device.flush(), () => device.close()];
+    const replicas = readOnly ? null : await openReplicas(located, array, options.warn);
+    const { stripeDataBytes } = array.core.geometry;
+    const device = readOnly ? array : cached(replicas?.device ?? array, stripeDataBytes, { replicas });
+    const upper = readOnly ? [] : [() => device.flush(), () => device.close(), async () => replicas?.close()];
     return {
       label,
       located,
@@ -60,6 +63,7 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
       array,
       judgement: found,
       recovery,
+      replicas,
       held,
       close: () => closeInOrder([...upper, () => array.close(), ...files]),
     };

@@ -18,7 +18,7 @@ import type { OpenVolumeOptions, Volume } from './model.js';
 import { isOperation, OPERATIONS, runRequested } from './operations.js';
 import { absoluteImage } from './remote.js';
 import { ServedDisks } from './served-disks.js';
-import { SERVING_STATUS, type ServingStatus } from './serving-status.js';
+import { SERVING_STATUS, type Serving, type ServingStatus } from './serving-status.js';
 import { closeInOrder } from './stack.js';
 import { openVolume } from './volume.js';
 
@@ -31,11 +31,10 @@ export interface ServeOptions extends OpenVolumeOptions {
   readonly onFault: (error: unknown) => void;
 }
 
-export class ServedVolume {
+export class ServedVolume implements Serving {
+  readonly label: string;
   readonly server: NbdServer;
-  /** Of the first export. */
   readonly exportName: string;
-  /** Whether clients have to speak TLS. */
   readonly isSecure: boolean;
   readonly #startedMs = performance.now();
   #control: ControlServer | null = null;
@@ -47,6 +46,7 @@ export class ServedVolume {
     private readonly disks: ServedDisks,
   ) {
     const { tls, onFault } = options;
+    this.label = volume.label;
     this.exportName = disks.exports[0]!.name;
     this.isSecure = tls !== undefined;
     this.server = new NbdServer({ ...disks, onFault, ...(tls === undefined ? {} : { tls }) });
@@ -73,7 +73,7 @@ export class ServedVolume {
   }
 
   status(): ServingStatus {
-    const { array, device } = this.volume;
+    const { array, device, replicas } = this.volume;
     return {
       ...this.server.status(),
       pid: process.pid,
@@ -81,11 +81,12 @@ export class ServedVolume {
       cacheMode: this.options.cache,
       cache: device instanceof WriteBackCache ? device.statistics : null,
       recordWrites: array?.recordWrites ?? null,
+      replicas: replicas?.list() ?? null,
       inDoubt: array === null ? [] : asPlaces(bytesInDoubt(array.core)),
+      secondary: null,
     };
   }
 
-  /** Stopping twice is allowed. @throws the first failure of a flush or of closing, when all is closed. */
   stop(): Promise<void> {
     this.#stopped ??= closeInOrder([
       () => this.server.stop(),

@@ -2,6 +2,9 @@
 import type { CacheStatistics } from '../device/cache/index.js';
 import type { ServerStatus } from '../nbd/server/counters.js';
 import type { CacheMode } from '../nbd/server/export.js';
+import type { NbdServer } from '../nbd/server/server.js';
+import type { HostStatus } from './replication/secondary/host.js';
+import type { ReplicaStatus } from './replication/status.js';
 
 /** What the server is asked for. */
 export const SERVING_STATUS = 'serving status';
@@ -14,5 +17,23 @@ export interface ServingStatus extends ServerStatus {
   readonly cache: CacheStatistics | null;
   /** Generations of the dirty-stripe record that were written; null: none is kept. */
   readonly recordWrites: number | null;
+  /** As they are now; null: what is written is not tracked. */
+  readonly replicas: readonly ReplicaStatus[] | null;
   readonly inDoubt: readonly { offsetBytes: number; lengthBytes: number }[];
+  /** Of an image that is served as a place for a secondary; null: it is a volume's own. */
+  readonly secondary: HostStatus | null;
+}
+
+/** What is served, whatever it is: a volume (serve.ts), or a place for a secondary (serve-secondary.ts). */
+export interface Serving {
+  /** As the user named it. */
+  readonly label: string;
+  readonly server: NbdServer;
+  /** Of the first export. */
+  readonly exportName: string;
+  /** Whether clients have to speak TLS. */
+  readonly isSecure: boolean;
+  status(): ServingStatus;
+  /** Stopping twice is allowed. @throws the first failure of a flush or of closing, when all is closed. */
+  stop(): Promise<void>;
 }

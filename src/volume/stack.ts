@@ -11,8 +11,23 @@ const CACHE_BYTES = 64 * 1024 * 1024;
 /** What is written to where nothing makes a stripe. */
 export const RAW_STRIPE_BYTES = 1024 * 1024;
 
-export function cached(lower: BlockDevice, stripeBytes: number, capacityBytes = CACHE_BYTES): WriteBackCache {
-  return new WriteBackCache(lower, { capacityBytes, stripeBytes, closeLower: false });
+/** Of what replication stands over, `replicas`: a write is answered as their modes want it. */
+export function cached(
+  lower: BlockDevice,
+  stripeBytes: number,
+  { capacityBytes = CACHE_BYTES, replicas = null }: StackedCache = {},
+): WriteBackCache {
+  return new WriteBackCache(lower, {
+    ...{ capacityBytes, stripeBytes, closeLower: false },
+    // With a replica of mode `sync` it is durable on both sides: that is what fua says to the devices below. Which modes
+    // there are may change while the volume is open.
+    writesThrough: () => replicas?.isSynchronous ?? false,
+  });
+}
+
+interface StackedCache {
+  readonly capacityBytes?: number;
+  readonly replicas?: { readonly isSynchronous: boolean } | null;
 }
 
 /** Takes every step, whatever the ones before came to; throws the first failure. */

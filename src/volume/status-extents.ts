@@ -4,11 +4,12 @@
  */
 import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
-import { describeDamaged } from '../extents/format/superblock-copies.js';
+import type { Role } from '../extents/format/superblock.js';
+import { describeDamaged, findSuperblock } from '../extents/format/superblock-copies.js';
 import { openEngine } from '../metadata/engine/open-engine.js';
 import { type MetadataSummary, summarize } from '../metadata/server/summary.js';
 import { assertFits } from './extents.js';
-import { type ExtentsDevices, isOfExtents, openExtentsDevices, placedIn } from './extents-devices.js';
+import { type ExtentsDevices, openExtentsDevices, placedIn, roleOf } from './extents-devices.js';
 import type { Located } from './locate.js';
 import type { ExtentsStatus, VolumeState, VolumeStatus } from './status-model.js';
 
@@ -18,7 +19,9 @@ export async function lookAtFiles(
   device: BlockDevice,
   isHeld: boolean,
 ): Promise<FilesLook | null> {
-  if (!(await isOfExtents(located, device))) return null;
+  const role = await roleOf(located, device);
+  if (role === null) return null;
+  if (role !== 'volume') return await lookAtPart(located, device, role);
   try {
     const devices = await openExtentsDevices(located, device, { access: 'look' });
     try {
@@ -31,6 +34,18 @@ export async function lookAtFiles(
   }
 }
 
+/** Of a volume that is somewhere else: by itself it holds nothing that could be had. */
+async function lookAtPart({ label }: Located, device: BlockDevice, role: Role): Promise<FilesLook> {
+  const found = await findSuperblock(device);
+  const whose = found === null ? '' : ` ${found.superblock.volumeUuid}`;
+  const problem = {
+    code: 'NOT_ASSEMBLED',
+    message: `${label} is the ${role} image of the volume of files${whose}, and no volume itself`,
+    hint: 'name the volume by its directory; holdfast examine shows whose image is whose',
+  };
+  return { extents: null, sizeBytes: 0, problems: [problem], isFailed: true };
+}
+
 export interface FilesLook {
   /** null: not even its superblock can be had. */
   readonly extents: ExtentsStatus | null;
@@ -41,7 +56,8 @@ export interface FilesLook {
 
 async function lookInside(located: Located, devices: ExtentsDevices, isHeld: boolean): Promise<FilesLook> {
   const { extentBytes, blockBytes } = devices.pool;
-  const sizes = { extentBytes, blockBytes };
+  const { flags } = devices.volume.found.superblock;
+  const sizes = { extentBytes, blockBytes, flags };
   const sizeBytes = devices.volume.found.superblock.pool!.extents * extentBytes;
   const problems: VolumeStatus['problems'][number][] = placedIn(devices).flatMap(({ device, found }) =>
     describeDamaged(device, found).map((message) => ({

@@ -1,5 +1,8 @@
 /** What `holdfast status` says of a volume. */
+
+import type { FlagPlace } from '../metadata/flag-places.js';
 import type { MemberState } from '../raid/md/model.js';
+import type { ReplicaStatus } from './replication/status.js';
 import type { ServingStatus } from './serving-status.js';
 
 export type VolumeState =
@@ -37,7 +40,7 @@ export interface VolumeStatus {
   readonly dirtyStripes: number;
   /** Bytes of the volume that nobody can tell: reads of them fail until they are written anew. */
   readonly inDoubt: readonly { offsetBytes: number; lengthBytes: number }[];
-  readonly replicas: readonly never[];
+  readonly replicas: readonly ReplicaStatus[];
   readonly snapshots: readonly never[];
   /** What is wrong and what to do, for people. */
   readonly problems: readonly { code: string; message: string; hint: string }[];
@@ -54,6 +57,8 @@ export interface VolumeStatus {
 export interface ExtentsStatus {
   readonly extentBytes: number;
   readonly blockBytes: number;
+  /** Where flags of what is not committed are kept unless said otherwise. */
+  readonly flags: FlagPlace;
   /** Of the pool, those of a journal image too. */
   readonly extents: number | null;
   readonly free: number | null;

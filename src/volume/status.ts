@@ -21,6 +21,8 @@ import {
   locateVolume,
 } from './locate.js';
 import { isRemote } from './remote.js';
+import { findPrimaryPlaces } from './replication/places.js';
+import { replicasOnDisk } from './replication/status.js';
 import { type FilesLook, lookAtFiles, stateWithFiles } from './status-extents.js';
 import { lookInside } from './status-inside.js';
 import type { MemberStatus, RaidStatus, VolumeState, VolumeStatus } from './status-model.js';
@@ -38,6 +40,22 @@ export async function volumeStatus(
   { asRaw = false, record }: StatusOptions = {},
 ): Promise<VolumeStatus> {
   const located = await locateVolume(args);
+  const status = await statusOfImages(located, { asRaw, record });
+  return asRaw ? status : withReplicas(located, status);
+}
+
+/** As its server has them, or as they are on disk. */
+async function withReplicas(located: Located, status: VolumeStatus): Promise<VolumeStatus> {
+  const served = status.serving?.replicas;
+  if (served !== undefined && served !== null) return { ...status, replicas: served };
+  const places = await findPrimaryPlaces(located, { isLook: true });
+  return places === null ? status : { ...status, replicas: await replicasOnDisk(places) };
+}
+
+async function statusOfImages(
+  located: Located,
+  { asRaw = false, record }: StatusOptions,
+): Promise<VolumeStatus> {
   const opened = await openImages(located.images, located.expected, 'look');
   try {
     assertHoldsVolume(located, opened.images);

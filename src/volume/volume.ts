@@ -18,6 +18,8 @@ import { assertHoldsVolume, assertWhole, type Located, locateVolume } from './lo
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRaid } from './raid-stack.js';
 import { isRemote } from './remote.js';
+import { assertNoSecondary, openReplicas } from './replication/open.js';
+import type { VolumeReplicas } from './replication/volume-replicas.js';
 import { cached, closeInOrder, RAW_STRIPE_BYTES } from './stack.js';
 import { VolumeFiles } from './volume-files.js';
 
@@ -100,16 +102,27 @@ async function openRaw(
       `${image}: --as-raw reads only: writing one member behind its array's back would make its parity wrong`,
     );
   }
+  if (!asRaw) await assertNoSecondary(image, readOnly);
   const file = await openImage(image, { readOnly });
-  await warnOfTail(file, options);
-  return rawVolume(located, file);
+  try {
+    await warnOfTail(file, options);
+    const replicas = readOnly ? null : await openReplicas(located, file, options.warn);
+    return rawVolume(located, file, replicas);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 /** A volume that is the bytes of one device; where it may be written, to the byte. */
-export function rawVolume(located: Located, lower: BlockDevice): Volume {
-  const device = lower.readOnly ? lower : inBytes(lower);
+export function rawVolume(
+  located: Located,
+  lower: BlockDevice,
+  replicas: VolumeReplicas | null = null,
+): Volume {
+  const device = lower.readOnly ? lower : writable(lower, replicas);
   const cache = device === lower ? [] : [() => device.close()];
-  const upper = lower.readOnly ? [] : [() => device.flush(), ...cache];
+  const upper = lower.readOnly ? [] : [() => device.flush(), ...cache, async () => replicas?.close()];
   const held = new HeldImages([lower]);
   return {
     label: located.label,
@@ -120,9 +133,15 @@ export function rawVolume(located: Located, lower: BlockDevice): Volume {
     array: null,
     judgement: null,
     recovery: null,
+    replicas,
     held,
     close: () => closeInOrder([...upper, () => held.close()]),
   };
+}
+
+function writable(lower: BlockDevice, replicas: VolumeReplicas | null): BlockDevice {
+  // What is tracked is gathered first: a batch that leaves the cache is one transaction.
+  return replicas === null ? inBytes(lower) : cached(replicas.device, RAW_STRIPE_BYTES, { replicas });
 }
 
 /**

@@ -6,8 +6,9 @@ import { randomBytes } from 'node:crypto';
 import { cp, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { key } from '../../src/metadata/server/keys.js';
-import { encode } from '../../src/metadata/server/records.js';
+import type { MetadataEngine } from '../../src/metadata/engine/contract.js';
+import { key, numberOf, under } from '../../src/metadata/server/keys.js';
+import { decode, encode } from '../../src/metadata/server/records.js';
 import { openStore } from '../../src/volume/extents-store.js';
 import {
   makeExtents,
@@ -20,6 +21,7 @@ import {
 import { runHoldfast, runJson } from '../support/run-holdfast.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { contentOf } from '../support/volumes.js';
+import { miscount } from './support/extents-scenes.js';
 import { rot } from './support/images.js';
 
 const folder = await temporaryFolder();
@@ -51,6 +53,12 @@ async function fsck(directory: string, ...flags: string[]) {
   const findings = json.result?.findings as { code: string; repaired: boolean; repair: object | null }[];
   const told = findings.map(({ code, repaired }) => `${code}${repaired ? ' repaired' : ''}`);
   return { exitCode, told, findings, repairs: json.result?.repairs };
+}
+
+async function firstJournalExtent(engine: Pick<MetadataEngine, 'entries'>): Promise<number> {
+  const { from, to } = under(key('J'));
+  for await (const entry of engine.entries(from, to)) return numberOf(entry.key, 0);
+  throw new Error('there is no journal extent');
 }
 
 async function leak(directory: string): Promise<void> {
@@ -97,6 +105,32 @@ describe.each(['single', 'raid'] as const)('a volume of files (%s)', (kind) => {
     expect((await runHoldfast(['fsck', directory, '--revert', undo])).exitCode).toBe(4);
     expect(await contentOf(directory)).toEqual(before);
   });
+});
+
+it('whose maps, counts and extents do not fit together is made whole, and --revert takes it back', async () => {
+  const directory = await fresh('single');
+  await withExtents(directory, 'write', async ({ engine }) => {
+    const map = (await engine.get(key('M', 1)))!;
+    const extent = await firstJournalExtent(engine);
+    await engine.commit([
+      { key: key('M', 1), value: encode('map', { ...decode('map', map), files: 2 }) },
+      { key: key('E', 1, 7), value: encode('entry', { extent: extent + 1, isShared: 0 }) },
+    ]);
+  });
+  await miscount(join(directory, 'disk.img'));
+  const before = await contentOf(directory);
+  const undo = join(folder, `undo-${count++}`);
+  const repaired = await fsck(directory, '-p', '--undo', undo);
+  expect(repaired).toMatchObject({
+    exitCode: 1,
+    repairs: ['mend-metadata', 'rebuild-indexes', 'separate-extents', 'complete-transactions'],
+  });
+  const all = ['METADATA_COUNT_WRONG', 'MAPS_WRONG', 'EXTENTS_USED_TWICE', 'TRANSACTIONS_UNFINISHED'];
+  expect(repaired.told).toEqual(all.map((code) => `${code} repaired`));
+  expect(await fsck(directory, '-n')).toMatchObject({ exitCode: 0, told: [] });
+  await expectWhole(directory);
+  expect((await runHoldfast(['fsck', directory, '--revert', undo])).exitCode).toBe(4);
+  expect(await contentOf(directory)).toEqual(before);
 });
 
 it('whose metadata may tell more than is there is left as it is', async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { exitCodeOf, type ReportedCode } from '../../src/cli/exit-codes.js';
 import { toFailure, unlessInterrupted } from '../../src/cli/failure.js';
 import { envelopeJson, wantsJson } from '../../src/cli/output.js';
-import { printable } from '../../src/cli/printable.js';
+import { printable, printableInJson } from '../../src/cli/printable.js';
 import { DeviceError } from '../../src/device/contract.js';
 import { UserError } from '../../src/errors.js';
 
@@ -99,4 +99,7 @@ describe('the envelope', () => {
 
 it('shows control characters of foreign names instead of obeying them', () => {
   expect(printable('a\u001b[2Jb\rc\u009bd\ne')).toBe('a\\x1b[2Jb\\x0dc\\x9bd\ne');
+  const json = JSON.stringify({ name: 'a\u001b\u007f\u009b\n' });
+  expect(printableInJson(json)).toBe('{"name":"a\\u001b\\u007f\\u009b\\n"}');
+  expect(JSON.parse(printableInJson(json))).toEqual(JSON.parse(json));
 });

@@ -64,7 +64,8 @@ when() {
 # A pause of at most so many milliseconds, by the seed.
 moment() { sleep "0.$(printf '%03d' $((RANDOM % $1)))"; }
 # kill_amid_write VOLUME IMAGE SUPERBLOCK-AT OLD NEW: writes NEW at 0 and kills the writer once IMAGE's superblock says that
-# writes are under way. A writer that was done before the blow is set back with OLD, and the blow comes sooner.
+# writes are under way. A writer that was done before the blow (all of it, or all but its word in the superblock that it is)
+# is set back with OLD, and the blow comes sooner.
 kill_amid_write() {
   local name pid pause
   name=$(basename "$1")
@@ -75,7 +76,11 @@ kill_amid_write() {
       moment $pause
       if kill -9 "$pid" 2>/dev/null; then
         wait "$pid" 2>/dev/null || true
-        is_active "$2" "$3" && { ok "$name: killed amid writes"; return 0; }
+        look "$1"
+        if is_active "$2" "$3" && [ "$(told 'dirtyStripes > 0')" = true ]; then
+          ok "$name: killed amid writes"
+          return 0
+        fi
       fi
     fi
     if ! wait "$pid" 2>/dev/null && [ -s "$WORK/said" ]; then cat "$WORK/said"; fi

@@ -154,14 +154,15 @@ describe('a volume that another process', () => {
     let read: unknown;
     const { exitCode } = await runHoldfast(['read', volume.directory], {
       onStart: (reader) => {
-        reader.stdout?.pause();
-        const work = async (): Promise<void> => {
-          do {
+        // Its first bytes say that it has the volume open: a writer before it would be in its way.
+        reader.stdout?.once('data', () => {
+          reader.stdout?.pause();
+          const work = async (): Promise<void> => {
             written = (await runJson(['write', volume.directory])).json;
-          } while ((written as { exitCode: number }).exitCode !== 11 && reader.exitCode === null);
-          read = (await readAll(volume.directory)).equals(content);
-        };
-        void work().finally(() => reader.stdout?.resume());
+            read = (await readAll(volume.directory)).equals(content);
+          };
+          void work().finally(() => reader.stdout?.resume());
+        });
       },
     });
     expect(exitCode).toBe(0);

@@ -39,6 +39,7 @@ describe('a new volume of extents', () => {
     expect(extents).toEqual({
       blockBytes: 4096,
       extentBytes: 1152 * 1024,
+      flags: 'metadata',
       extents: 18 + 4,
       journalExtents: 0,
       metadataBytes: expect.any(Number),

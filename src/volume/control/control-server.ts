@@ -18,6 +18,8 @@ export interface OperationReporting {
   readonly signal: AbortSignal;
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
   readonly warn: (message: string) => void;
+  /** The volume is open for others too: how it is put together stays as it is. */
+  readonly isServed?: boolean;
 }
 
 export interface ControlHandlers {

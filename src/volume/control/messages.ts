@@ -22,18 +22,18 @@ export const requestSchema = z.object({
 
 export type ControlRequest = z.infer<typeof requestSchema>;
 
+export const errorSchema = z.object({
+  code: z.string(),
+  message: z.string(),
+  hint: z.string().optional(),
+  details: z.record(z.string(), z.unknown()).optional(),
+});
+
 const answerSchema = z.union([
   z.object({ progress: z.object({ doneBytes: z.number(), totalBytes: z.number() }) }),
   z.object({ warning: z.string() }),
   z.object({ result: z.unknown().refine((result) => result !== undefined) }),
-  z.object({
-    error: z.object({
-      code: z.string(),
-      message: z.string(),
-      hint: z.string().optional(),
-      details: z.record(z.string(), z.unknown()).optional(),
-    }),
-  }),
+  z.object({ error: errorSchema }),
 ]);
 
 export type ControlAnswer =
@@ -42,12 +42,7 @@ export type ControlAnswer =
   | { readonly result: unknown }
   | { readonly error: ControlError };
 
-export interface ControlError {
-  readonly code: string;
-  readonly message: string;
-  readonly hint?: string | undefined;
-  readonly details?: Record<string, unknown> | undefined;
-}
+export type ControlError = Readonly<z.infer<typeof errorSchema>>;
 
 /** A request is a few names and numbers: who sends more than this without an end of line is hung up on. */
 const MAX_REQUEST_BYTES = 1024 * 1024;

@@ -12,8 +12,8 @@ import { encodeRoot } from '../../../src/metadata/engine/root.js';
 import { key, nameKey } from '../../../src/metadata/server/keys.js';
 import { decode, encode } from '../../../src/metadata/server/records.js';
 import { thenClose } from '../../../src/volume/closing.js';
+import { LOCAL_CLIENT } from '../../../src/volume/extents.js';
 import { recoverFiles } from '../../../src/volume/extents-recovery.js';
-import { LOCAL_CLIENT } from '../../../src/volume/extents-store.js';
 import { openVolume } from '../../../src/volume/volume.js';
 import { bitmap, withExtents, writeFile } from '../../support/extents-volumes.js';
 import { rot } from './images.js';
@@ -75,10 +75,10 @@ async function setTaken(engine: MetadataEngine, extent: number, isTaken: boolean
 }
 
 async function withEngineImage(
-  directory: string,
+  path: string,
   use: (image: ImageFile, range: { device: ImageFile; offset: number; length: number }) => Promise<void>,
 ): Promise<void> {
-  const image = await ImageFile.open(imageOf(directory), { readOnly: false });
+  const image = await ImageFile.open(path, { readOnly: false });
   try {
     const { superblock } = (await findSuperblock(image))!;
     await use(image, { device: image, ...superblock.metadata! });
@@ -88,23 +88,28 @@ async function withEngineImage(
   }
 }
 
+/** The root of the engine on this image counts other keys than its tree has. */
+export function miscount(path: string): Promise<void> {
+  return withEngineImage(path, async (_, range) => {
+    const { halves, header } = await readHeader(range);
+    const { root } = await readRoot(halves, header);
+    const entries = root.entries + 7;
+    await halves.write(rootOffset(root.generation), encodeRoot({ ...root, entries }, header.uuid));
+  });
+}
+
 /** `directory` holds a volume on RAID-5 with a metadata image and a journal image. */
 export const FILES_SCENES: Readonly<Record<FilesCode, (directory: string) => Promise<unknown>>> = {
   FILES_NOT_ASSEMBLED: (directory) => rm(join(directory, 'journal.img')),
   EXTENTS_COPY_DAMAGED: (directory) => rot(imageOf(directory), 100),
   METADATA_COPY_DAMAGED: (directory) => rot(imageOf(directory), ENGINE_OFFSET + HEADER_BYTE),
   METADATA_DAMAGED: (directory) =>
-    withEngineImage(directory, async (_, range) => {
+    withEngineImage(imageOf(directory), async (_, range) => {
       const { halves } = await readHeader(range);
       for (const half of ['A', 'B'] as const)
         await rot(imageOf(directory), halves.offsetIn(half, HEADER_BYTE));
     }),
-  METADATA_COUNT_WRONG: (directory) =>
-    withEngineImage(directory, async (_, range) => {
-      const { halves, header } = await readHeader(range);
-      const { root } = await readRoot(halves, header);
-      await halves.write(rootOffset(root.generation), encodeRoot({ ...root, entries: 7 }, header.uuid));
-    }),
+  METADATA_COUNT_WRONG: (directory) => miscount(imageOf(directory)),
   EXTENTS_LEAKED: (directory) => inEngine(directory, (engine) => setTaken(engine, 20, true)),
   EXTENTS_NOT_TAKEN: (directory) => inEngine(directory, (engine, { kept }) => setTaken(engine, kept, false)),
   EXTENTS_COUNT_WRONG: (directory) =>

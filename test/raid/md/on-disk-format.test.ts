@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import * as undo from '../../../src/check/undo/fields-undo.js';
+import * as flags from '../../../src/extents/flags/fields.js';
 import * as extents from '../../../src/extents/format/fields.js';
 import * as metadata from '../../../src/metadata/engine/fields.js';
 import { METADATA_STRUCTURES } from '../../../src/metadata/server/records.js';
@@ -12,6 +13,9 @@ import * as logs from '../../../src/raid/md/fields-logs.js';
 import * as superblocks from '../../../src/raid/md/fields-superblock.js';
 import * as superblocksV090 from '../../../src/raid/md/fields-superblock-v090.js';
 import * as records from '../../../src/raid/record/fields.js';
+import * as transactionLog from '../../../src/replication/log/fields.js';
+import * as blockMaps from '../../../src/replication/map/fields.js';
+import * as secondary from '../../../src/replication/secondary/fields.js';
 import { fieldBytes, Structure, type StructureDescription } from '../../../src/structure.js';
 import { drawStructure, parseFormatPage } from '../../support/format-page.js';
 
@@ -19,9 +23,19 @@ const page = parseFormatPage(
   readFileSync(new URL('../../../docs/on-disk-format.md', import.meta.url), 'utf8'),
 );
 const structures: StructureDescription[] = [
-  ...[superblocks, superblocksV090, logs, records, undo, metadata, extents].flatMap((module): unknown[] =>
-    Object.values(module),
-  ),
+  ...[
+    superblocks,
+    superblocksV090,
+    logs,
+    records,
+    undo,
+    metadata,
+    extents,
+    flags,
+    transactionLog,
+    blockMaps,
+    secondary,
+  ].flatMap((module): unknown[] => Object.values(module)),
   ...METADATA_STRUCTURES,
 ].filter((each): each is StructureDescription => each instanceof Structure);
 
@@ -29,7 +43,7 @@ describe('the page on the format', () => {
   it('has every structure that the code has', () => {
     const documented = [...page.keys()];
     for (const structure of structures) expect(documented).toContain(structure.name);
-    expect(structures.length).toBeGreaterThanOrEqual(33);
+    expect(structures.length).toBeGreaterThanOrEqual(46);
   });
 
   for (const structure of structures) {

@@ -1,0 +1,62 @@
+/** What is refused because both sides may have been written, in words that say what it would cost: status --explain has more. */
+
+import { statOrNull } from '../../../device/stat-or-null.js';
+import { UserError } from '../../../errors.js';
+import { isRemote } from '../../remote.js';
+import { placesOfImage } from '../places.js';
+import { type ReplicaEntry, type ReplicasContent, readReplicas } from '../replicas-file.js';
+import { marksOf } from '../secondary/image-place.js';
+import { hexOf } from '../secondary/place.js';
+import { imageOf, readOldPrimary } from './old-primary.js';
+import { changesThere, differingThere } from './promoted-side.js';
+
+/** A secondary of ours that was promoted meanwhile. @throws UserError REFUSED. */
+export async function refusePromoted(
+  { name, to, uuid }: ReplicaEntry,
+  { volumeUuid }: ReplicasContent,
+  dirtyBlocks: number,
+): Promise<void> {
+  const marks = await marksOf(to);
+  if (marks?.state !== 'promoted') return;
+  const isOurs = hexOf(marks.volumeUuid) === volumeUuid && hexOf(marks.replicaUuid) === uuid;
+  const changes = isOurs ? await changesThere(to, marks) : null;
+  const there = changes === null ? null : differingThere(changes).count;
+  const since = changes === null ? '' : ` on ${timeOf(changes.sinceMs)}`;
+  const written =
+    there === null
+      ? 'what was written there since is not known'
+      : `${there} blocks are not as they were there, and ${dirtyBlocks} here`;
+  throw new UserError('REFUSED', `${to} was promoted${since}: ${written}`, {
+    hint: 'holdfast replica resume with --discard-changes makes it a secondary again, and what was written there is lost; holdfast replica add with --discard-changes, over there, makes a secondary of this volume instead.',
+    details: {
+      image: to,
+      replica: name,
+      reason: 'diverged',
+      changedBlocksThere: there,
+      changedBlocksHere: dirtyBlocks,
+    },
+  });
+}
+
+/** The former primary that comes back is no image like any other. @throws UserError REFUSED. */
+export async function refuseOldPrimary(to: string, ours: ReplicasContent): Promise<void> {
+  if (ours.former === null || isRemote(to)) return;
+  const image = (await statOrNull(to))?.isDirectory() === true ? await imageOf(to) : to;
+  const { replicas } = await placesOfImage(image);
+  if ((await statOrNull(replicas)) === null) return;
+  const { volumeUuid } = await readReplicas(replicas);
+  if (volumeUuid !== ours.volumeUuid) return;
+  const { changed } = await readOldPrimary(image, ours);
+  throw new UserError(
+    'REFUSED',
+    `${image} is the primary that this volume had until it was promoted on ${timeOf(ours.former.sinceMs)}: ${changed.count} blocks were written there that this volume has not`,
+    {
+      hint: 'With --discard-changes it becomes a secondary: these are lost, and what differs is copied.',
+      details: { image, reason: 'diverged', discardedBlocks: changed.count },
+    },
+  );
+}
+
+export function timeOf(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,127 @@
+/**
+ * Where the files of replication are: in a folder of the volume's directory, or of IMAGE.holdfast/ beside an image. The primary's
+ * and a secondary's are two folders: one volume may be both.
+ */
+import { rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { statOrNull } from '../../device/stat-or-null.js';
+import { UserError } from '../../errors.js';
+import type { Located } from '../locate.js';
+import { readManifest } from '../manifest.js';
+import { isRemote } from '../remote.js';
+
+const REPLICAS_NAME = 'replicas.json';
+
+export class PrimaryPlaces {
+  constructor(readonly directory: string) {}
+
+  get replicas(): string {
+    return join(this.directory, REPLICAS_NAME);
+  }
+
+  get log(): string {
+    return join(this.directory, 'transactions');
+  }
+
+  map(replica: string): string {
+    return join(this.directory, `${encodeURIComponent(replica)}.dirty`);
+  }
+
+  /** What was written since this volume was promoted, and what promote had put back. No replica's file is called so. */
+  get sincePromote(): string {
+    return join(this.directory, 'since-promote.map');
+  }
+
+  get putBack(): string {
+    return join(this.directory, 'put-back.map');
+  }
+
+  uncopied(replica: string): string {
+    return join(this.directory, `${encodeURIComponent(replica)}.uncopied`);
+  }
+}
+
+/** Of the volume that is this one image: in its directory, where a manifest there says that it is one, else beside it. */
+export async function placesOfImage(image: string): Promise<PrimaryPlaces> {
+  const directory = dirname(image);
+  const manifest = await readManifest(directory);
+  const isOfDirectory =
+    manifest?.kind === 'single' &&
+    manifest.images.some((path) => resolve(directory, path) === resolve(image));
+  return new PrimaryPlaces(isOfDirectory ? join(directory, 'replication') : `${image}.holdfast/replication`);
+}
+
+/** One that its primary writes has none: what a command has left that was cut amid making it a secondary, or a volume, counts for nothing. */
+export async function forgetReplicasOf(image: string): Promise<void> {
+  if (isRemote(image)) return;
+  const { directory } = await placesOfImage(image);
+  await rm(directory, { recursive: true, force: true });
+}
+
+/** Of a secondary that is an image here. */
+export class SecondaryPlaces {
+  readonly directory: string;
+
+  constructor(readonly image: string) {
+    this.directory = `${image}.holdfast/secondary`;
+  }
+
+  get marks(): string {
+    return join(this.directory, 'marks');
+  }
+
+  get epochs(): string {
+    return join(this.directory, 'epochs');
+  }
+
+  get kept(): string {
+    return join(this.directory, 'kept');
+  }
+}
+
+/** Where a new volume's would be. */
+export function newPrimaryPlaces({ directory, images, label }: Located): PrimaryPlaces {
+  if (directory !== null) return new PrimaryPlaces(join(directory, 'replication'));
+  const image = images.find((one) => !isRemote(one));
+  if (image !== undefined) return new PrimaryPlaces(`${image}.holdfast/replication`);
+  throw new UserError('UNSUPPORTED', `${label}: there is no place for a log and maps beside an NBD export`, {
+    hint: 'Replicate where the export is served.',
+  });
+}
+
+/**
+ * Those that are there; null: nothing of the volume is tracked.
+ *
+ * @throws UserError REFUSED for members of a directory that were named as images: what is written to them that way would not
+ *   be tracked.
+ */
+export async function findPrimaryPlaces(
+  located: Located,
+  { isLook = false } = {},
+): Promise<PrimaryPlaces | null> {
+  const { directory, images, label } = located;
+  if (directory !== null) return existing(new PrimaryPlaces(join(directory, 'replication')));
+  const local = images.filter((image) => !isRemote(image));
+  for (const image of local) {
+    const found = await existing(new PrimaryPlaces(`${image}.holdfast/replication`));
+    if (found !== null) return found;
+  }
+  for (const image of local) {
+    const found = await existing(new PrimaryPlaces(join(dirname(image), 'replication')));
+    if (found === null) continue;
+    if (isLook) return found;
+    throw new UserError(
+      'REFUSED',
+      `${label}: what is written to it is tracked for its replicas in ${found.directory}`,
+      {
+        hint: `Name the volume by its directory, ${dirname(image)}, then it is found.`,
+        details: { image },
+      },
+    );
+  }
+  return null;
+}
+
+async function existing(places: PrimaryPlaces): Promise<PrimaryPlaces | null> {
+  return (await statOrNull(places.replicas)) === null ? null : places;
+}

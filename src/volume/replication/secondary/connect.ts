@@ -1,0 +1,110 @@
+/**
+ * Secondaries as they are reached: in a place of ours (place.ts), or an export of any other NBD server. Our own take
+ * epochs whole, and keep what a resync overwrites; of another server's neither can be said (it is *foreign*), and what is known
+ * of it is in the primary's list alone.
+ *
+ * Which of both it is, is found out when it is added, and kept: what was made in a place of ours is never written as a foreign
+ * one, whatever answers there later, since its log and its marks would know nothing of that.
+ */
+import { openImage } from '../../../device/open-image.js';
+import type { ConnectedSecondary } from '../../../replication/replica.js';
+import { firstContent, makeBlank } from '../../blank.js';
+import { isRemote } from '../../remote.js';
+import type { ReplicaEntry, ReplicasContent } from '../replicas-file.js';
+import { ImagePlace } from './image-place.js';
+import { notBlank, type SecondaryPlace, tooSmall } from './place.js';
+
+/** Of a server that has no epochs: how much is sent before it is flushed. */
+const FOREIGN_EPOCH_BYTES = 32 * 1024 * 1024;
+
+type Whose = Pick<ReplicasContent, 'volumeUuid' | 'sizeBytes' | 'generation'>;
+type OnWhole = (isWhole: boolean) => Promise<void>;
+
+export interface NewSecondaryOptions {
+  /** What it holds is lost. */
+  readonly force: boolean;
+}
+
+/** Makes the secondary ready to take a first copy. Whether it is in a place behind a server of ours. */
+export async function prepareSecondary(
+  { to, uuid }: Pick<ReplicaEntry, 'to' | 'uuid'>,
+  { volumeUuid, sizeBytes, generation }: Whose,
+  { force }: NewSecondaryOptions,
+): Promise<{ readonly isServed: boolean }> {
+  const place = isRemote(to) ? await remotePlace(to) : new ImagePlace(to);
+  if (place === null) await prepareForeign(to, sizeBytes, force);
+  else await place.make({ volumeUuid, replicaUuid: uuid, sizeBytes, generation, force });
+  return { isServed: isRemote(to) && place !== null };
+}
+
+/** @throws what keeps it from being reached; REFUSED with the reason `diverged` where it is not this primary's any more. */
+export async function connectSecondary(
+  entry: ReplicaEntry,
+  whose: Whose,
+  onWhole: OnWhole,
+  signal: AbortSignal,
+): Promise<ConnectedSecondary> {
+  const place = await placeOf(entry);
+  if (place === null) return connectForeign(entry, whose, onWhole);
+  const { volumeUuid, generation } = whose;
+  const { device, epochBytes, ...joined } = await place.join({ volumeUuid, replicaUuid: entry.uuid }, signal);
+  return {
+    device,
+    epochBytes,
+    beginResync: async () => {
+      await onWhole(false);
+      await joined.beginResync();
+    },
+    endResync: async () => {
+      await joined.endResync(generation);
+      await onWhole(true);
+    },
+    close: joined.close,
+  };
+}
+
+/** null: it is foreign. */
+async function placeOf({ to, isServed }: ReplicaEntry): Promise<SecondaryPlace | null> {
+  if (!isRemote(to)) return new ImagePlace(to);
+  if (!isServed) return null;
+  const { RemotePlace } = await import('./remote-place.js');
+  return new RemotePlace(to);
+}
+
+async function remotePlace(uri: string): Promise<SecondaryPlace | null> {
+  const { RemotePlace } = await import('./remote-place.js');
+  return RemotePlace.find(uri);
+}
+
+async function prepareForeign(uri: string, sizeBytes: number, force: boolean): Promise<void> {
+  const device = await openImage(uri, { readOnly: false });
+  try {
+    if (device.size < sizeBytes) throw tooSmall(device, sizeBytes);
+    const offset = await firstContent(device);
+    if (offset !== null && !force) throw notBlank(uri, offset);
+    if (offset !== null) await makeBlank(device);
+  } finally {
+    await device.close();
+  }
+}
+
+async function connectForeign(
+  { to }: ReplicaEntry,
+  { sizeBytes }: Whose,
+  onWhole: OnWhole,
+): Promise<ConnectedSecondary> {
+  const { NbdDevice } = await import('../../../nbd/client/nbd-device.js');
+  // One that is lost is resynced, and not waited for.
+  const device = await NbdDevice.open(to, { readOnly: false, reconnect: { tries: 0 } });
+  if (device.size < sizeBytes) {
+    await device.close();
+    throw tooSmall(device, sizeBytes);
+  }
+  return {
+    device,
+    epochBytes: FOREIGN_EPOCH_BYTES,
+    beginResync: () => onWhole(false),
+    endResync: () => onWhole(true),
+    close: () => device.close(),
+  };
+}

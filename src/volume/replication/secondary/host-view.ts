@@ -1,0 +1,93 @@
+/**
+ * What clients other than the primary see of a place for a secondary: the image, read only, with the epochs over it that are
+ * durable or being gathered. While the place is opened anew reads wait.
+ */
+import { allEnded } from '../../../device/all-ended.js';
+import { byteLength, sliceBuffers } from '../../../device/buffers.js';
+import { CallGuard } from '../../../device/call-guard.js';
+import type { BlockDevice, Buffers, Extent } from '../../../device/contract.js';
+import { ExtentList } from '../../../device/extent-list.js';
+import type { OpenedPlace } from './image-place.js';
+
+/** Calls `use` in the turn in which nothing is being opened or closed; what it begins in that turn ends before that is. */
+export type UsePlace = <T>(use: (place: OpenedPlace) => Promise<T>) => Promise<T>;
+
+export class HostView implements BlockDevice {
+  readonly name: string;
+  readonly size: number;
+  readonly blockSize: number;
+  readonly readOnly = true;
+  readonly #guard: CallGuard;
+
+  constructor(
+    { name, size, blockSize }: Pick<BlockDevice, 'name' | 'size' | 'blockSize'>,
+    private readonly use: UsePlace,
+  ) {
+    this.name = name;
+    this.size = size;
+    this.blockSize = blockSize;
+    this.#guard = new CallGuard(this);
+  }
+
+  read(offset: number, into: Buffers): Promise<void> {
+    const length = byteLength(into);
+    return this.#guard.run('read', offset, length, () =>
+      this.use((place) =>
+        allEnded(
+          partsOf(place, offset, length).map(({ device, start, end }) =>
+            device.read(start, sliceBuffers(into, start - offset, end - start)),
+          ),
+        ),
+      ),
+    );
+  }
+
+  extents(offset: number, length: number): Promise<Extent[]> {
+    return this.#guard.ask(offset, length, [], () =>
+      this.use(async (place) => {
+        const parts = partsOf(place, offset, length);
+        const list = new ExtentList();
+        const found = parts.map(({ device, start, end }) => device.extents(start, end - start));
+        for (const extents of await Promise.all(found)) list.addAll(extents);
+        return list.list();
+      }),
+    );
+  }
+
+  write(offset: number, from: Buffers): Promise<void> {
+    return this.#guard.run('write', offset, byteLength(from), neverWritten);
+  }
+
+  writeZeroes(offset: number, length: number): Promise<void> {
+    return this.#guard.run('write-zeroes', offset, length, neverWritten);
+  }
+
+  trim(offset: number, length: number): Promise<void> {
+    return this.#guard.run('trim', offset, length, neverWritten);
+  }
+
+  /** Nothing was written this way. */
+  flush(): Promise<void> {
+    return this.#guard.flush(async () => {});
+  }
+
+  close(): Promise<void> {
+    return this.#guard.close(async () => {});
+  }
+}
+
+/** The secondary may be shorter than its image. */
+function partsOf({ image, device }: OpenedPlace, offset: number, length: number) {
+  const end = offset + length;
+  const border = device === null ? offset : Math.max(offset, Math.min(device.size, end));
+  const parts = [
+    { device: device ?? image, start: offset, end: border },
+    { device: image, start: border, end },
+  ];
+  return parts.filter(({ start, end }) => start < end);
+}
+
+/** The guard refuses what is read only. */
+async function neverWritten(): Promise<void> {
+  throw new Error('a view was written');
+}

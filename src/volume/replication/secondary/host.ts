@@ -1,0 +1,288 @@
+/**
+ * The other end of remote-place.ts: an image that a server offers as a place for a secondary. It is locked as long as it is
+ * offered, but for moments in which it is opened anew.
+ *
+ * Sessions
+ * - A primary that joins has a session, and the secondary's device for itself. There is one session at most: who joins ends the
+ *   one before. Its device is closed, which waits for the calls in flight, and the next session gets another one, opened from
+ *   what is durable. So nothing that the older connection still sends lands once `join` has answered, and what it had not
+ *   flushed is dropped.
+ * - A connection that ends ends its session in the same way: what is left is what the secondary's own power cut would have left.
+ * - Beginning and ending a resync name the session. One that is not the newest is refused: it would speak of what another
+ *   connection wrote.
+ *
+ * All this is done one after another; reads by others wait while the place is opened anew.
+ */
+import { randomBytes } from 'node:crypto';
+import { openImage } from '../../../device/open-image.js';
+import { statOrNull } from '../../../device/stat-or-null.js';
+import { UserError } from '../../../errors.js';
+import { epochCost, type SecondaryDevice } from '../../../replication/secondary/index.js';
+import { type PromotedSecondary, promoteImage } from '../generations/promote.js';
+import { HostView } from './host-view.js';
+import { ImagePlace, type OpenedPlace, openPlace } from './image-place.js';
+import {
+  assertOurs,
+  described,
+  generationOf,
+  type NamedGeneration,
+  type PlaceLook,
+  type PlaceMarks,
+  type SecondaryIdentity,
+  type SecondaryToMake,
+} from './place.js';
+
+const MIB = 1024 * 1024;
+
+/** The connection of a primary. */
+export interface SessionPeer {
+  hangUp(): void;
+  readonly ended: Promise<void>;
+}
+
+interface Session {
+  readonly id: string;
+  readonly peer: SessionPeer;
+}
+
+export interface HostedSession {
+  readonly session: string;
+  readonly device: SecondaryDevice;
+  readonly epochBytes: number;
+}
+
+/** What `status` says of the place. */
+export interface HostStatus {
+  readonly image: string;
+  /** A primary is connected. */
+  readonly isJoined: boolean;
+  /** Why it cannot be opened now. */
+  readonly trouble: string | null;
+  /** null: nothing was made of it yet. Its point is the end of the last durable epoch. */
+  readonly marks: PlaceMarks | null;
+  /** What `promote` would give; null: nothing, without force. */
+  readonly consistentPoint: { readonly epoch: number; readonly atMs: number } | null;
+  readonly logBytes: number | null;
+  readonly logUsedBytes: number | null;
+  readonly keptBlocks: number | null;
+}
+
+export class SecondaryHost {
+  /** What other clients see. */
+  readonly view: HostView;
+  #session: Session | null = null;
+  #opened: OpenedPlace | null;
+  #trouble: UserError | null = null;
+  /** Until the place has been opened anew. */
+  #opening: Promise<void> | null = null;
+  #turn: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+
+  private constructor(
+    readonly image: string,
+    opened: OpenedPlace,
+    private readonly onFault: (error: unknown) => void,
+  ) {
+    this.#opened = opened;
+    this.view = new HostView(opened.image, (use) => this.#use(use));
+  }
+
+  /**
+   * `sizeBytes`: of an image that is not there yet. Throws IN_USE, VOLUME_NOT_FOUND; USAGE where it is there and of another
+   * size; METADATA_DAMAGED and REFUSED as the opening of a secondary.
+   */
+  static async open(
+    image: string,
+    sizeBytes: number | undefined,
+    onFault: (error: unknown) => void,
+  ): Promise<SecondaryHost> {
+    const found = await statOrNull(image);
+    if (found === null && sizeBytes !== undefined)
+      await (await openImage(image, { readOnly: false, create: { size: sizeBytes } })).close();
+    else if (found?.isDirectory() === true)
+      throw new UserError('UNSUPPORTED', `${image}: a secondary is one image, and this is a directory`, {
+        hint: 'Name an image; of one that is not there yet say how large it is to be: --size.',
+        details: { image },
+      });
+    const opened = await openPlace(image);
+    if (sizeBytes !== undefined && opened.image.size !== sizeBytes) {
+      await opened.close();
+      throw new UserError(
+        'USAGE',
+        `${image} is there, and has ${opened.image.size} bytes, not ${sizeBytes}`,
+        {
+          hint: 'Leave out --size, or name an image that is not there yet.',
+          details: { image, sizeBytes: opened.image.size },
+        },
+      );
+    }
+    return new SecondaryHost(image, opened, onFault);
+  }
+
+  look(): Promise<PlaceLook> {
+    return this.#exclusively(async () => {
+      await this.#usable();
+      return { sizeBytes: this.view.size, marks: this.#marks };
+    });
+  }
+
+  make(secondary: SecondaryToMake): Promise<void> {
+    return this.#exclusively(async () => {
+      if (this.#session !== null && !secondary.force)
+        throw new UserError('IN_USE', `${this.image}: its primary is connected`, {
+          hint: 'Remove the replica there first; or take it with --force --yes, and what it holds is lost.',
+          details: { image: this.image },
+        });
+      this.#hangUp();
+      await this.#anew(() => new ImagePlace(this.image).make(secondary));
+    });
+  }
+
+  join(identity: SecondaryIdentity, peer: SessionPeer): Promise<HostedSession> {
+    return this.#exclusively(async () => {
+      await this.#usable();
+      // A stranger ends nobody's session.
+      assertOurs(this.image, this.#marks, identity);
+      if (this.#session !== null) await this.#endSession();
+      const device = (await this.#usable()).device!;
+      const session = { id: randomBytes(16).toString('hex'), peer };
+      this.#session = session;
+      void peer.ended.then(() => this.#left(session));
+      return { session: session.id, device, epochBytes: epochBytesOf(device) };
+    });
+  }
+
+  beginResync(session: string): Promise<void> {
+    return this.#exclusively(() => this.#deviceOf(session).beginResync());
+  }
+
+  endResync(session: string, generation: NamedGeneration, atMs: number): Promise<void> {
+    return this.#exclusively(() =>
+      this.#deviceOf(session).endResync({ generation: generationOf(generation), atMs }),
+    );
+  }
+
+  /** From then on its primary is refused. */
+  promote({ force }: { readonly force: boolean }): Promise<PromotedSecondary> {
+    return this.#exclusively(async () => {
+      this.#hangUp();
+      return this.#anew(() => promoteImage(this.image, { force }));
+    });
+  }
+
+  status(): HostStatus {
+    const { image } = this;
+    const about = this.#opened?.device?.status() ?? null;
+    return {
+      ...{ image, isJoined: this.#session !== null, marks: this.#marks },
+      trouble: this.#trouble?.message ?? null,
+      consistentPoint: about?.consistentPoint ?? null,
+      logBytes: about?.logBytes ?? null,
+      logUsedBytes: about?.logUsedBytes ?? null,
+      keptBlocks: about?.keptBlocks ?? null,
+    };
+  }
+
+  /** Its server has stopped. */
+  close(): Promise<void> {
+    return this.#exclusively(async () => {
+      this.#isClosed = true;
+      this.#hangUp();
+      const opened = this.#opened;
+      this.#opened = null;
+      await opened?.close();
+    });
+  }
+
+  get #marks(): PlaceMarks | null {
+    const device = this.#opened?.device ?? null;
+    return device === null ? null : { ...described(device.marks), point: device.point };
+  }
+
+  #deviceOf(session: string): SecondaryDevice {
+    if (this.#session?.id === session) return this.#opened!.device!;
+    throw new UserError(
+      'REFUSED',
+      `${this.image}: this session has ended: another connection has joined, or it was lost`,
+      {
+        hint: 'The primary joins again by itself.',
+        details: { image: this.image, reason: 'fenced' },
+      },
+    );
+  }
+
+  /** The connection of a session has ended by itself. */
+  async #left(session: Session): Promise<void> {
+    await this.#exclusively(async () => {
+      if (this.#session === session) await this.#endSession();
+    }).catch(this.onFault);
+  }
+
+  async #endSession(): Promise<void> {
+    this.#hangUp();
+    await this.#anew(async () => {});
+  }
+
+  #hangUp(): void {
+    this.#session?.peer.hangUp();
+    this.#session = null;
+  }
+
+  /** Opened, now or again. */
+  async #usable(): Promise<OpenedPlace> {
+    if (this.#opened === null && !this.#isClosed) await this.#anew(async () => {});
+    if (this.#opened !== null) return this.#opened;
+    throw this.#trouble ?? new UserError('IO_ERROR', `${this.image}: its server stops`);
+  }
+
+  /** Closes what is open, and opens it again behind `body`. Where that fails the next who comes tries again, and is told. */
+  async #anew<T>(body: () => Promise<T>): Promise<T> {
+    let done = () => {};
+    this.#opening = new Promise((resolve) => {
+      done = resolve;
+    });
+    const opened = this.#opened;
+    this.#opened = null;
+    try {
+      await opened?.close();
+      return await body();
+    } finally {
+      try {
+        await this.#open();
+      } finally {
+        this.#opening = null;
+        done();
+      }
+    }
+  }
+
+  async #open(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#trouble = null;
+    try {
+      this.#opened = await openPlace(this.image);
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      this.#trouble = error;
+    }
+  }
+
+  async #use<T>(use: (place: OpenedPlace) => Promise<T>): Promise<T> {
+    for (;;) {
+      if (this.#opening !== null) await this.#opening;
+      else if (this.#opened === null) await this.#exclusively(() => this.#usable());
+      else return use(this.#opened);
+    }
+  }
+
+  #exclusively<T>(body: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(body);
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+}
+
+/** The server takes long writes in pieces of 1 MiB, each an entry: what the primary counts as one change costs more here. */
+function epochBytesOf({ epochBytes }: SecondaryDevice): number {
+  return epochBytes - 2 * epochCost(0) * Math.ceil(epochBytes / MIB);
+}

@@ -1,0 +1,188 @@
+/** A place for a secondary beside an image here. The lock of the image keeps a second primary away. */
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { BlockDevice } from '../../../device/contract.js';
+import { fileError } from '../../../device/device-errors.js';
+import { syncDirectory } from '../../../device/image-open.js';
+import { openImage } from '../../../device/open-image.js';
+import { statOrNull } from '../../../device/stat-or-null.js';
+import {
+  createSecondary,
+  keptBytesFor,
+  MARKS_BYTES,
+  type Marks,
+  type NewSecondary,
+  openSecondary,
+  readMarks,
+  type SecondaryDevice,
+  type SecondaryParts,
+} from '../../../replication/secondary/index.js';
+import { firstContent, makeBlank } from '../../blank.js';
+import { isRemote } from '../../remote.js';
+import { closeInOrder } from '../../stack.js';
+import { SecondaryPlaces } from '../places.js';
+import {
+  assertFree,
+  assertOurs,
+  bytesOf,
+  described,
+  EPOCH_LOG_BYTES,
+  generationOf,
+  type JoinedSecondary,
+  noSecondary,
+  notBlank,
+  type PlaceLook,
+  type SecondaryIdentity,
+  type SecondaryPlace,
+  type SecondaryToMake,
+  tooSmall,
+} from './place.js';
+
+export class ImagePlace implements SecondaryPlace {
+  constructor(readonly image: string) {}
+
+  async look(): Promise<PlaceLook> {
+    const device = await openImage(this.image, { readOnly: true, lock: false });
+    try {
+      const marks = await marksOf(this.image);
+      return { sizeBytes: device.size, marks: marks === null ? null : described(marks) };
+    } finally {
+      await device.close();
+    }
+  }
+
+  async make(secondary: SecondaryToMake): Promise<void> {
+    const { image: path } = this;
+    const { sizeBytes, force } = secondary;
+    const isNew = (await statOrNull(path)) === null;
+    const image = await openImage(path, {
+      readOnly: false,
+      ...(isNew ? { create: { size: sizeBytes } } : {}),
+    });
+    try {
+      if (image.size < sizeBytes) throw tooSmall(image, sizeBytes);
+      const marks = force ? null : await marksOf(path);
+      if (marks !== null) assertFree(path, described(marks), secondary);
+      const offset = isNew ? null : await firstContent(image);
+      if (offset !== null && !force) throw notBlank(path, offset);
+      if (offset !== null) await makeBlank(image);
+      await makeParts(image, path, secondary);
+    } finally {
+      await image.close();
+    }
+  }
+
+  async join(identity: SecondaryIdentity): Promise<JoinedSecondary> {
+    const opened = await openParts(this.image);
+    try {
+      assertOurs(this.image, described(await readMarks(opened.parts.marks)), identity);
+      const device = await openSecondary(opened.parts);
+      return {
+        device,
+        epochBytes: device.epochBytes,
+        beginResync: () => device.beginResync(),
+        endResync: (generation) => device.endResync({ generation: generationOf(generation) }),
+        close: () => device.close(),
+      };
+    } catch (error) {
+      await opened.close();
+      throw error;
+    }
+  }
+}
+
+export interface OpenedParts {
+  readonly parts: SecondaryParts;
+  close(): Promise<void>;
+}
+
+/** @throws UserError REFUSED where the image is no secondary. */
+export async function openParts(image: string): Promise<OpenedParts> {
+  const places = new SecondaryPlaces(image);
+  if ((await statOrNull(places.marks)) === null) throw noSecondary(image, `there is no ${places.marks}`);
+  const opened: BlockDevice[] = [];
+  const close = () => closeInOrder(opened.map((device) => () => device.close()));
+  try {
+    for (const path of [image, places.epochs, places.kept, places.marks])
+      opened.push(await openImage(path, { readOnly: false }));
+    const [device, epochs, kept, marks] = opened as [BlockDevice, BlockDevice, BlockDevice, BlockDevice];
+    return { parts: { image: device, epochs, kept, marks }, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** An image that is locked, to be looked at and, where it is a secondary, to be written as one. */
+export interface OpenedPlace {
+  readonly image: BlockDevice;
+  /** Recovered; read only where it was promoted. null: the image is no secondary. */
+  readonly device: SecondaryDevice | null;
+  close(): Promise<void>;
+}
+
+/** Throws REFUSED where a promotion has begun and not ended. */
+export async function openPlace(path: string): Promise<OpenedPlace> {
+  if ((await statOrNull(new SecondaryPlaces(path).marks)) === null) {
+    const image = await openImage(path, { readOnly: false });
+    return { image, device: null, close: () => image.close() };
+  }
+  const { parts, close } = await openParts(path);
+  try {
+    const { state } = await readMarks(parts.marks);
+    const device = await openSecondary(parts, { readOnly: state === 'promoted' });
+    return { image: parts.image, device, close: () => device.close() };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** null: the image is no secondary. */
+export async function marksOf(image: string): Promise<Marks | null> {
+  const { marks } = new SecondaryPlaces(image);
+  if (isRemote(image) || (await statOrNull(marks)) === null) return null;
+  const device = await openImage(marks, { readOnly: true, lock: false });
+  try {
+    return await readMarks(device);
+  } finally {
+    await device.close();
+  }
+}
+
+/** `content`: what the image is. */
+export async function makeParts(
+  image: BlockDevice,
+  path: string,
+  secondary: Omit<SecondaryToMake, 'force'>,
+  content: Pick<NewSecondary, 'state' | 'atMs'> = { state: 'initial' },
+): Promise<void> {
+  const { volumeUuid, replicaUuid, sizeBytes, generation } = secondary;
+  const places = new SecondaryPlaces(path);
+  await rm(places.directory, { recursive: true, force: true });
+  await mkdir(places.directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw fileError(places.directory, 'made', error);
+  });
+  const made: BlockDevice[] = [];
+  const make = async (file: string, size: number) => {
+    const device = await openImage(file, { readOnly: false, create: { size } });
+    made.push(device);
+    return device;
+  };
+  try {
+    const epochs = await make(places.epochs, EPOCH_LOG_BYTES);
+    const kept = await make(places.kept, keptBytesFor(sizeBytes));
+    const marks = await make(places.marks, MARKS_BYTES);
+    await createSecondary(
+      { image, epochs, kept, marks },
+      {
+        ...{ volumeUuid: bytesOf(volumeUuid), replicaUuid: bytesOf(replicaUuid), sizeBytes },
+        ...{ generation: generationOf(generation), ...content },
+      },
+    );
+    for (const directory of [places.directory, dirname(places.directory), dirname(dirname(places.directory))])
+      await syncDirectory(directory);
+  } finally {
+    await closeInOrder(made.map((device) => () => device.close()));
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * What a primary and a server of ours say to each other about a secondary (docs/nbd.md, "A place for a secondary"): payloads
+ * of NBD_OPT_HOLDFAST_SECONDARY and of its answers, which are JSON. Both may be of different versions: what comes is checked,
+ * and what is not known in it is passed over.
+ */
+import { z } from 'zod';
+import { UserError } from '../../../errors.js';
+import type { ExtensionReply } from '../../../nbd/client/handshake.js';
+import { OWN_OPTIONS } from '../../../nbd/protocol/constants.js';
+import { errorSchema, thrownFor } from '../../control/messages.js';
+import { generationSchema, hex } from '../replicas-file.js';
+
+export const SECONDARY_OPTION = OWN_OPTIONS.NBD_OPT_HOLDFAST_SECONDARY;
+
+const identity = { volumeUuid: hex, replicaUuid: hex };
+const count = z.number().int().nonnegative();
+const version = z.literal(1);
+
+export const placeRequestSchema = z.discriminatedUnion('request', [
+  z.object({ holdfast: version, request: z.literal('look') }),
+  z.object({
+    ...{ holdfast: version, request: z.literal('make') },
+    ...{
+      ...identity,
+      sizeBytes: count.positive(),
+      generation: generationSchema,
+      force: z.boolean().default(false),
+    },
+  }),
+  z.object({ holdfast: version, request: z.literal('join'), ...identity }),
+  z.object({ holdfast: version, request: z.literal('begin-resync'), session: hex }),
+  z.object({
+    holdfast: version,
+    request: z.literal('end-resync'),
+    session: hex,
+    generation: generationSchema,
+    /** The primary's clock. */
+    atMs: count,
+  }),
+]);
+
+type WithoutVersion<T> = T extends unknown ? Omit<T, 'holdfast'> : never;
+
+export type PlaceRequest = WithoutVersion<z.input<typeof placeRequestSchema>>;
+
+export const ANSWERS = {
+  look: z.object({
+    sizeBytes: count,
+    marks: z
+      .object({
+        ...identity,
+        state: z.enum(['initial', 'consistent', 'resyncing', 'promoting', 'promoted']),
+        sizeBytes: count,
+        generation: generationSchema,
+        point: z.object({ epoch: count, atMs: count }),
+      })
+      .nullable(),
+  }),
+  done: z.object({}),
+  join: z.object({ session: hex, epochBytes: count.positive() }),
+} as const;
+
+export function encodeRequest(request: PlaceRequest): Uint8Array {
+  return Buffer.from(JSON.stringify({ holdfast: 1, ...request }));
+}
+
+/** What the server says; `onUnknown`: it does not know the option, or not for this export. Throws what it refused with. */
+export function answerOf<S extends z.ZodType>(uri: string, reply: ExtensionReply, schema: S): z.infer<S> {
+  if (reply.kind === 'unknown')
+    throw new UserError('UNSUPPORTED', `${uri}: its server has no place for secondaries there`, {
+      hint: 'Serve the image there with: holdfast serve IMAGE --secondary',
+      details: { image: uri },
+    });
+  if (reply.kind === 'refused') throw refusal(uri, reply.why, reply.payload);
+  const answer = schema.safeParse(parsed(reply.payload));
+  if (answer.success) return answer.data;
+  throw misunderstood(uri, z.prettifyError(answer.error));
+}
+
+function refusal(uri: string, why: string, payload: Buffer | null): Error {
+  const told = z.object({ error: errorSchema }).safeParse(payload === null ? null : parsed(payload));
+  if (!told.success) return misunderstood(uri, why);
+  const { error } = told.data;
+  const details = { ...error.details, image: uri };
+  return thrownFor({ ...error, message: `${uri}: ${error.message}`, details });
+}
+
+function misunderstood(uri: string, why: string): UserError {
+  return new UserError(
+    'UNSUPPORTED',
+    `${uri}: its server and this holdfast do not understand each other: ${why}`,
+    {
+      hint: 'Use the same version on both sides.',
+      details: { image: uri },
+    },
+  );
+}
+
+/** null: it is no JSON. */
+export function parsed(payload: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(payload).toString('utf8'));
+  } catch {
+    return null;
+  }
+}

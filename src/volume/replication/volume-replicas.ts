@@ -1,0 +1,396 @@
+/**
+ * The replicas of a volume that is open for writing: its log and maps opened, what each is told to do, and what is done to them.
+ */
+import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import type { BatchDevice, BlockDevice } from '../../device/contract.js';
+import { openImage } from '../../device/open-image.js';
+import { UserError } from '../../errors.js';
+import { BLOCK_BYTES, blocksWithin } from '../../replication/blocks.js';
+import type { Replica } from '../../replication/replica.js';
+import { type ReplicaDescription, Replication } from '../../replication/replication.js';
+import type { OnLoss, ReplicaMode } from '../../replication/settings.js';
+import type { ReplicaState } from '../../replication/standing.js';
+import { type Verified, verify } from '../../replication/verify.js';
+import { absoluteImage } from '../remote.js';
+import { closeInOrder } from '../stack.js';
+import { describe, mapFailed } from './describe.js';
+import {
+  describeFormer,
+  FORMER_NAME,
+  openSincePromote,
+  removeFormerMaps,
+} from './generations/former-primary.js';
+import {
+  assertPromoted,
+  imageOf,
+  makeSecondary,
+  markDiffering,
+  withOldPrimary,
+} from './generations/old-primary.js';
+import { discardThere } from './generations/promoted-side.js';
+import { refuseOldPrimary, refusePromoted } from './generations/refusals.js';
+import { closersOf, type Maps, makeMaps, openMaps, removeMaps } from './map-files.js';
+import { readTracked } from './on-disk.js';
+import { Outages } from './outages.js';
+import { forgetReplicasOf, type PrimaryPlaces } from './places.js';
+import { type ReplicaEntry, type ReplicaLimits, ReplicasFile } from './replicas-file.js';
+import { prepareSecondary } from './secondary/connect.js';
+import { type ReplicaStatus, statusOf } from './status.js';
+import { markUsed } from './used-blocks.js';
+
+/** A command that was short waits so long for a secondary that is being reached or resynced when it ends. */
+const CLOSE_WAIT_MS = 10_000;
+/** How often a resync is asked how far it has come. */
+const PROGRESS_MS = 100;
+
+export interface AddReplicaOptions {
+  readonly name?: string | undefined;
+  readonly to: string;
+  readonly mode: ReplicaMode;
+  readonly onLoss: OnLoss;
+  /** What the secondary holds is lost. */
+  readonly force: boolean;
+  readonly limits: ReplicaLimits;
+  /** What no filesystem uses is copied too, but for holes. */
+  readonly usesAll: boolean;
+}
+
+/** Open as long as the replica is there. */
+interface Held {
+  readonly replica: Replica;
+  readonly maps: Maps;
+}
+
+/** `copy-on-read`: what is read of dirty blocks meanwhile is copied too (paragraphs 91 and 92). */
+export const SYNC_METHODS = ['sweep', 'copy-on-read'] as const;
+export type SyncMethod = (typeof SYNC_METHODS)[number];
+
+interface SyncReporting {
+  readonly signal: AbortSignal;
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+export class VolumeReplicas {
+  readonly #held = new Map<string, Held>();
+  /** For whom what is written here since a promote is tracked; null: there was none. */
+  #former: { readonly replica: Replica; readonly map: BlockDevice } | null = null;
+  #isForgotten = false;
+
+  private constructor(
+    private readonly places: PrimaryPlaces,
+    private readonly file: ReplicasFile,
+    private readonly primary: BlockDevice,
+    private readonly log: BlockDevice,
+    private readonly replication: Replication,
+    private readonly outages: Outages,
+    private readonly warn: (message: string) => void,
+  ) {}
+
+  /** Nothing is sent before this returns. */
+  static async open(
+    places: PrimaryPlaces,
+    primary: BlockDevice | BatchDevice,
+    warn: (message: string) => void,
+  ): Promise<VolumeReplicas> {
+    const file = await ReplicasFile.open(places.replicas);
+    const { volumeUuid, sizeBytes, replicas, former } = file.content;
+    if (sizeBytes !== primary.size) throw otherSize(primary, sizeBytes, places);
+    const closers: (() => Promise<void>)[] = [];
+    try {
+      const log = await openImage(places.log, { readOnly: false });
+      closers.push(() => log.close());
+      const outages = new Outages(file, warn);
+      const descriptions: ReplicaDescription[] = [];
+      const maps: Maps[] = [];
+      for (const entry of replicas) {
+        const its = await openMaps(places, file, entry);
+        closers.push(...closersOf(its));
+        maps.push(its);
+        descriptions.push(describe(file, entry, its, outages));
+      }
+      const since = former === null ? null : await openSincePromote(places, file);
+      if (since !== null) {
+        closers.push(() => since.close());
+        descriptions.push(describeFormer(former!, since));
+      }
+      const replication = await Replication.open({
+        ...{ volumeUuid, primary, log, replicas: descriptions, warn },
+        onMapFailed: (name, cause) => mapFailed(file, name, cause, warn),
+      });
+      const volume = new VolumeReplicas(places, file, primary, log, replication, outages, warn);
+      const opened = [...replication.replicas];
+      for (const [i, its] of maps.entries())
+        volume.#held.set(opened[i]!.name, { replica: opened[i]!, maps: its });
+      if (since !== null) volume.#former = { replica: opened.at(-1)!, map: since };
+      await replication.start();
+      return volume;
+    } catch (error) {
+      await closeInOrder(closers);
+      throw error;
+    }
+  }
+
+  /** What stands over the primary. */
+  get device(): BatchDevice {
+    return this.replication.device;
+  }
+
+  /** Every write is to be durable on both sides before it is answered. */
+  get isSynchronous(): boolean {
+    return this.file.content.replicas.some(({ mode }) => mode === 'sync');
+  }
+
+  list(): ReplicaStatus[] {
+    // One that is just being added or removed is in one of both alone.
+    return this.file.content.replicas.flatMap((entry) => {
+      const held = this.#held.get(entry.name);
+      return held === undefined ? [] : [statusOf(entry, held.replica)];
+    });
+  }
+
+  /** All that is `used` is copied. Ends when that has begun. */
+  async add(options: AddReplicaOptions): Promise<ReplicaStatus> {
+    const { force, usesAll } = options;
+    const asked = this.#newEntry(options, absoluteImage(options.to));
+    if (!force) await refuseOldPrimary(asked.to, this.file.content);
+    const { isServed } = await prepareSecondary(asked, this.file.content, { force });
+    const entry = { ...asked, isServed };
+    const maps = await makeMaps(this.places, this.file.content, entry);
+    // What is written from here on is dirty for it; what was written before is found behind that.
+    const { replica, tracking } = await this.replication.track(this.#describe(entry, maps));
+    await markUsed(this.primary, tracking, { isTrusted: !usesAll });
+    // From here on it is known, and what it lacks is.
+    await this.file.add(entry);
+    this.#held.set(entry.name, { replica, maps });
+    await this.replication.resume(replica);
+    return this.#status(entry.name);
+  }
+
+  /** The former primary becomes a secondary (generations/old-primary.ts): what it wrote is lost, and what differs is copied. */
+  async rejoin(options: AddReplicaOptions): Promise<ReplicaStatus & { readonly discardedBlocks: number }> {
+    const former = this.#former;
+    const image = await imageOf(options.to);
+    await assertPromoted(this.primary.name, this.file.content);
+    const { replica, name, discardedBlocks } = await withOldPrimary(
+      image,
+      this.file.content,
+      async (old, device) => {
+        const entry = this.#newEntry(options, image);
+        const maps = await makeMaps(this.places, this.file.content, entry);
+        const { replica, tracking } = await this.replication.track(this.#describe(entry, maps));
+        try {
+          const ours = former === null ? [] : this.replication.dirtyRanges(former.replica);
+          await markDiffering(tracking, old, ours, (await readTracked(this.places)).former!.putBack);
+          await makeSecondary(old, device, entry, this.file.content);
+          await this.file.addFormer(entry);
+        } catch (error) {
+          await this.replication.remove(replica);
+          await closeInOrder(closersOf(maps));
+          throw error;
+        }
+        this.#held.set(entry.name, { replica, maps });
+        await forgetReplicasOf(image);
+        return { replica, name: entry.name, discardedBlocks: old.changed.count };
+      },
+    );
+    this.#former = null;
+    if (former !== null) {
+      await this.replication.remove(former.replica);
+      await former.map.close();
+      await removeFormerMaps(this.places);
+    }
+    await this.replication.resume(replica);
+    return { ...this.#status(name), discardedBlocks };
+  }
+
+  /** The secondary stays as it is. */
+  async remove(name: string): Promise<ReplicaEntry> {
+    const held = this.#named(name);
+    const entry = this.file.entry(name)!;
+    await this.replication.remove(held.replica);
+    await this.file.remove(name);
+    this.#held.delete(name);
+    await closeInOrder(closersOf(held.maps));
+    await removeMaps(this.places, name);
+    return entry;
+  }
+
+  async pause(name: string): Promise<ReplicaStatus> {
+    const { replica } = this.#named(name);
+    await this.file.update(name, { isPaused: true });
+    await replica.pause();
+    return this.#status(name);
+  }
+
+  /** @throws UserError REFUSED where it was promoted meanwhile. */
+  async resume(name: string): Promise<ReplicaStatus> {
+    const { replica } = this.#named(name);
+    await refusePromoted(this.file.entry(name)!, this.file.content, replica.dirtyBlocks);
+    await this.file.update(name, { isPaused: false });
+    await this.replication.resume(replica);
+    return this.#status(name);
+  }
+
+  /** As `resume`, of one that was promoted: what was written there is lost (promoted-side.ts). */
+  async discard(name: string): Promise<ReplicaStatus> {
+    const { replica } = this.#named(name);
+    const entry = this.file.entry(name)!;
+    // It may just be reaching for it.
+    await replica.pause();
+    try {
+      await discardThere({
+        ...{ entry, whose: this.file.content },
+        mark: async (ranges) => {
+          await this.file.update(name, { isWhole: false });
+          await this.replication.mark(replica, ranges);
+        },
+      });
+    } catch (error) {
+      if (!entry.isPaused) await this.replication.resume(replica);
+      throw error;
+    }
+    await this.file.update(name, { isPaused: false, diverged: null });
+    await this.replication.resume(replica);
+    return this.#status(name);
+  }
+
+  /** Ends when it is in sync. Throws what keeps it from that. */
+  async sync(
+    name: string,
+    { signal, onProgress = () => {} }: SyncReporting,
+    method: SyncMethod = 'sweep',
+  ): Promise<{ copiedBlocks: number; copiedBytes: number }> {
+    const { replica } = this.#named(name);
+    replica.copiesOnRead = method === 'copy-on-read' && replica.state !== 'in-sync';
+    const looks = setInterval(() => tellProgress(replica, onProgress), PROGRESS_MS);
+    try {
+      await Promise.race([replica.attempted(), aborted(signal)]);
+    } finally {
+      clearInterval(looks);
+      replica.copiesOnRead = false;
+    }
+    signal.throwIfAborted();
+    if (replica.state !== 'in-sync') {
+      throw new UserError('IO_ERROR', `replica ${name} is ${replica.state}: ${replica.reason}`, {
+        hint: HINTS[replica.state] ?? 'Bring it back: it is tried again by itself.',
+        details: { replica: name, state: replica.state },
+      });
+    }
+    await this.replication.device.flush();
+    await replica.drained();
+    return replica.totals;
+  }
+
+  async verify(
+    name: string,
+    repair: boolean,
+    signal: AbortSignal,
+  ): Promise<Verified & { repairedBlocks: number }> {
+    const { replica } = this.#named(name);
+    await this.sync(name, { signal });
+    const found = await verify(
+      {
+        ...{ replica, tracker: this.replication.tracker, primary: this.primary },
+        isUncopied: (block) => this.replication.isUncopied(replica, block),
+        settle: () => this.sync(name, { signal }),
+      },
+      signal,
+    );
+    if (!repair || found.differingBlocks === 0) return { ...found, repairedBlocks: 0 };
+    await replica.copyAgain(
+      found.ranges.map(({ offsetBytes, lengthBytes }) => blocksWithin(offsetBytes, lengthBytes)),
+    );
+    await this.sync(name, { signal });
+    return { ...found, repairedBlocks: found.differingBlocks };
+  }
+
+  /** Nothing is tracked any more when the volume is closed. */
+  forget(): void {
+    this.#isForgotten = true;
+  }
+
+  /** The device must be flushed. */
+  async close(): Promise<void> {
+    const replicas = [...this.#held.values()];
+    await Promise.all(replicas.map(({ replica }) => replica.attempted(CLOSE_WAIT_MS)));
+    this.outages.close();
+    const away = this.list().filter(({ state }) => state === 'unsynchronized' || state === 'diverged');
+    await closeInOrder([
+      () => this.replication.close(),
+      ...replicas.flatMap(({ maps }) => closersOf(maps)),
+      async () => this.#former?.map.close(),
+      () => this.log.close(),
+      () => this.file.settled(),
+    ]);
+    if (this.#isForgotten) await rm(this.places.directory, { recursive: true });
+    for (const { name, state, reason, dirtyBlocks } of away)
+      this.warn(
+        `replica ${name} is ${state} (${reason}): ${dirtyBlocks} blocks of ${BLOCK_BYTES} bytes are to be copied`,
+      );
+  }
+
+  #named(name: string): Held {
+    const held = this.#held.get(name);
+    if (held !== undefined) return held;
+    const names = this.file.content.replicas.map((one) => one.name);
+    throw new UserError('FILE_NOT_FOUND', `there is no replica ${name}`, {
+      hint:
+        names.length === 0
+          ? 'The volume has none: holdfast replica add makes one.'
+          : `There are: ${names.join(', ')}.`,
+      details: { replica: name },
+    });
+  }
+
+  #status(name: string): ReplicaStatus {
+    return statusOf(this.file.entry(name)!, this.#named(name).replica);
+  }
+
+  #newEntry({ name, mode, onLoss, limits }: AddReplicaOptions, to: string): ReplicaEntry {
+    const entry: ReplicaEntry = {
+      name: name ?? this.#freeName(),
+      uuid: randomBytes(16).toString('hex'),
+      ...{ to, isServed: false, mode, onLoss, limits, isPaused: false, isWhole: false, isMapLost: false },
+      ...{ diverged: null, awaySinceMs: null },
+    };
+    if (this.file.entry(entry.name) === undefined && entry.name !== FORMER_NAME) return entry;
+    throw new UserError('FILE_EXISTS', `there is a replica ${entry.name} already`, {
+      hint: 'Give it another name with --name.',
+      details: { replica: entry.name },
+    });
+  }
+
+  #describe(entry: ReplicaEntry, maps: Maps): ReplicaDescription {
+    return describe(this.file, entry, maps, this.outages);
+  }
+
+  #freeName(): string {
+    for (let n = 1; ; n++) if (this.file.entry(`replica-${n}`) === undefined) return `replica-${n}`;
+  }
+}
+
+/** What to do about one that is not in sync. */
+const HINTS: Partial<Record<ReplicaState, string>> = {
+  paused: 'holdfast replica resume goes on with it.',
+  diverged: 'holdfast replica status --explain says what each side has written, and what can be done.',
+};
+
+function otherSize({ name, size }: BlockDevice, sizeBytes: number, places: PrimaryPlaces): UserError {
+  return new UserError('REFUSED', `${name} has ${size} bytes; its replicas are of a volume of ${sizeBytes}`, {
+    hint: `If it was made anew: move ${places.directory} away, and add the replicas again.`,
+    details: { image: name, sizeBytes: size },
+  });
+}
+
+function tellProgress(
+  { state, resync }: Replica,
+  tell: (doneBytes: number, totalBytes: number) => void,
+): void {
+  if (state !== 'resyncing' || resync === null) return;
+  tell(resync.copiedBytes, resync.copiedBytes + resync.leftBlocks * BLOCK_BYTES);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

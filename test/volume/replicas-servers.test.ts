@@ -1,0 +1,143 @@
+/**
+ * Other people's servers as secondaries: killed and started again while the primary is written, slow, and failing now and
+ * then. The primary never fails for it, and in the end both are alike.
+ */
+import { readFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { BLOCK_BYTES } from '../../src/replication/blocks.js';
+import { createVolume, openVolume, type Volume } from '../../src/volume/index.js';
+import { enableTracking } from '../../src/volume/replication/enable.js';
+import { isInstalled, ServerPlace, type ServerProcess } from '../nbd/client/servers.js';
+import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
+
+const SIZE = 4 * 1024 * 1024;
+const ROUNDS = 6;
+
+type Start = (place: ServerPlace, image: string) => Promise<ServerProcess>;
+
+class Pair {
+  private constructor(
+    readonly volume: Volume,
+    readonly image: string,
+    private server: ServerProcess,
+    private readonly again: () => Promise<ServerProcess>,
+  ) {}
+
+  static async make(start: Start): Promise<Pair> {
+    const place = await ServerPlace.make();
+    onTestFinished(() => place.remove());
+    const image = join(place.folder, 'second.img');
+    await writeFile(image, '');
+    await truncate(image, SIZE);
+    const server = await start(place, image);
+    const directory = join(place.folder, 'primary');
+    await createVolume({
+      ...{
+        directory,
+        members: 1,
+        sizeBytes: SIZE,
+        chunkBytes: 65536,
+        layout: 'left-symmetric',
+        force: false,
+        limits: {},
+      },
+    });
+    const open = () => openVolume([directory], { access: 'write', warn: () => {} });
+    const untracked = await open();
+    await enableTracking(untracked);
+    await untracked.close();
+    const volume = await open();
+    onTestFinished(() => volume.close());
+    await volume.replicas!.add({
+      to: place.uri(),
+      mode: 'async',
+      onLoss: 'continue',
+      force: false,
+      limits: {},
+      usesAll: false,
+    });
+    return new Pair(volume, image, server, () => start(place, image));
+  }
+
+  /** Of parts of blocks, some flushed; while the server is killed or not. */
+  async write(random: SeededRandom): Promise<void> {
+    for (let n = 0; n < 30; n++) {
+      const length = random.between(1, 40) * 512;
+      const offset = random.below((SIZE - length) / 512) * 512;
+      await this.volume.device.write(offset, random.bytes(length));
+      if (random.chance(0.2)) await this.volume.device.flush();
+    }
+  }
+
+  async kill(): Promise<void> {
+    await this.server.kill();
+  }
+
+  async restart(): Promise<void> {
+    this.server = await this.again();
+  }
+
+  /** It may be lost once more while it is waited for. */
+  async expectAlike(): Promise<void> {
+    const { replicas, device } = this.volume;
+    const signal = AbortSignal.timeout(60_000);
+    await device.flush();
+    for (;;) {
+      const isSynced = await replicas!.sync('replica-1', { signal }).then(
+        () => true,
+        () => false,
+      );
+      signal.throwIfAborted();
+      if (isSynced) break;
+    }
+    const bytes = new Uint8Array(SIZE);
+    await device.read(0, bytes);
+    expect(Buffer.compare(await readFile(this.image), bytes)).toBe(0);
+  }
+}
+
+const SERVERS: readonly (readonly [string, string, Start])[] = [
+  ['qemu-nbd', 'qemu-nbd', (place, image) => place.qemuNbd('-f', 'raw', image)],
+  ['nbdkit', 'nbdkit', (place, image) => place.nbdkit('file', image)],
+  // It keeps what was written in a file of its own until it is flushed.
+  [
+    'nbdkit, which forgets what was not flushed',
+    'nbdkit',
+    (place, image) => place.nbdkit('--filter=cache', 'file', image),
+  ],
+  [
+    'nbdkit, which is slow',
+    'nbdkit',
+    (place, image) => place.nbdkit('--filter=delay', 'file', image, 'wdelay=5ms'),
+  ],
+  [
+    'nbdkit, which fails now and then',
+    'nbdkit',
+    (place, image) => place.nbdkit('--filter=error', 'file', image, 'error-pwrite-rate=0.3%'),
+  ],
+];
+
+describe('a secondary behind a server of other people', { timeout: 240_000 }, () => {
+  for (const [name, program, start] of SERVERS) {
+    if (!isInstalled(program)) continue;
+    it(`${name}: killed and started again while the primary is written`, () =>
+      withSeed(async (random) => {
+        const pair = await Pair.make(start);
+        for (let round = 0; round < ROUNDS; round++) {
+          const writing = pair.write(random);
+          for (let turns = random.below(60); turns > 0; turns--)
+            await new Promise((resolve) => setImmediate(resolve));
+          await pair.kill();
+          await writing;
+          if (random.chance(0.5)) await pair.write(random);
+          await pair.restart();
+          if (random.chance(0.5)) await pair.expectAlike();
+        }
+        await pair.expectAlike();
+        const [status] = pair.volume.replicas!.list();
+        expect(status).toMatchObject({ state: 'in-sync' });
+        expect(status!.dirtyBlocks! * BLOCK_BYTES).toBeLessThanOrEqual(SIZE);
+      }));
+  }
+});
