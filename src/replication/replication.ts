@@ -137,6 +137,13 @@ export class Replication {
     await tracking.file.persist(ranges);
   }
 
+  /** What is durable on both sides is on disk as such: nothing of it is copied again after a crash. */
+  async settle(replica: Replica): Promise<void> {
+    await this.device.flush();
+    await replica.drained();
+    if (this.tracker.logFailure === null) await this.log.sayDone();
+  }
+
   /** It is forgotten: its map is of no more use. */
   async remove(replica: Replica): Promise<void> {
     await replica.pause();
@@ -156,7 +163,7 @@ export class Replication {
       ...(uncopied === null ? [] : [uncopied]),
     ]);
     await allEnded(files.map((file) => file.release()));
-    if (this.tracker.logFailure === null) await this.log.close();
+    if (this.tracker.logFailure === null) await this.log.sayDone();
   }
 
   /** Maps that can still be written; of the others it is durable elsewhere that all of them is dirty. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
 import { runHoldfast, runJson } from '../support/run-holdfast.js';
-import { serve } from '../support/served.js';
+import { type Served, serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const BLOCK_BYTES = 4096;
@@ -187,6 +187,12 @@ describe('a synchronous replica with --on-loss stop', { timeout: 240_000 }, () =
   });
 });
 
+async function killed({ child }: Served, client: NbdDevice): Promise<void> {
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  await client.close().catch(() => {});
+}
+
 describe('a volume that is served', { timeout: 240_000 }, () => {
   it('gets replicas online where it is tracked, sends what clients write, and survives a kill -9', async () => {
     const made = await newVolume('3');
@@ -201,12 +207,26 @@ describe('a volume that is served', { timeout: 240_000 }, () => {
     expect(await listed(volume)).toMatchObject({ state: 'in-sync' });
     expect(await ok('status', volume)).toMatchObject({ serving: { cache: { dirtyBytes: 0 } } });
     for (let n = 0; n < 50; n++) await client.write(n * 65536, randomBytes(512));
-    served.child.kill('SIGKILL');
-    await once(served.child, 'exit');
-    await client.close().catch(() => {});
+    await killed(served, client);
     const { copiedBlocks } = await ok('replica', 'sync', volume, '--method', 'copy-on-read');
     // At most what was in flight, one block for each write.
     expect(copiedBlocks).toBeLessThanOrEqual(50);
+    await expectAlike(made);
+  });
+
+  it('has on disk what sync has said: nothing of it is copied again after a kill -9', async () => {
+    const made = await newVolume('3');
+    const { folder, volume, second } = made;
+    await ok('replica', 'tracking', 'enable', volume);
+    const served = await serve(folder, volume);
+    await ok('replica', 'add', volume, '--to', second);
+    await ok('replica', 'sync', volume);
+    const client = await NbdDevice.open(served.uri, { readOnly: false });
+    for (let n = 0; n < 50; n++) await client.write(n * 65536, randomBytes(20480));
+    await ok('replica', 'sync', volume);
+    await killed(served, client);
+    expect(await listed(volume)).toMatchObject({ dirtyBlocks: 0 });
+    expect(await ok('replica', 'sync', volume)).toMatchObject({ copiedBlocks: 0 });
     await expectAlike(made);
   });
 

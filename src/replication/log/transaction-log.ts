@@ -204,8 +204,8 @@ export class TransactionLog {
     this.#active.release(transaction);
   }
 
-  /** Writes down what is DONE; after that a log of which all is done has nothing active. The device stays open. */
-  async close(): Promise<void> {
+  /** Writes down, durably, what is DONE: a log of which all is done has nothing active then, whatever becomes of the process. */
+  async sayDone(): Promise<void> {
     if (this.#failure !== null) throw this.#failure.error;
     await this.#rounds.add('saysDone');
   }

@@ -255,7 +255,7 @@ export class VolumeReplicas {
     return this.#status(name);
   }
 
-  /** Ends when it is in sync. Throws what keeps it from that. */
+  /** Ends when it is in sync, and on disk as such. Throws what keeps it from that. */
   async sync(
     name: string,
     { signal, onProgress = () => {} }: SyncReporting,
@@ -277,8 +277,7 @@ export class VolumeReplicas {
         details: { replica: name, state: replica.state },
       });
     }
-    await this.replication.device.flush();
-    await replica.drained();
+    await this.replication.settle(replica);
     return replica.totals;
   }
 

@@ -47,7 +47,7 @@ describe('figure 2', () => {
     expect(activeBlocks(opened)).toEqual(new Set([20, 50, 60]));
     expect(log.usedSectors).toBe(5);
     log.done(numbers[1]!);
-    await log.close();
+    await log.sayDone();
     expect(activeNumbers(await open())).toEqual([numbers[4], sixth]);
     expect(log.usedSectors).toBe(3);
   });
@@ -129,7 +129,7 @@ describe('a log that is full (paragraph 53)', () => {
     const opened = await open();
     expect(activeBlocks(opened)).toEqual(new Set([498, 499]));
     log.done(last!);
-    await log.close();
+    await log.sayDone();
     expect(activeBlocks(await open())).toEqual(new Set());
   });
 });
@@ -195,7 +195,7 @@ describe('who comes at one moment', () => {
     expect(other).toEqual([2]);
     log.done(1);
     log.done(2);
-    await log.close();
+    await log.sayDone();
     // The first sector had 59 of the hundred.
     expect(activeBlocks(await open()).size).toBe(40_041);
   });
@@ -205,9 +205,9 @@ describe('what it costs', () => {
   it('is nothing for no ranges, for an opening, and for a close with nothing to say', async () => {
     const { log, device, open } = await logStage();
     expect(await log.begin([])).toEqual([]);
-    await log.close();
+    await log.sayDone();
     const again = whole(await open());
-    await again.close();
+    await again.sayDone();
     expect(device.counts).toMatchObject({ fuaWrites: 0, writes: 0, flushes: 0, trims: 0 });
   });
 
@@ -215,7 +215,7 @@ describe('what it costs', () => {
     const { log, open } = await figure2();
     for (const number of [2, 5]) log.done(number);
     const before = { ...log.counts };
-    await log.close();
+    await log.sayDone();
     expect(log.counts).toEqual({ ...before, logWrites: 6, writes: 6, sectors: 6, bytes: 6 * 512 });
     const opened = await open();
     expect(activeNumbers(opened)).toEqual([]);
@@ -228,7 +228,7 @@ describe('what it costs', () => {
     for (let from = 0; from < 240; from++) numbers.push(await begun(log, from));
     for (const number of numbers) if (number % 2 === 0) log.done(number);
     const { sectors } = log.counts;
-    await log.close();
+    await log.sayDone();
     // 120 of them, none beside another: 59 fit into a sector.
     expect(log.counts.sectors - sectors).toBe(3);
     expect(activeNumbers(await open())).toEqual(numbers.filter((number) => number % 2 === 1));
@@ -245,7 +245,7 @@ describe('a write that fails', () => {
     expect(reasons[0]).toMatchObject({ code: 'NO_SPACE' });
     expect(reasons[1]).toBe(reasons[0]);
     await expect(log.begin(block(4))).rejects.toBe(reasons[0]);
-    await expect(log.close()).rejects.toBe(reasons[0]);
+    await expect(log.sayDone()).rejects.toBe(reasons[0]);
     // The bookkeeping goes on: who has a map for it gives it up.
     log.done(1);
     expect(log.activeTransactions).toBe(0);
