@@ -1,12 +1,11 @@
-/** The files of a replica's two maps: which blocks are dirty for it, and which were never copied to it. */
+/** The files of a volume's maps: of a replica, which blocks are dirty for it, and which were never copied to it. */
 import { rm } from 'node:fs/promises';
 import type { BlockDevice } from '../../device/contract.js';
 import { openImage } from '../../device/open-image.js';
-import { blocksOf } from '../../replication/blocks.js';
-import { MapFile } from '../../replication/map/map-file.js';
+import { type BlockRange, blocksOf } from '../../replication/blocks.js';
+import { MapFile, type MapOwner } from '../../replication/map/map-file.js';
 import { mapFileBytes } from '../../replication/map/page.js';
 import type { ReplicaDescription } from '../../replication/replication.js';
-import { closeInOrder } from '../stack.js';
 import type { PrimaryPlaces } from './places.js';
 import type { ReplicaEntry, ReplicasContent, ReplicasFile } from './replicas-file.js';
 
@@ -15,27 +14,59 @@ export interface Maps extends Pick<ReplicaDescription, 'map'> {
   readonly uncopied: BlockDevice;
 }
 
-type Kind = 'dirty' | 'uncopied';
+/** What the list of the volume says of a map. */
+export interface MapStanding {
+  /** An earlier process could not write it: it is all dirty. */
+  readonly isLost: boolean;
+  /** It is good again, durably when it returns. */
+  readonly onRemade: () => Promise<void>;
+}
 
-/** Those of a replica that is known. One that an earlier process could not write is all dirty. */
+export function ownerOf(
+  { volumeUuid, sizeBytes }: Pick<ReplicasContent, 'volumeUuid' | 'sizeBytes'>,
+  { uuid }: { readonly uuid: string },
+): Omit<MapOwner, 'kind'> {
+  return { volumeUuid, replicaUuid: uuid, blocks: blocksOf(sizeBytes) };
+}
+
+/** Makes the file, with these blocks in it, and leaves it open. */
+export async function makeMap(
+  path: string,
+  owner: MapOwner,
+  ranges: Iterable<BlockRange> = [],
+): Promise<BlockDevice> {
+  return orClosed(
+    await openImage(path, { readOnly: false, create: { size: mapFileBytes(owner.blocks) } }),
+    (device) => fill(device, owner, ranges),
+  );
+}
+
+/** One that was lost is made anew, and full. */
+export async function openMap(
+  path: string,
+  owner: MapOwner,
+  { isLost, onRemade }: MapStanding,
+): Promise<BlockDevice> {
+  return orClosed(await openImage(path, { readOnly: false }), async (device) => {
+    if (!isLost) return;
+    await fill(device, owner, [{ from: 0, count: owner.blocks }]);
+    await onRemade();
+  });
+}
+
+/** Those of a replica that is known. */
 export async function openMaps(
   places: PrimaryPlaces,
   file: ReplicasFile,
   entry: ReplicaEntry,
 ): Promise<Maps> {
-  const maps = await both(places, entry.name, (path) => openImage(path, { readOnly: false }));
-  if (!entry.isMapLost) return maps;
-  try {
-    const blocks = blocksOf(file.content.sizeBytes);
-    const made = await MapFile.format(maps.map, { ...ownerOf(file.content, entry), kind: 'dirty' });
-    made.map.setAll();
-    await made.persist([{ from: 0, count: blocks }]);
-    await file.update(entry.name, { isMapLost: false });
-    return maps;
-  } catch (error) {
-    await closeInOrder(closersOf(maps));
-    throw error;
-  }
+  const { name, isMapLost } = entry;
+  const owner = ownerOf(file.content, entry);
+  const standing = { isLost: isMapLost, onRemade: () => file.update(name, { isMapLost: false }) };
+  return both(
+    () => openMap(places.map(name), { ...owner, kind: 'dirty' }, standing),
+    () => openImage(places.uncopied(name), { readOnly: false }),
+  );
 }
 
 /** Of a new replica, without a bit. What is there of that name is gone. */
@@ -44,24 +75,16 @@ export async function makeMaps(
   content: ReplicasContent,
   entry: ReplicaEntry,
 ): Promise<Maps> {
-  await removeMaps(places, entry.name);
+  const { name } = entry;
   const owner = ownerOf(content, entry);
+  await removeMaps(places, name);
   try {
-    return await both(places, entry.name, async (path, kind) => {
-      const device = await openImage(path, {
-        readOnly: false,
-        create: { size: mapFileBytes(owner.blocks) },
-      });
-      try {
-        await MapFile.format(device, { ...owner, kind });
-        return device;
-      } catch (error) {
-        await device.close();
-        throw error;
-      }
-    });
+    return await both(
+      () => makeMap(places.map(name), { ...owner, kind: 'dirty' }),
+      () => makeMap(places.uncopied(name), { ...owner, kind: 'uncopied' }),
+    );
   } catch (error) {
-    await removeMaps(places, entry.name);
+    await removeMaps(places, name);
     throw error;
   }
 }
@@ -74,20 +97,32 @@ export function closersOf({ map, uncopied }: Maps): (() => Promise<void>)[] {
   return [() => map.close(), () => uncopied.close()];
 }
 
-async function both(
-  places: PrimaryPlaces,
-  name: string,
-  open: (path: string, kind: Kind) => Promise<BlockDevice>,
-): Promise<Maps> {
-  const map = await open(places.map(name), 'dirty');
+async function both(dirty: () => Promise<BlockDevice>, uncopied: () => Promise<BlockDevice>): Promise<Maps> {
+  const map = await dirty();
   try {
-    return { map, uncopied: await open(places.uncopied(name), 'uncopied') };
+    return { map, uncopied: await uncopied() };
   } catch (error) {
     await map.close();
     throw error;
   }
 }
 
-function ownerOf({ volumeUuid, sizeBytes }: ReplicasContent, { uuid }: ReplicaEntry) {
-  return { volumeUuid, replicaUuid: uuid, blocks: blocksOf(sizeBytes) };
+async function fill(device: BlockDevice, owner: MapOwner, ranges: Iterable<BlockRange>): Promise<void> {
+  const wanted = [...ranges];
+  const made = await MapFile.format(device, owner);
+  for (const range of wanted) made.map.set(range);
+  await made.persist(wanted);
+}
+
+async function orClosed(
+  device: BlockDevice,
+  prepare: (device: BlockDevice) => Promise<void>,
+): Promise<BlockDevice> {
+  try {
+    await prepare(device);
+    return device;
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
 }

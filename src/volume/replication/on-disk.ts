@@ -5,13 +5,12 @@
 import { openImage } from '../../device/open-image.js';
 import { UserError } from '../../errors.js';
 import type { BlockRange } from '../../replication/blocks.js';
-import { blocksOf } from '../../replication/blocks.js';
 import { type OpenedLog, TransactionLog } from '../../replication/log/transaction-log.js';
 import type { BlockMap } from '../../replication/map/block-map.js';
 import { MapFile, type MapOwner } from '../../replication/map/map-file.js';
-import { ownerOf } from './generations/former-primary.js';
+import { ownerOf } from './map-files.js';
 import type { PrimaryPlaces } from './places.js';
-import { type ReplicasContent, readReplicas } from './replicas-file.js';
+import { type ReplicaEntry, type ReplicasContent, readReplicas } from './replicas-file.js';
 
 export interface BlocksOnDisk {
   /** null: it cannot be read. */
@@ -44,17 +43,13 @@ export async function readTracked(places: PrimaryPlaces): Promise<TrackedOnDisk>
   const { volumeUuid, former } = content;
   const log: Log = await read(places.log, (device) => TransactionLog.open(device, { volumeUuid }));
   const replicas = new Map<string, BlocksOnDisk>();
-  for (const { name, uuid, isMapLost } of content.replicas) {
-    const owner = {
-      volumeUuid,
-      blocks: blocksOf(content.sizeBytes),
-      replicaUuid: uuid,
-      kind: 'dirty' as const,
-    };
-    replicas.set(name, await dirty(places.map(name), owner, log, isMapLost));
+  for (const entry of content.replicas) {
+    const { name, isMapLost } = entry;
+    const owner = ownerOf(content, entry);
+    replicas.set(name, await dirty(places.map(name), { ...owner, kind: 'dirty' }, log, isMapLost));
   }
   if (former === null) return { content, replicas, former };
-  const owner = ownerOf({ ...content, former });
+  const owner = ownerOf(content, former);
   const written = await dirty(places.sincePromote, { ...owner, kind: 'dirty' }, log, former.isMapLost);
   const putBack = await mapAt(places.putBack, { ...owner, kind: 'putBack' });
   return { content, replicas, former: { written, putBack } };
@@ -63,11 +58,11 @@ export async function readTracked(places: PrimaryPlaces): Promise<TrackedOnDisk>
 /** Blocks that were never copied to a replica, and need not be. One that cannot be read has none: then they are copied. */
 export async function readUncopied(
   places: PrimaryPlaces,
-  { volumeUuid, sizeBytes }: ReplicasContent,
-  { name, uuid }: { readonly name: string; readonly uuid: string },
+  content: ReplicasContent,
+  entry: ReplicaEntry,
 ): Promise<readonly BlockRange[]> {
-  const owner = { volumeUuid, blocks: blocksOf(sizeBytes), replicaUuid: uuid, kind: 'uncopied' as const };
-  const { map, trouble } = await mapAt(places.uncopied(name), owner);
+  const owner = ownerOf(content, entry);
+  const { map, trouble } = await mapAt(places.uncopied(entry.name), { ...owner, kind: 'uncopied' });
   return map === null || trouble !== null ? [] : [...map.runs()];
 }
 

@@ -109,7 +109,7 @@ export class VolumeReplicas {
         maps.push(its);
         descriptions.push(describe(file, entry, its, outages));
       }
-      const since = former === null ? null : await openSincePromote(places, file);
+      const since = former === null ? null : await openSincePromote(places, file, former);
       if (since !== null) {
         closers.push(() => since.close());
         descriptions.push(describeFormer(former!, since));

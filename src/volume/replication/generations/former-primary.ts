@@ -10,13 +10,11 @@
  */
 import { rm } from 'node:fs/promises';
 import type { BlockDevice } from '../../../device/contract.js';
-import { openImage } from '../../../device/open-image.js';
-import { type BlockRange, blocksOf } from '../../../replication/blocks.js';
-import { MapFile, type MapOwner } from '../../../replication/map/map-file.js';
-import { mapFileBytes } from '../../../replication/map/page.js';
+import type { BlockRange } from '../../../replication/blocks.js';
 import type { ReplicaDescription } from '../../../replication/replication.js';
 import { DEFAULT_SETTINGS } from '../../../replication/settings.js';
 import { makeTracking } from '../make-tracking.js';
+import { makeMap, openMap, ownerOf } from '../map-files.js';
 import type { PrimaryPlaces } from '../places.js';
 import type { FormerPrimary, ReplicasContent, ReplicasFile } from '../replicas-file.js';
 
@@ -30,28 +28,27 @@ export async function makeFormer(
   putBack: readonly BlockRange[] | null,
 ): Promise<void> {
   await rm(places.directory, { recursive: true, force: true });
-  const owner = ownerOf(content);
+  const owner = ownerOf(content, content.former);
   await makeTracking(places, content, async () => {
-    await makeMap(places.sincePromote, { ...owner, kind: 'dirty' }, []);
+    const since = await makeMap(places.sincePromote, { ...owner, kind: 'dirty' });
+    await since.close();
     const ranges = putBack ?? [{ from: 0, count: owner.blocks }];
-    await makeMap(places.putBack, { ...owner, kind: 'putBack' }, ranges);
+    const back = await makeMap(places.putBack, { ...owner, kind: 'putBack' }, ranges);
+    await back.close();
   });
 }
 
-/** The map of what is written since, open; one that an earlier process could not write is made anew, and full. */
-export async function openSincePromote(places: PrimaryPlaces, file: ReplicasFile): Promise<BlockDevice> {
-  const { former } = file.content;
-  const device = await openImage(places.sincePromote, { readOnly: false });
-  if (former?.isMapLost !== true) return device;
-  try {
-    const owner = ownerOf({ ...file.content, former });
-    await fill(device, { ...owner, kind: 'dirty' }, [{ from: 0, count: owner.blocks }]);
-    await file.updateFormer({ isMapLost: false });
-    return device;
-  } catch (error) {
-    await device.close();
-    throw error;
-  }
+/** The map of what is written since, open. */
+export function openSincePromote(
+  places: PrimaryPlaces,
+  file: ReplicasFile,
+  former: FormerPrimary,
+): Promise<BlockDevice> {
+  const owner = { ...ownerOf(file.content, former), kind: 'dirty' as const };
+  return openMap(places.sincePromote, owner, {
+    isLost: former.isMapLost,
+    onRemade: () => file.updateFormer({ isMapLost: false }),
+  });
 }
 
 /** As a replica that is paused for ever: what is written is dirty for it. */
@@ -65,30 +62,4 @@ export function describeFormer({ uuid }: FormerPrimary, map: BlockDevice): Repli
 
 export async function removeFormerMaps(places: PrimaryPlaces): Promise<void> {
   for (const path of [places.sincePromote, places.putBack]) await rm(path, { force: true });
-}
-
-export function ownerOf({
-  volumeUuid,
-  sizeBytes,
-  former,
-}: Pick<ReplicasContent, 'volumeUuid' | 'sizeBytes'> & { readonly former: FormerPrimary }): Omit<
-  MapOwner,
-  'kind'
-> {
-  return { volumeUuid, replicaUuid: former.uuid, blocks: blocksOf(sizeBytes) };
-}
-
-async function makeMap(path: string, owner: MapOwner, ranges: readonly BlockRange[]): Promise<void> {
-  const device = await openImage(path, { readOnly: false, create: { size: mapFileBytes(owner.blocks) } });
-  try {
-    await fill(device, owner, ranges);
-  } finally {
-    await device.close();
-  }
-}
-
-async function fill(device: BlockDevice, owner: MapOwner, ranges: readonly BlockRange[]): Promise<void> {
-  const made = await MapFile.format(device, owner);
-  for (const range of ranges) made.map.set(range);
-  await made.persist(ranges);
 }
