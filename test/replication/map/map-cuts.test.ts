@@ -3,6 +3,7 @@
  * map had not given up. Cuts at every event; random runs with several lives; and with the flush taken out.
  */
 import { describe, expect, it } from 'vitest';
+import type { BlockRange } from '../../../src/replication/blocks.js';
 import { MapFile } from '../../../src/replication/map/map-file.js';
 import { mapFileBytes } from '../../../src/replication/map/page.js';
 import { chosenSeed, SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
@@ -12,8 +13,30 @@ import { BLOCKS, ownerOf } from './map-stage.js';
 
 const OWNER = ownerOf();
 
-/** Blocks of which `persist` has returned and that were not cleared since. */
-type Promised = Set<number>;
+/**
+ * Blocks of which `persist` has returned and that were not cleared since. One that somebody cleared while it was asked for was
+ * given up, also where it was set again meanwhile: that is for who set it to wait for.
+ */
+class Promised {
+  readonly blocks = new Set<number>();
+  readonly #asked = new Set<Set<number>>();
+
+  async persisted({ from, count }: BlockRange, persist: () => Promise<void>): Promise<void> {
+    const asked = new Set(Array.from({ length: count }, (_, at) => from + at));
+    this.#asked.add(asked);
+    try {
+      await persist();
+      for (const block of asked) this.blocks.add(block);
+    } finally {
+      this.#asked.delete(asked);
+    }
+  }
+
+  givenUp({ from, count }: BlockRange): void {
+    for (let block = from; block < from + count; block++)
+      for (const blocks of [this.blocks, ...this.#asked]) blocks.delete(block);
+  }
+}
 
 function rangeBy(random: SeededRandom) {
   const from = random.chance(0.7) ? random.below(8) * 3840 + random.below(40) : random.below(BLOCKS - 5000);
@@ -26,11 +49,9 @@ async function writer(file: MapFile, promised: Promised, random: SeededRandom, s
     const chosen = random.next();
     if (chosen < 0.55) {
       file.map.set(range);
-      await file.persist([range]);
-      // What another one cleared meanwhile was given up.
-      for (let at = range.from; at < range.from + range.count; at++) if (file.map.has(at)) promised.add(at);
+      await promised.persisted(range, () => file.persist([range]));
     } else if (chosen < 0.85) {
-      for (let at = range.from; at < range.from + range.count; at++) promised.delete(at);
+      promised.givenUp(range);
       file.map.clear(range);
     } else await file.release();
   }
@@ -50,13 +71,13 @@ async function fresh(options: VolatileDeviceOptions) {
 }
 
 function missingIn(file: MapFile, promised: Promised): number[] {
-  return [...promised].filter((each) => !file.map.has(each));
+  return [...promised.blocks].filter((each) => !file.map.has(each));
 }
 
 async function cutAt(event: number, seed: number, mode: CutMode, hasNoise: boolean) {
   const random = new SeededRandom(seed);
   const { device, file } = await fresh({ maxDelayTurns: 2, seed });
-  const promised: Promised = new Set();
+  const promised = new Promised();
   const formatted = device.power.events;
   device.power.cutAtEvent(formatted + event);
   await run(file, promised, random, 8);
@@ -80,7 +101,7 @@ describe('a cut', () => {
   });
 
   async function lives(random: SeededRandom, options: VolatileDeviceOptions): Promise<void> {
-    const promised: Promised = new Set();
+    const promised = new Promised();
     let { device, file } = await fresh({ maxDelayTurns: 3, seed: random.below(2 ** 32), ...options });
     for (let life = 0; life < 4; life++) {
       device.power.cutAtEvent(device.power.events + random.between(1, 40));
@@ -94,7 +115,7 @@ describe('a cut', () => {
       const missing = missingIn(file, promised);
       if (missing.length > 0) throw new Error(`life ${life}: missing ${missing.length}, ${missing[0]} first`);
       for (const { from, count } of file.map.runs())
-        for (let at = from; at < from + count; at++) promised.add(at);
+        for (let at = from; at < from + count; at++) promised.blocks.add(at);
     }
   }
 
