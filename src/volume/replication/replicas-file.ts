@@ -71,6 +71,8 @@ const schema = z.object({
   replicas: z.array(replicaSchema),
 });
 
+/** Its id in hexadecimal, as all ids in the list. */
+export type Generation = z.infer<typeof generationSchema>;
 export type FormerPrimary = z.infer<typeof formerSchema>;
 export type ReplicaEntry = z.infer<typeof replicaSchema>;
 export type ReplicasContent = z.infer<typeof schema>;

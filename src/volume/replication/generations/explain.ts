@@ -12,9 +12,9 @@ import { locateVolume } from '../../locate.js';
 import { isRemote } from '../../remote.js';
 import { type BlocksOnDisk, readTracked, type TrackedOnDisk } from '../on-disk.js';
 import { findPrimaryPlaces } from '../places.js';
-import type { ReplicaEntry, ReplicasContent } from '../replicas-file.js';
+import type { Generation, ReplicaEntry, ReplicasContent } from '../replicas-file.js';
 import { marksOf } from '../secondary/image-place.js';
-import { hexOf } from '../secondary/place.js';
+import { identityOf, isSameSecondary, namedGeneration } from '../secondary/place.js';
 import { type ReplicaStateName, type ReplicaStatus, statusOnDisk } from '../status.js';
 import { imageOf, type OldPrimary, readOldPrimary } from './old-primary.js';
 import { type ChangesThere, changesThere, united } from './promoted-side.js';
@@ -24,11 +24,6 @@ export type Relation = 'same' | 'ahead' | 'diverged' | 'unrelated' | 'unknown';
 
 /** More are counted, and not listed. */
 const MOST_RANGES = 16;
-
-export interface Generation {
-  readonly number: number;
-  readonly id: string;
-}
 
 /** Blocks of one side. */
 export interface ChangedBlocks {
@@ -163,7 +158,7 @@ function relate(
   marks: Marks,
   dirty: BlockMap | null,
 ): Relation {
-  if (hexOf(marks.volumeUuid) !== volumeUuid || hexOf(marks.replicaUuid) !== uuid) return 'unrelated';
+  if (!isSameSecondary(identityOf(marks), { volumeUuid, replicaUuid: uuid })) return 'unrelated';
   if (marks.state !== 'promoted' && marks.state !== 'promoting') return 'same';
   return dirty?.isEmpty === true ? 'ahead' : 'diverged';
 }
@@ -171,7 +166,7 @@ function relate(
 function sideOf(marks: Marks, changes: ChangesThere | null): SecondarySide {
   const { state, generation, parent, point } = marks;
   return {
-    ...{ state, point, generation: named(generation), parent: named(parent) },
+    ...{ state, point, generation: namedGeneration(generation), parent: namedGeneration(parent) },
     promotedAtMs: changes?.sinceMs ?? null,
     written: changes === null ? null : listed(changes.written),
     putBack: changes === null ? null : listed(changes.putBack),
@@ -210,10 +205,6 @@ function advise(state: ReplicaStateName, relation: Relation, { name }: ReplicaEn
   return relation === 'unknown'
     ? 'It is away: bring it back, and what was written meanwhile is copied by itself.'
     : 'What differs is copied while the volume is open: holdfast replica sync waits for it.';
-}
-
-function named({ number, id }: Marks['generation']): Generation {
-  return { number, id: hexOf(id) };
 }
 
 function listed({ map, trouble }: BlocksOnDisk): ChangedBlocks {

@@ -9,7 +9,7 @@ import { type Marks, newId, promote, readMarks, takenBack } from '../../../repli
 import { askServer, atServer } from '../../control/control-client.js';
 import { placesOfImage } from '../places.js';
 import { openParts } from '../secondary/image-place.js';
-import { hexOf } from '../secondary/place.js';
+import { identityOf, namedGeneration } from '../secondary/place.js';
 import { makeFormer } from './former-primary.js';
 
 export interface PromotedSecondary {
@@ -69,16 +69,13 @@ export async function promoteImage(
   }
 }
 
-function contentOf(
-  { volumeUuid, replicaUuid, generation }: Marks,
-  { number, id }: Marks['generation'],
-  sizeBytes: number,
-) {
+function contentOf(marks: Marks, newGeneration: Marks['generation'], sizeBytes: number) {
+  const { volumeUuid, replicaUuid } = identityOf(marks);
   return {
     formatVersion: 1 as const,
-    ...{ volumeUuid: hexOf(volumeUuid), sizeBytes, replicas: [] },
-    generation: { number, id: hexOf(id) },
-    parent: { number: generation.number, id: hexOf(generation.id) },
-    former: { uuid: hexOf(replicaUuid), sinceMs: Date.now(), isMapLost: false },
+    ...{ volumeUuid, sizeBytes, replicas: [] },
+    generation: namedGeneration(newGeneration),
+    parent: namedGeneration(marks.generation),
+    former: { uuid: replicaUuid, sinceMs: Date.now(), isMapLost: false },
   };
 }

@@ -17,7 +17,7 @@ import { type FormerOnDisk, readTracked } from '../on-disk.js';
 import { forgetReplicasOf, type PrimaryPlaces, placesOfImage } from '../places.js';
 import type { ReplicaEntry, ReplicasContent } from '../replicas-file.js';
 import { openParts } from '../secondary/image-place.js';
-import { generationOf, hexOf } from '../secondary/place.js';
+import { generationOf, hexOf, identityOf, isSameSecondary } from '../secondary/place.js';
 
 /** What is known of a promoted volume's own changes. */
 export interface ChangesThere extends FormerOnDisk {
@@ -60,7 +60,7 @@ export async function discardThere({ entry, whose, mark }: DiscardingParts): Pro
   const opened = await openParts(entry.to);
   try {
     const marks = await readMarks(opened.parts.marks);
-    if (hexOf(marks.volumeUuid) !== whose.volumeUuid || hexOf(marks.replicaUuid) !== entry.uuid)
+    if (!isSameSecondary(identityOf(marks), { ...whose, replicaUuid: entry.uuid }))
       throw refused(entry, 'is a secondary of another volume');
     if (marks.state !== 'promoted')
       throw refused(
@@ -81,7 +81,8 @@ export async function discardThere({ entry, whose, mark }: DiscardingParts): Pro
         `has replicas of its own: ${changes.replicas.join(', ')}`,
         'They would be like neither side any more: remove them there first.',
       );
-    await mark(clipped(await differingThere(changes), blocksOf(whose.sizeBytes)));
+    const ours = { from: 0, count: blocksOf(whose.sizeBytes) };
+    await mark([...differingThere(changes).runsWithin(ours)]);
     const { generation, parent } = whose;
     await demote(opened.parts, {
       generation: generationOf(generation),
@@ -110,14 +111,8 @@ export function differingThere({ written, putBack, places }: ChangesThere): Bloc
 
 export function united(...maps: readonly BlockMap[]): BlockMap {
   const all = new BlockMap(Math.max(...maps.map(({ blocks }) => blocks)));
-  for (const map of maps) for (const range of map.runs()) all.set(range);
+  for (const map of maps) all.add(map);
   return all;
-}
-
-function clipped(map: BlockMap, blocks: number): BlockRange[] {
-  return [...map.runs()]
-    .filter(({ from }) => from < blocks)
-    .map(({ from, count }) => ({ from, count: Math.min(count, blocks - from) }));
 }
 
 function refused({ name, to }: ReplicaEntry, why: string, hint?: string): UserError {

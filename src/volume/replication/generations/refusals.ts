@@ -6,7 +6,7 @@ import { isRemote } from '../../remote.js';
 import { placesOfImage } from '../places.js';
 import { type ReplicaEntry, type ReplicasContent, readReplicas } from '../replicas-file.js';
 import { marksOf } from '../secondary/image-place.js';
-import { hexOf } from '../secondary/place.js';
+import { identityOf, isSameSecondary } from '../secondary/place.js';
 import { imageOf, readOldPrimary } from './old-primary.js';
 import { changesThere, differingThere } from './promoted-side.js';
 
@@ -18,7 +18,7 @@ export async function refusePromoted(
 ): Promise<void> {
   const marks = await marksOf(to);
   if (marks?.state !== 'promoted') return;
-  const isOurs = hexOf(marks.volumeUuid) === volumeUuid && hexOf(marks.replicaUuid) === uuid;
+  const isOurs = isSameSecondary(identityOf(marks), { volumeUuid, replicaUuid: uuid });
   const changes = isOurs ? await changesThere(to, marks) : null;
   const there = changes === null ? null : differingThere(changes).count;
   const since = changes === null ? '' : ` on ${timeOf(changes.sinceMs)}`;

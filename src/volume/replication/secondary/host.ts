@@ -13,19 +13,20 @@
  *
  * All this is done one after another; reads by others wait while the place is opened anew.
  */
+
 import { randomBytes } from 'node:crypto';
 import { openImage } from '../../../device/open-image.js';
 import { statOrNull } from '../../../device/stat-or-null.js';
 import { UserError } from '../../../errors.js';
 import { epochCost, type SecondaryDevice } from '../../../replication/secondary/index.js';
 import { type PromotedSecondary, promoteImage } from '../generations/promote.js';
+import type { Generation } from '../replicas-file.js';
 import { HostView } from './host-view.js';
 import { ImagePlace, type OpenedPlace, openPlace } from './image-place.js';
 import {
   assertOurs,
   described,
   generationOf,
-  type NamedGeneration,
   type PlaceLook,
   type PlaceMarks,
   type SecondaryIdentity,
@@ -156,7 +157,7 @@ export class SecondaryHost {
     return this.#exclusively(() => this.#deviceOf(session).beginResync());
   }
 
-  endResync(session: string, generation: NamedGeneration, atMs: number): Promise<void> {
+  endResync(session: string, generation: Generation, atMs: number): Promise<void> {
     return this.#exclusively(() =>
       this.#deviceOf(session).endResync({ generation: generationOf(generation), atMs }),
     );

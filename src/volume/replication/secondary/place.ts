@@ -7,14 +7,10 @@
 import type { BlockDevice } from '../../../device/contract.js';
 import { UserError } from '../../../errors.js';
 import type { Marks, SecondaryState } from '../../../replication/secondary/index.js';
+import type { Generation } from '../replicas-file.js';
 
 /** Of the epoch log: an epoch may be half as long. */
 export const EPOCH_LOG_BYTES = 64 * 1024 * 1024;
-
-export interface NamedGeneration {
-  readonly number: number;
-  readonly id: string;
-}
 
 /** Which secondary of which volume. */
 export interface SecondaryIdentity {
@@ -25,7 +21,7 @@ export interface SecondaryIdentity {
 export interface SecondaryToMake extends SecondaryIdentity {
   /** Of the volume. */
   readonly sizeBytes: number;
-  readonly generation: NamedGeneration;
+  readonly generation: Generation;
   /** What is there is lost. */
   readonly force: boolean;
 }
@@ -33,7 +29,7 @@ export interface SecondaryToMake extends SecondaryIdentity {
 export interface PlaceMarks extends SecondaryIdentity {
   readonly state: SecondaryState;
   readonly sizeBytes: number;
-  readonly generation: NamedGeneration;
+  readonly generation: Generation;
   /** As the marks have it: later epochs may be in the log. */
   readonly point: { readonly epoch: number; readonly atMs: number };
 }
@@ -54,7 +50,7 @@ export interface JoinedSecondary {
   /** Durable when it returns. */
   beginResync(): Promise<void>;
   /** Durable when it returns. */
-  endResync(generation: NamedGeneration): Promise<void>;
+  endResync(generation: Generation): Promise<void>;
   /** Also while calls are in flight. What was written and not flushed is gone. */
   close(): Promise<void>;
 }
@@ -77,30 +73,32 @@ export function bytesOf(text: string): Uint8Array {
 }
 
 /** As bytes have them. */
-export function generationOf({ number, id }: NamedGeneration) {
+export function generationOf({ number, id }: Generation) {
   return { number, id: bytesOf(id) };
 }
 
-export function described({
-  volumeUuid,
-  replicaUuid,
-  state,
-  sizeBytes,
-  generation,
-  point,
-}: Marks): PlaceMarks {
-  return {
-    ...{ state, sizeBytes, point },
-    ...{ volumeUuid: hexOf(volumeUuid), replicaUuid: hexOf(replicaUuid) },
-    generation: { number: generation.number, id: hexOf(generation.id) },
-  };
+export function namedGeneration({ number, id }: Marks['generation']): Generation {
+  return { number, id: hexOf(id) };
+}
+
+export function identityOf({ volumeUuid, replicaUuid }: Marks): SecondaryIdentity {
+  return { volumeUuid: hexOf(volumeUuid), replicaUuid: hexOf(replicaUuid) };
+}
+
+export function isSameSecondary(one: SecondaryIdentity, other: SecondaryIdentity): boolean {
+  return one.volumeUuid === other.volumeUuid && one.replicaUuid === other.replicaUuid;
+}
+
+export function described(marks: Marks): PlaceMarks {
+  const { state, sizeBytes, generation, point } = marks;
+  return { ...identityOf(marks), state, sizeBytes, generation: namedGeneration(generation), point };
 }
 
 /** Is of this primary: else somebody made it a volume of its own, or it was never ours. */
 export function assertOurs(image: string, marks: PlaceMarks | null, identity: SecondaryIdentity): void {
   const details = { image, reason: 'diverged' };
   if (marks === null) throw noSecondary(image);
-  if (marks.replicaUuid !== identity.replicaUuid || marks.volumeUuid !== identity.volumeUuid)
+  if (!isSameSecondary(marks, identity))
     throw new UserError('REFUSED', `${image} is a secondary of another volume`, { details });
   if (marks.state !== 'promoted' && marks.state !== 'promoting') return;
   throw new UserError(

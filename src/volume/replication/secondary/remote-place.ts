@@ -9,11 +9,11 @@ import { UserError } from '../../../errors.js';
 import { askExport } from '../../../nbd/client/ask.js';
 import { ConnectionLost } from '../../../nbd/client/client-errors.js';
 import { NbdDevice } from '../../../nbd/client/nbd-device.js';
+import type { Generation } from '../replicas-file.js';
 import { ANSWERS, answerOf, encodeRequest, type PlaceRequest, SECONDARY_OPTION } from './messages.js';
 import {
   EPOCH_LOG_BYTES,
   type JoinedSecondary,
-  type NamedGeneration,
   type PlaceLook,
   type SecondaryIdentity,
   type SecondaryPlace,
@@ -87,7 +87,7 @@ export class RemotePlace implements SecondaryPlace {
       device,
       epochBytes: Math.min(epochBytes, MOST_EPOCH_BYTES),
       beginResync: () => change({ request: 'begin-resync', session }),
-      endResync: (generation: NamedGeneration) =>
+      endResync: (generation: Generation) =>
         change({ request: 'end-resync', session, generation, atMs: Date.now() }),
       close: async () => {
         closing.abort(new UserError('INTERRUPTED', `${this.uri}: it is closed`));
