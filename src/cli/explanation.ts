@@ -20,7 +20,7 @@ export function describeWritten({ blocks, trouble }: ChangedBlocks): string {
 }
 
 function replicaText(one: ReplicaExplanation): string {
-  const { name, to, state, relation, awaySinceMs, here, there, differingBlocks, advice } = one;
+  const { name, to, state, relation, awaySinceMs, here, there, advice } = one;
   const lines: Line[] = [
     ['relation', relationText(one)],
     ['generations', `here ${generationText(here.generation)}; ${thereText(one)}`],
@@ -32,7 +32,7 @@ function replicaText(one: ReplicaExplanation): string {
     lines.push(['put back', `${written(there.putBack)}, there, when it was promoted`]);
   if (there?.state === 'promoted' && there.written === null)
     lines.push(['changed there', 'not known: it was not tracked']);
-  lines.push(['differ', differText(differingBlocks)], ['to do', advice]);
+  lines.push(['differ', differText(one)], ['to do', advice]);
   return [
     `replica ${printableLine(name)} at ${printableLine(to)}: ${state}${relation === 'unknown' ? ', not to be looked at' : ''}`,
     ...lines.map(lineText),
@@ -86,8 +86,9 @@ function sinceText(awaySinceMs: number | null, there: ReplicaExplanation['there'
   return `${away}${last}${promotedAtMs === null ? '' : `; promoted ${timeText(promotedAtMs)}`}`;
 }
 
-function differText(blocks: number | null): string {
-  return blocks === null ? 'not known' : `${counted(blocks, 'block')}, ${formatSize(blocks * 4096)}`;
+function differText({ differingBlocks, differingBytes }: ReplicaExplanation): string {
+  if (differingBlocks === null || differingBytes === null) return 'not known';
+  return `${counted(differingBlocks, 'block')}, ${formatSize(differingBytes)}`;
 }
 
 function written(changed: ChangedBlocks): string {

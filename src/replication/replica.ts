@@ -132,6 +132,7 @@ export class Replica {
       this.#become('paused', 'paused');
       return false;
     }
+    // Nobody is told: one that is about to be reached is not away.
     this.#standing.become('unsynchronized', 'it has not been reached yet');
     this.#life = new AbortController();
     this.#living = this.#live(this.#life.signal);

@@ -138,8 +138,10 @@ export class ReplicatedDevice implements BatchDevice {
 
   /** What is dirty of it is copied on the way, where a replica is to be resynced so (paragraph 92). */
   async #read(offset: number, into: Buffers): Promise<void> {
+    const asked = [...this.replicas].filter(({ copiesOnRead }) => copiesOnRead);
+    if (asked.length === 0) return this.lower.read(offset, into);
     const range = blocksFilled(offset, byteLength(into), this.size);
-    const carriers = [...this.replicas].filter((replica) => replica.copiesOnRead && replica.isDirty(range));
+    const carriers = asked.filter((replica) => replica.isDirty(range));
     if (carriers.length === 0) return this.lower.read(offset, into);
     const isCarried = await this.tracker.copy(range, () => {
       const reading = this.lower.read(offset, into);

@@ -114,7 +114,6 @@ export class Sweep {
       if (this.#inFlight.size >= this.settings.inFlight || !pace.isReady) return;
       if (this.#meets(piece)) continue;
       const { start, length } = bytesOf(piece, primary.size);
-      pace.charge(length);
       todo.clear(piece);
       this.counts.carriedBlocks += piece.count;
       this.#begin(piece, async () => {
@@ -151,7 +150,6 @@ export class Sweep {
       const piece: BlockRange | null = todo.next(at, pieceBlocks);
       if (piece === null) break;
       at = piece.from + piece.count;
-      pace.charge(piece.count * BLOCK_BYTES);
       for (const range of tracker.writing.zeroWithin(piece))
         if (!this.#meets(range)) this.#sweep(todo, range);
       if (this.#unsettledBytes >= this.settings.settleBytes) await this.#settleAmid(signal);
@@ -199,6 +197,7 @@ export class Sweep {
   }
 
   #begin(range: BlockRange, read: Read): void {
+    this.parts.pace.charge(bytesOf(range, this.parts.primary.size).length);
     const ended = this.#copy(range, read).finally(() => this.#inFlight.delete(copy));
     const copy: Copy = { range, ended };
     ended.catch((cause: unknown) => {

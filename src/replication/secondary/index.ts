@@ -1,5 +1,4 @@
 /** The secondary of a replicated volume: the device that its primary writes, its marks, and promote. */
-
 export { demote } from './demote.js';
 export { SecondaryDevice } from './device.js';
 export { epochCost } from './epoch-record.js';

@@ -4,8 +4,9 @@ import { UserError } from '../../errors.js';
 import type { Volume } from '../model.js';
 import { operation } from '../operation.js';
 import { disableTracking, enableTracking } from './enable.js';
+import { SYNC_METHODS } from './in-sync.js';
 import { limitsSchema } from './replicas-file.js';
-import { SYNC_METHODS, type VolumeReplicas } from './volume-replicas.js';
+import type { VolumeReplicas } from './volume-replicas.js';
 
 const name = z.string().min(1);
 

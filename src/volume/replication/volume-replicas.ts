@@ -10,7 +10,7 @@ import { BLOCK_BYTES, blocksWithin } from '../../replication/blocks.js';
 import type { Replica } from '../../replication/replica.js';
 import { type ReplicaDescription, Replication } from '../../replication/replication.js';
 import type { OnLoss, ReplicaMode } from '../../replication/settings.js';
-import type { ReplicaState } from '../../replication/standing.js';
+import type { SecondaryTracking } from '../../replication/tracking/secondary-tracking.js';
 import { type Verified, verify } from '../../replication/verify.js';
 import { absoluteImage } from '../remote.js';
 import { closeInOrder } from '../stack.js';
@@ -30,6 +30,7 @@ import {
 } from './generations/old-primary.js';
 import { discardThere } from './generations/promoted-side.js';
 import { refuseOldPrimary, refusePromoted } from './generations/refusals.js';
+import { inSync, type SyncMethod, type SyncReporting } from './in-sync.js';
 import { closersOf, type Maps, makeMaps, openMaps, removeMaps } from './map-files.js';
 import { readTracked } from './on-disk.js';
 import { Outages } from './outages.js';
@@ -41,8 +42,6 @@ import { markUsed } from './used-blocks.js';
 
 /** A command that was short waits so long for a secondary that is being reached or resynced when it ends. */
 const CLOSE_WAIT_MS = 10_000;
-/** How often a resync is asked how far it has come. */
-const PROGRESS_MS = 100;
 
 export interface AddReplicaOptions {
   readonly name?: string | undefined;
@@ -60,15 +59,6 @@ export interface AddReplicaOptions {
 interface Held {
   readonly replica: Replica;
   readonly maps: Maps;
-}
-
-/** `copy-on-read`: what is read of dirty blocks meanwhile is copied too (paragraphs 91 and 92). */
-export const SYNC_METHODS = ['sweep', 'copy-on-read'] as const;
-export type SyncMethod = (typeof SYNC_METHODS)[number];
-
-interface SyncReporting {
-  readonly signal: AbortSignal;
-  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
 export class VolumeReplicas {
@@ -156,13 +146,10 @@ export class VolumeReplicas {
     if (!force) await refuseOldPrimary(asked.to, this.file.content);
     const { isServed } = await prepareSecondary(asked, this.file.content, { force });
     const entry = { ...asked, isServed };
-    const maps = await makeMaps(this.places, this.file.content, entry);
-    // What is written from here on is dirty for it; what was written before is found behind that.
-    const { replica, tracking } = await this.replication.track(this.#describe(entry, maps));
-    await markUsed(this.primary, tracking, { isTrusted: !usesAll });
-    // From here on it is known, and what it lacks is.
-    await this.file.add(entry);
-    this.#held.set(entry.name, { replica, maps });
+    const replica = await this.#track(entry, async (tracking) => {
+      await markUsed(this.primary, tracking, { isTrusted: !usesAll });
+      await this.file.add(entry);
+    });
     await this.replication.resume(replica);
     return this.#status(entry.name);
   }
@@ -177,19 +164,12 @@ export class VolumeReplicas {
       this.file.content,
       async (old, device) => {
         const entry = this.#newEntry(options, image);
-        const maps = await makeMaps(this.places, this.file.content, entry);
-        const { replica, tracking } = await this.replication.track(this.#describe(entry, maps));
-        try {
+        const replica = await this.#track(entry, async (tracking) => {
           const ours = former === null ? [] : this.replication.dirtyRanges(former.replica);
           await markDiffering(tracking, old, ours, (await readTracked(this.places)).former!.putBack);
           await makeSecondary(old, device, entry, this.file.content);
           await this.file.addFormer(entry);
-        } catch (error) {
-          await this.replication.remove(replica);
-          await closeInOrder(closersOf(maps));
-          throw error;
-        }
-        this.#held.set(entry.name, { replica, maps });
+        });
         await forgetReplicasOf(image);
         return { replica, name: entry.name, discardedBlocks: old.changed.count };
       },
@@ -258,25 +238,11 @@ export class VolumeReplicas {
   /** Ends when it is in sync, and on disk as such. Throws what keeps it from that. */
   async sync(
     name: string,
-    { signal, onProgress = () => {} }: SyncReporting,
+    reporting: SyncReporting,
     method: SyncMethod = 'sweep',
   ): Promise<{ copiedBlocks: number; copiedBytes: number }> {
     const { replica } = this.#named(name);
-    replica.copiesOnRead = method === 'copy-on-read' && replica.state !== 'in-sync';
-    const looks = setInterval(() => tellProgress(replica, onProgress), PROGRESS_MS);
-    try {
-      await Promise.race([replica.attempted(), aborted(signal)]);
-    } finally {
-      clearInterval(looks);
-      replica.copiesOnRead = false;
-    }
-    signal.throwIfAborted();
-    if (replica.state !== 'in-sync') {
-      throw new UserError('IO_ERROR', `replica ${name} is ${replica.state}: ${replica.reason}`, {
-        hint: HINTS[replica.state] ?? 'Bring it back: it is tried again by itself.',
-        details: { replica: name, state: replica.state },
-      });
-    }
+    await inSync(replica, reporting, method);
     await this.replication.settle(replica);
     return replica.totals;
   }
@@ -329,6 +295,27 @@ export class VolumeReplicas {
       );
   }
 
+  /**
+   * What is written from now on is dirty for it. `enter` marks what was written before, and then puts it into the list; where
+   * that fails it is tracked no more, and what is left of its maps the next one of its name makes anew.
+   */
+  async #track(entry: ReplicaEntry, enter: (tracking: SecondaryTracking) => Promise<void>): Promise<Replica> {
+    const maps = await makeMaps(this.places, this.file.content, entry);
+    const undo = closersOf(maps);
+    try {
+      const { replica, tracking } = await this.replication.track(
+        describe(this.file, entry, maps, this.outages),
+      );
+      undo.unshift(() => this.replication.remove(replica));
+      await enter(tracking);
+      this.#held.set(entry.name, { replica, maps });
+      return replica;
+    } catch (error) {
+      await closeInOrder(undo);
+      throw error;
+    }
+  }
+
   #named(name: string): Held {
     const held = this.#held.get(name);
     if (held !== undefined) return held;
@@ -360,36 +347,14 @@ export class VolumeReplicas {
     });
   }
 
-  #describe(entry: ReplicaEntry, maps: Maps): ReplicaDescription {
-    return describe(this.file, entry, maps, this.outages);
-  }
-
   #freeName(): string {
     for (let n = 1; ; n++) if (this.file.entry(`replica-${n}`) === undefined) return `replica-${n}`;
   }
 }
-
-/** What to do about one that is not in sync. */
-const HINTS: Partial<Record<ReplicaState, string>> = {
-  paused: 'holdfast replica resume goes on with it.',
-  diverged: 'holdfast replica status --explain says what each side has written, and what can be done.',
-};
 
 function otherSize({ name, size }: BlockDevice, sizeBytes: number, places: PrimaryPlaces): UserError {
   return new UserError('REFUSED', `${name} has ${size} bytes; its replicas are of a volume of ${sizeBytes}`, {
     hint: `If it was made anew: move ${places.directory} away, and add the replicas again.`,
     details: { image: name, sizeBytes: size },
   });
-}
-
-function tellProgress(
-  { state, resync }: Replica,
-  tell: (doneBytes: number, totalBytes: number) => void,
-): void {
-  if (state !== 'resyncing' || resync === null) return;
-  tell(resync.copiedBytes, resync.copiedBytes + resync.leftBlocks * BLOCK_BYTES);
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

@@ -61,6 +61,7 @@ export interface ReplicaExplanation {
   readonly whyNot: string | null;
   /** What would be copied to make both alike, in either direction; null: that cannot be told. */
   readonly differingBlocks: number | null;
+  readonly differingBytes: number | null;
   readonly advice: string;
 }
 
@@ -128,12 +129,13 @@ async function explain(
   const relation = marks === null ? 'unknown' : relate(entry, content, marks, blocks.map);
   // Whoever has the volume open may not have seen it yet.
   const state = relation === 'ahead' || relation === 'diverged' ? 'diverged' : stateNow;
+  const differingBlocks = differing(state, blocks, changes);
   return {
     ...{ name, to, state, relation, awaySinceMs },
     here: { generation: content.generation, written: listed(blocks) },
     there: marks === null ? null : sideOf(marks, changes),
     whyNot: 'whyNot' in found ? found.whyNot : null,
-    differingBlocks: differing(state, blocks, changes),
+    ...{ differingBlocks, differingBytes: differingBlocks === null ? null : differingBlocks * BLOCK_BYTES },
     advice: advise(state, relation, entry),
   };
 }

@@ -13,7 +13,6 @@
  *
  * All this is done one after another; reads by others wait while the place is opened anew.
  */
-
 import { randomBytes } from 'node:crypto';
 import { openImage } from '../../../device/open-image.js';
 import { statOrNull } from '../../../device/stat-or-null.js';

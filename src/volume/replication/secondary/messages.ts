@@ -64,7 +64,7 @@ export function encodeRequest(request: PlaceRequest): Uint8Array {
   return Buffer.from(JSON.stringify({ holdfast: 1, ...request }));
 }
 
-/** What the server says; `onUnknown`: it does not know the option, or not for this export. Throws what it refused with. */
+/** What the server says. @throws UserError UNSUPPORTED where it does not know the option, or not for this export; what it refused with. */
 export function answerOf<S extends z.ZodType>(uri: string, reply: ExtensionReply, schema: S): z.infer<S> {
   if (reply.kind === 'unknown')
     throw new UserError('UNSUPPORTED', `${uri}: its server has no place for secondaries there`, {

@@ -3,7 +3,6 @@
  * connection, which has joined; what begins and ends a resync is asked on short ones of its own, with the session that the
  * join has given: the connection with the data is past its options by then.
  */
-
 import type { z } from 'zod';
 import { UserError } from '../../../errors.js';
 import { askExport } from '../../../nbd/client/ask.js';
