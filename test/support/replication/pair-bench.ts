@@ -2,6 +2,7 @@
 import type { Recorder } from '../../../src/crash/recorder.js';
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
+import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import type { BlockMap } from '../../../src/replication/map/block-map.js';
 import { promote } from '../../../src/replication/secondary/index.js';
@@ -38,6 +39,8 @@ export class PairBench {
   #isDead: { now: boolean } = { now: false };
   /** It is killed when what it writes to the log is there, and before that is durable. */
   diesAtLog = false;
+  /** The next write of data to the primary fails: some of its sectors are written, and which nobody is told. */
+  failsNext = false;
   /** Sectors that somebody writes to: writes that overlap are not in flight together below the cache. */
   readonly #busy = new Set<number>();
 
@@ -88,9 +91,16 @@ export class PairBench {
       if (!isDead()) this.history.changed(offset, bytes);
     };
     return withCalls(device, {
-      async write(offset, from, options) {
-        await device.write(offset, from, options);
-        changed(offset, from as Uint8Array);
+      write: async (offset, from, options) => {
+        const bytes = from as Uint8Array;
+        const written = this.failsNext ? this.#partOf(bytes) : bytes;
+        const isFailing = this.failsNext;
+        this.failsNext = false;
+        if (written.byteLength > 0) {
+          await device.write(offset, written, options);
+          changed(offset, written);
+        }
+        if (isFailing) throw new UserError('IO_ERROR', `${device.name}: the disk has a bad sector`);
       },
       async writeZeroes(offset, length, options) {
         await device.writeZeroes(offset, length, options);
@@ -101,6 +111,10 @@ export class PairBench {
         changed(offset, new Uint8Array(length));
       },
     });
+  }
+
+  #partOf(bytes: Uint8Array): Uint8Array {
+    return bytes.subarray(0, this.random.below(bytes.byteLength / SECTOR_BYTES) * SECTOR_BYTES);
   }
 
   /** Where nobody writes to. */

@@ -26,6 +26,18 @@ async function resyncAmidWrites(bench: PairBench, most = 8): Promise<void> {
   await bench.inSync();
 }
 
+/** A write fails amid others, and what is there of it nobody knows: it is lost, and resynced. */
+async function failAmidWrites(bench: PairBench, fua: boolean): Promise<void> {
+  const { losses } = bench.life.replica.totals;
+  bench.failsNext = true;
+  const others = bench.changes(2, { from: 4, fua });
+  const failing = await Promise.allSettled([bench.write('data', 8, 6, fua), others]);
+  if (failing.every(({ status }) => status === 'fulfilled')) throw new Error('no write has failed');
+  await bench.until('it is lost', () => bench.life.replica.totals.losses > losses);
+  await bench.change();
+  await bench.inSync();
+}
+
 const SYNCHRONOUS = { mode: 'sync' } as const;
 
 export const PAIR_WORKLOADS: readonly PairWorkload[] = [
@@ -196,6 +208,29 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
       await bench.change();
       await resyncAmidWrites(bench, 2);
       await bench.drained();
+    },
+  },
+  {
+    name: 'a write of the primary fails, and a part of it is there',
+    async run(bench) {
+      await bench.inSync();
+      await bench.changes(2);
+      await bench.flush();
+      await failAmidWrites(bench, false);
+      await bench.change();
+      await bench.drained();
+      await bench.flush();
+    },
+  },
+  {
+    name: 'each write is durable on both sides, and one of the primary fails',
+    settings: SYNCHRONOUS,
+    async run(bench) {
+      await bench.inSync();
+      await bench.change({ fua: true });
+      await failAmidWrites(bench, true);
+      await bench.change({ fua: true });
+      await bench.flush();
     },
   },
   {
