@@ -4,6 +4,7 @@
  */
 import { expect, it } from 'vitest';
 import type { Message, MetadataService } from '../../src/metadata/messages.js';
+import { withCalls } from '../support/devices/with-calls.js';
 import { BLOCK_BYTES, contentOf, EXTENT_BYTES, filled, Stage, type StageOptions } from './support/stage.js';
 
 /** Every message that the store sends, in order. */
@@ -174,11 +175,10 @@ it('paragraphs 30 and 31, operations 314 and 316: the flags of each journal exte
   let flushes = 0;
   const { stage, store, file, sent } = await heard({
     wrap: (device) =>
-      new Proxy(device, {
-        get(target, name) {
-          if (name === 'flush') flushes += 1;
-          const found = Reflect.get(target, name) as unknown;
-          return typeof found === 'function' ? found.bind(target) : found;
+      withCalls(device, {
+        async flush() {
+          flushes += 1;
+          await device.flush();
         },
       }),
   });

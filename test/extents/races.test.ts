@@ -7,6 +7,7 @@ import type { BlockDevice } from '../../src/device/contract.js';
 import { UserError } from '../../src/errors.js';
 import { settingsOf } from '../../src/extents/settings.js';
 import type { Message, MetadataService } from '../../src/metadata/messages.js';
+import { withCalls } from '../support/devices/with-calls.js';
 import { contentOf, EXTENT_BYTES, filled, Stage } from './support/stage.js';
 
 class Gate {
@@ -31,16 +32,10 @@ class Gate {
 
 /** The device, with what comes before a write. */
 function beforeWrites(device: BlockDevice, before: () => Promise<void>): BlockDevice {
-  return new Proxy(device, {
-    get(target, name) {
-      if (name !== 'write') {
-        const found = Reflect.get(target, name) as unknown;
-        return typeof found === 'function' ? found.bind(target) : found;
-      }
-      return async (...call: Parameters<BlockDevice['write']>) => {
-        await before();
-        return target.write(...call);
-      };
+  return withCalls(device, {
+    async write(...call) {
+      await before();
+      await device.write(...call);
     },
   });
 }

@@ -10,12 +10,12 @@ import { TransactionLog } from '../../../src/replication/log/transaction-log.js'
 import { MapFile } from '../../../src/replication/map/map-file.js';
 import { PrimaryFlushes } from '../../../src/replication/sending/primary-flushes.js';
 import { SecondaryTracking } from '../../../src/replication/tracking/secondary-tracking.js';
-import { callerIn, NOBODY, withoutFlush } from '../../support/replication/flush-sites.js';
+import { callerIn, NOBODY, withoutFlush } from '../../support/crash/flush-sites.js';
+import { withCalls } from '../../support/devices/with-calls.js';
 import type { DeviceName, Side } from '../../support/replication/pair-devices.js';
 import type { PairRecordOptions, PairWorkload } from '../../support/replication/pair-recording.js';
 import { explorePair } from '../../support/replication/pair-run.js';
 import { PAIR_WORKLOADS } from '../../support/replication/pair-workloads.js';
-import { withCalls } from '../../support/replication/secondary-parts.js';
 
 const SIDES: readonly Side[] = ['both', 'primary', 'secondary'];
 /** What is found soon is not looked for long. */

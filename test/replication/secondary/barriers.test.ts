@@ -10,7 +10,8 @@ import { KeptContainer } from '../../../src/replication/secondary/kept-container
 import { LogWriter } from '../../../src/replication/secondary/log-writer.js';
 import { MarksFile } from '../../../src/replication/secondary/marks.js';
 import { type Sequenced, Slots } from '../../../src/replication/secondary/slots.js';
-import { type PartName, withCalls } from '../../support/replication/secondary-parts.js';
+import { withCalls } from '../../support/devices/with-calls.js';
+import type { PartName } from '../../support/replication/secondary-parts.js';
 import type { SecondaryRecordOptions } from '../../support/replication/secondary-recording.js';
 import { exploreSecondary } from '../../support/replication/secondary-run.js';
 import { SECONDARY_WORKLOADS } from '../../support/replication/secondary-workloads.js';

@@ -2,8 +2,9 @@
  * The barriers of the metadata engine, told by what is written before them or with them, and a device that leaves one of
  * them out.
  */
-import type { BlockDevice, Buffers, WriteOptions } from '../../../src/device/contract.js';
+import type { BlockDevice } from '../../../src/device/contract.js';
 import { BLOCK_BYTES, halfBytesOf, PAGE_BYTES } from '../../../src/metadata/engine/layout.js';
+import { withCalls } from '../devices/with-calls.js';
 import { RANGE_OFFSET } from './engine-recording.js';
 
 export type Barrier =
@@ -38,8 +39,8 @@ export function withoutBarrier(
     if (barrier === left) count += 1;
     return barrier === left;
   };
-  const calls = {
-    async write(offset: number, from: Buffers, options: WriteOptions = {}): Promise<void> {
+  const mutated = withCalls(device, {
+    async write(offset, from, options = {}) {
       const at = (offset - RANGE_OFFSET) % halfBytes;
       const [isHeader, isRoot] = [at < BLOCK_BYTES, at >= BLOCK_BYTES && at < PAGE_BYTES];
       if (options.fua === true) {
@@ -51,24 +52,12 @@ export function withoutBarrier(
       written.hasRoot ||= isRoot;
       await device.write(offset, from);
     },
-    async flush(): Promise<void> {
+    async flush() {
       const barrier = barrierBehind(written);
       written = nothing();
       if (barrier === null || !isLeft(barrier)) await device.flush();
     },
-  };
-  const mutated: BlockDevice = {
-    name: device.name,
-    size: device.size,
-    blockSize: device.blockSize,
-    readOnly: device.readOnly,
-    read: (offset, into) => device.read(offset, into),
-    writeZeroes: (offset, length, options) => device.writeZeroes(offset, length, options),
-    trim: (offset, length) => device.trim(offset, length),
-    extents: (offset, length) => device.extents(offset, length),
-    close: () => device.close(),
-    ...calls,
-  };
+  });
   return { device: mutated, leftOut: () => count };
 }
 

@@ -7,6 +7,7 @@ import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import type { BlockMap } from '../../../src/replication/map/block-map.js';
 import { promote } from '../../../src/replication/secondary/index.js';
 import type { ReplicaSettings } from '../../../src/replication/settings.js';
+import { withCalls } from '../devices/with-calls.js';
 import {
   BLOCKS,
   type PairDevices,
@@ -18,7 +19,7 @@ import {
 import type { PairHistory } from './pair-history.js';
 import { mortal, PairLife } from './pair-life.js';
 import type { PairOwed } from './pair-recording.js';
-import { contentOf, SECOND, withCalls } from './secondary-parts.js';
+import { contentOf, SECOND } from './secondary-parts.js';
 
 export type ChangeKind = 'data' | 'zeroes' | 'trim';
 

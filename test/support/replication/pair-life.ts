@@ -11,10 +11,11 @@ import { Replication } from '../../../src/replication/replication.js';
 import { openSecondary, readMarks, type SecondaryDevice } from '../../../src/replication/secondary/index.js';
 import { DEFAULT_SETTINGS, type ReplicaSettings } from '../../../src/replication/settings.js';
 import type { SecondaryTracking } from '../../../src/replication/tracking/secondary-tracking.js';
+import { withCalls } from '../devices/with-calls.js';
 import { Connection } from './connection.js';
 import { HandClock } from './hand-clock.js';
 import { type PairDevices, REPLICA_UUID, ReplicaList, VOLUME_UUID } from './pair-devices.js';
-import { FIRST, lent, withCalls } from './secondary-parts.js';
+import { FIRST, lent } from './secondary-parts.js';
 
 /** Nothing ends by the machine's clock: the longest that a timer takes. */
 const NEVER_MS = 2 ** 31 - 1;

@@ -10,6 +10,7 @@ import { UserError } from '../../../src/errors.js';
 import type { ReplicaSettings } from '../../../src/replication/settings.js';
 import { SlowDevice } from '../crash/raid-recording.js';
 import { restartChance } from '../crash/same-every-time.js';
+import { withCalls } from '../devices/with-calls.js';
 import { PairBench } from './pair-bench.js';
 import {
   DEVICES,
@@ -22,7 +23,6 @@ import {
 } from './pair-devices.js';
 import { PairHistory } from './pair-history.js';
 import { checkPair, evaluatePair, type PairReading } from './pair-reading.js';
-import { withCalls } from './secondary-parts.js';
 
 const MAX_TURNS = 2;
 

@@ -9,6 +9,7 @@ import {
   type NewSecondary,
   type SecondaryParts,
 } from '../../../src/replication/secondary/index.js';
+import { withCalls } from '../devices/with-calls.js';
 
 export const PARTS = ['image', 'epochs', 'kept', 'marks'] as const;
 export type PartName = (typeof PARTS)[number];
@@ -56,18 +57,6 @@ export async function create(
 /** The parts, which stay open when the secondary is closed. */
 export function lent(parts: SecondaryParts): SecondaryParts {
   return partsBy((part) => withCalls(parts[part], { close: async () => undefined }));
-}
-
-/** The device, with some calls of its own. */
-export function withCalls(device: BlockDevice, calls: Partial<BlockDevice>): BlockDevice {
-  return new Proxy(device, {
-    get(target, key) {
-      const own: unknown = Reflect.get(calls, key);
-      if (own !== undefined) return own;
-      const value: unknown = Reflect.get(target, key, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
 }
 
 export async function contentOf(device: BlockDevice, sizeBytes = device.size): Promise<Uint8Array> {

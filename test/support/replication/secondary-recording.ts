@@ -23,6 +23,7 @@ import {
 import { markedPromises } from '../crash/marked-promises.js';
 import { SlowDevice } from '../crash/raid-recording.js';
 import { restartChance } from '../crash/same-every-time.js';
+import { withCalls } from '../devices/with-calls.js';
 import {
   contentOf,
   create,
@@ -33,7 +34,6 @@ import {
   SECOND,
   type Sizes,
   sizeOf,
-  withCalls,
 } from './secondary-parts.js';
 
 export const SIZES: Sizes = { imageBytes: 32 * 1024 + 512, logBytes: 8192 + 32 * 1024 };

@@ -1,4 +1,5 @@
 /** What is done to a secondary before its power is cut. */
+import { withCalls } from '../devices/with-calls.js';
 import type { SecondaryBench, SecondaryWorkload } from './secondary-recording.js';
 
 const SECTORS = 64;
@@ -17,16 +18,6 @@ async function epoch(
     else await call;
   }
   await Promise.all(calls);
-}
-
-/** So that its calls can be taken out of it. */
-function bound(bench: SecondaryBench): SecondaryBench {
-  return new Proxy(bench, {
-    get: (target, key) => {
-      const value: unknown = Reflect.get(target, key, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
 }
 
 const all: SecondaryWorkload[] = [
@@ -161,5 +152,6 @@ const all: SecondaryWorkload[] = [
 
 export const SECONDARY_WORKLOADS: readonly SecondaryWorkload[] = all.map(({ run, ...rest }) => ({
   ...rest,
-  run: (bench) => run(bound(bench)),
+  // So that its calls can be taken out of it.
+  run: (bench) => run(withCalls(bench, {})),
 }));

@@ -1,6 +1,6 @@
 /** Which place of the code asks for a flush, or for fua: told by the call itself, so that none is forgotten. */
 import type { BlockDevice } from '../../../src/device/contract.js';
-import { withCalls } from './secondary-parts.js';
+import { withCalls } from '../devices/with-calls.js';
 
 const MOST_FRAMES = 30;
 export const NOBODY = 'nobody';
