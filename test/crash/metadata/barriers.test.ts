@@ -10,6 +10,7 @@ import { LogWriter } from '../../../src/metadata/engine/log-writer.js';
 import { type Barrier, withoutBarrier } from '../../support/crash/engine-barriers.js';
 import { exploreEngine } from '../../support/crash/engine-run.js';
 import { ENGINE_WORKLOADS } from '../../support/crash/engine-workloads.js';
+import { firstFailure } from '../../support/crash/flush-mutation.js';
 
 const SEEDS = [1, 2, 3];
 /** For what shows at few cuts, and there in most states: many cuts. */
@@ -22,14 +23,13 @@ function named(part: string) {
 
 afterEach(() => vi.restoreAllMocks());
 
-/** The first seed that shows it. */
-async function firstFailure(explore: (seed: number) => Promise<Report>): Promise<string> {
-  for (const seed of SEEDS) {
-    const { failures } = await explore(seed);
-    if (failures.length > 0) return failures.map(({ invariant }) => invariant).join();
-  }
-  return 'nothing';
-}
+/** What the first seed shows that shows it. */
+const firstOf = (explore: (seed: number) => Promise<Report>) =>
+  firstFailure(
+    (async function* () {
+      for (const seed of SEEDS) yield await explore(seed);
+    })(),
+  );
 
 const BARRIERS: readonly [Barrier, string, RegExp][] = [
   ['fua of a log record', 'one commit after another', /acknowledged|opens/],
@@ -44,7 +44,7 @@ const BARRIERS: readonly [Barrier, string, RegExp][] = [
 describe('the explorer finds that there is no', { timeout: 600_000 }, () => {
   it.each(BARRIERS)('%s', async (barrier, workload, breaks) => {
     let leftOut = 0;
-    const found = await firstFailure(async (seed) => {
+    const found = await firstOf(async (seed) => {
       const counts: (() => number)[] = [];
       const wrap = (device: Parameters<typeof withoutBarrier>[0]) => {
         const without = withoutBarrier(device, barrier);
@@ -65,7 +65,7 @@ describe('the explorer finds that', { timeout: 600_000 }, () => {
     vi.spyOn(Halves.prototype, 'write').mockImplementation(function (this: Halves, offset, bytes, options) {
       return this.range.device.write(this.offsetIn('A', offset), bytes, options);
     });
-    const found = await firstFailure((seed) => exploreEngine(named('one commit'), { seed, ...BOUNDS }));
+    const found = await firstOf((seed) => exploreEngine(named('one commit'), { seed, ...BOUNDS }));
     expect(found).toMatch(/there|acknowledged|opens/);
   });
 
@@ -84,7 +84,7 @@ describe('the explorer finds that', { timeout: 600_000 }, () => {
         },
       };
     });
-    const found = await firstFailure((seed) => exploreEngine(named('one commit'), { seed, ...BOUNDS }));
+    const found = await firstOf((seed) => exploreEngine(named('one commit'), { seed, ...BOUNDS }));
     expect(found).toMatch(/opens|whole/);
   });
 
@@ -95,7 +95,7 @@ describe('the explorer finds that', { timeout: 600_000 }, () => {
       this.release(place.position);
       return place;
     });
-    const found = await firstFailure((seed) => exploreEngine(named('two write'), { seed, ...FEW_A_CUT }));
+    const found = await firstOf((seed) => exploreEngine(named('two write'), { seed, ...FEW_A_CUT }));
     expect(found).toMatch(/opens|acknowledged|all-or-nothing/);
   });
 
@@ -106,7 +106,7 @@ describe('the explorer finds that', { timeout: 600_000 }, () => {
       mark.call(this).catch(() => undefined);
       return before;
     });
-    const found = await firstFailure((seed) =>
+    const found = await firstOf((seed) =>
       exploreEngine(named('many commits at once'), { seed, ...FEW_A_CUT }),
     );
     expect(found).toMatch(/opens|acknowledged|all-or-nothing|called/);

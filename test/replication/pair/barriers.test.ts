@@ -4,13 +4,15 @@
  * each, in workloads in which it finds nothing otherwise (power-cut.test.ts).
  */
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { Report } from '../../../src/crash/explorer-report.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import type { BlockRange } from '../../../src/replication/blocks.js';
 import { TransactionLog } from '../../../src/replication/log/transaction-log.js';
 import { MapFile } from '../../../src/replication/map/map-file.js';
 import { PrimaryFlushes } from '../../../src/replication/sending/primary-flushes.js';
 import { SecondaryTracking } from '../../../src/replication/tracking/secondary-tracking.js';
-import { callerIn, NOBODY, withoutFlush } from '../../support/crash/flush-sites.js';
+import { expectEachMissed, firstFailure } from '../../support/crash/flush-mutation.js';
+import { sitesIn, withoutFlush } from '../../support/crash/flush-sites.js';
 import { withCalls } from '../../support/devices/with-calls.js';
 import type { DeviceName, Side } from '../../support/replication/pair-devices.js';
 import type { PairRecordOptions, PairWorkload } from '../../support/replication/pair-recording.js';
@@ -37,64 +39,43 @@ type Plant = Pick<PairRecordOptions, 'wrap' | 'overConnection'>;
 afterEach(() => vi.restoreAllMocks());
 
 function leavingOut(keeps: (site: string) => boolean): Plant {
-  const without = (device: BlockDevice, name: string) =>
-    withoutFlush(device, (call) => keeps(`${name}, ${call}: ${callerIn(FILES)}`));
+  const without = (device: BlockDevice, name: string) => withoutFlush(device, sitesIn(FILES, name), keeps);
   return {
     wrap: (device, name) => (OF_PRIMARY.has(name) ? without(device, name) : device),
     overConnection: (device) => without(device, 'connection'),
   };
 }
 
-async function firstFailure(
-  plant: Plant,
-  workloads: readonly PairWorkload[] = PAIR_WORKLOADS,
-): Promise<string> {
+async function* reports(workloads: readonly PairWorkload[], plant: Plant): AsyncIterable<Report> {
   for (const bounds of BOUNDS)
     for (const side of SIDES)
-      for (const workload of workloads) {
-        const { failures } = await explorePair(workload, { seed: 1, side, ...plant, ...bounds });
-        if (failures.length > 0) return failures.map(({ invariant }) => invariant).join();
-      }
-  return 'nothing';
+      for (const workload of workloads)
+        yield await explorePair(workload, { seed: 1, side, ...plant, ...bounds });
 }
 
-/** With the workloads that come by: no other can miss it. */
-async function sites(): Promise<Map<string, Set<PairWorkload>>> {
-  const found = new Map<string, Set<PairWorkload>>();
-  for (const workload of PAIR_WORKLOADS) {
-    const look = leavingOut((site) => {
-      // What the workload itself writes is not meant.
-      if (!site.endsWith(NOBODY)) found.set(site, (found.get(site) ?? new Set()).add(workload));
-      return true;
-    });
-    const { failures } = await explorePair(workload, { seed: 1, side: 'both', ...look, ...LOOK });
-    expect(failures).toEqual([]);
-  }
-  return found;
-}
+const found = (plant: Plant, workloads: readonly PairWorkload[] = PAIR_WORKLOADS) =>
+  firstFailure(reports(workloads, plant));
 
 describe('every place that asks for a flush', () => {
-  it('is missed when it does not', { timeout: 900_000 }, async () => {
-    const found = new Map<string, string>();
-    for (const [site, workloads] of [...(await sites())].filter(([each]) => !IS_FOR_LOG_ALONE.test(each))) {
-      found.set(
-        site,
-        await firstFailure(
-          leavingOut((each) => each !== site),
-          [...workloads],
-        ),
-      );
-    }
-    console.log([...found].map(([site, invariant]) => `${site}: ${invariant}`).join('\n'));
-    expect([...found].filter(([, invariant]) => invariant === 'nothing')).toEqual([]);
-    expect(found.size).toBeGreaterThanOrEqual(8);
-  });
+  it('is missed when it does not', { timeout: 900_000 }, () =>
+    expectEachMissed({
+      workloads: PAIR_WORKLOADS,
+      leavingOut,
+      async look(workload, plant) {
+        const { failures } = await explorePair(workload, { seed: 1, side: 'both', ...plant, ...LOOK });
+        expect(failures).toEqual([]);
+      },
+      search: (workloads, plant) => found(plant, workloads),
+      apartFrom: IS_FOR_LOG_ALONE,
+      leastSites: 8,
+    }),
+  );
 });
 
 describe('the explorer finds that', { timeout: 600_000 }, () => {
   it('RESET comes with the acknowledgement of the secondary alone', async () => {
     vi.spyOn(PrimaryFlushes.prototype, 'isDurable').mockReturnValue(true);
-    expect(await firstFailure({})).toMatch(/named|known/);
+    expect(await found({})).toMatch(/named|known/);
   });
 
   it('DELETE comes before the flush of the secondary has ended', async () => {
@@ -102,7 +83,7 @@ describe('the explorer finds that', { timeout: 600_000 }, () => {
       const flush = async () => void device.flush().catch(() => undefined);
       return withCalls(device, { flush });
     };
-    expect(await firstFailure({ overConnection: late })).toMatch(/named|known|promised/);
+    expect(await found({ overConnection: late })).toMatch(/named|known|promised/);
   });
 
   it('a map is written after its data', async () => {
@@ -113,7 +94,7 @@ describe('the explorer finds that', { timeout: 600_000 }, () => {
     ) {
       void persist.call(this, ranges).catch(() => undefined);
     });
-    expect(await firstFailure({})).toBe('named');
+    expect(await found({})).toBe('named');
   });
 
   it('a log write is answered before it is durable', async () => {
@@ -125,7 +106,7 @@ describe('the explorer finds that', { timeout: 600_000 }, () => {
       void begin.call(this, ranges).catch(() => undefined);
       return [];
     });
-    expect(await firstFailure({})).toBe('named');
+    expect(await found({})).toBe('named');
   });
 
   it('what was in flight to a secondary that is lost is not dirty', async () => {
@@ -134,6 +115,6 @@ describe('the explorer finds that', { timeout: 600_000 }, () => {
       this.map.clearAll();
       lose.call(this);
     });
-    expect(await firstFailure({})).toMatch(/named|known/);
+    expect(await found({})).toMatch(/named|known/);
   });
 });

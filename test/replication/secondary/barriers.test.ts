@@ -4,14 +4,14 @@
  * order without a flush of its own is left out too.
  */
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { Report } from '../../../src/crash/explorer-report.js';
 import type { ProfileName } from '../../../src/crash/profiles.js';
-import type { BlockDevice } from '../../../src/device/contract.js';
 import { KeptContainer } from '../../../src/replication/secondary/kept-container.js';
 import { LogWriter } from '../../../src/replication/secondary/log-writer.js';
 import { MarksFile } from '../../../src/replication/secondary/marks.js';
 import { type Sequenced, Slots } from '../../../src/replication/secondary/slots.js';
-import { withCalls } from '../../support/devices/with-calls.js';
-import type { PartName } from '../../support/replication/secondary-parts.js';
+import { expectEachMissed, firstFailure, NOTHING } from '../../support/crash/flush-mutation.js';
+import { sitesIn, withoutFlush } from '../../support/crash/flush-sites.js';
 import type { SecondaryRecordOptions } from '../../support/replication/secondary-recording.js';
 import { exploreSecondary } from '../../support/replication/secondary-run.js';
 import { SECONDARY_WORKLOADS } from '../../support/replication/secondary-workloads.js';
@@ -25,86 +25,58 @@ const LOOKS = ['opening', 'promote'] as const;
 const PROFILES: readonly ProfileName[] = ['sector-512', 'garbage-torn'];
 
 /** Against noise in two sectors at once, which no cut leaves here: slots.test.ts holds it. */
-const IS_FOR_ROT = /^epochs: slots /;
+const IS_FOR_ROT = /^epochs, flush: slots\.ts /;
+
+const FILES = /^replication\/secondary\//;
 
 type Workload = (typeof SECONDARY_WORKLOADS)[number];
 type Wrap = NonNullable<SecondaryRecordOptions['wrap']>;
 
 afterEach(() => vi.restoreAllMocks());
 
-/** The part, and which function asks for the flush. */
-function siteOf(part: PartName): string {
-  const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 20;
-  const stack = new Error().stack ?? '';
-  Error.stackTraceLimit = limit;
-  const [, name, file] =
-    /at (?:async )?([\w.#<>]+) .*\/src\/replication\/secondary\/([\w-]+)\.ts/.exec(stack) ?? [];
-  return `${part}: ${file} ${name}`;
-}
+const leavingOut =
+  (keeps: (site: string) => boolean): Wrap =>
+  (device, part) =>
+    withoutFlush(device, sitesIn(FILES, part), keeps);
 
-function withoutFlush(keeps: (site: string) => boolean): Wrap {
-  return (device: BlockDevice, part: PartName) =>
-    withCalls(device, {
-      async flush() {
-        if (keeps(siteOf(part))) await device.flush();
-      },
-    });
-}
-
-async function firstFailure(
-  wrap: Wrap | undefined,
-  workloads: readonly Workload[] = SECONDARY_WORKLOADS,
-): Promise<string> {
+async function* reports(workloads: readonly Workload[], wrap?: Wrap): AsyncIterable<Report> {
   for (const seed of SEEDS)
     for (const profile of PROFILES)
       for (const workload of workloads)
-        for (const looksAt of LOOKS) {
-          const { failures } = await exploreSecondary(workload, { seed, profile, looksAt, wrap, ...BOUNDS });
-          if (failures.length > 0) return failures.map(({ invariant }) => invariant).join();
-        }
-  return 'nothing';
+        for (const looksAt of LOOKS)
+          yield await exploreSecondary(workload, { seed, profile, looksAt, wrap, ...BOUNDS });
 }
 
 describe('every place that asks for a flush', () => {
-  it('is missed when it does not', { timeout: 900_000 }, async () => {
-    /** With the workloads that come by: no other can miss it. */
-    const sites = new Map<string, Set<Workload>>();
-    for (const workload of SECONDARY_WORKLOADS) {
-      const look = withoutFlush((site) => {
-        sites.set(site, (sites.get(site) ?? new Set()).add(workload));
-        return true;
-      });
-      for (const looksAt of LOOKS)
-        expect(
-          (await exploreSecondary(workload, { seed: 1, looksAt, wrap: look, ...LOOK })).failures,
-        ).toEqual([]);
-    }
-    const found = new Map<string, string>();
-    for (const [site, workloads] of [...sites].filter(([each]) => !IS_FOR_ROT.test(each)))
-      found.set(
-        site,
-        await firstFailure(
-          withoutFlush((each) => each !== site),
-          [...workloads],
-        ),
-      );
-    console.log([...found].map(([site, invariant]) => `${site}: ${invariant}`).join('\n'));
-    expect([...found].filter(([, invariant]) => invariant === 'nothing')).toEqual([]);
-    expect(found.size).toBeGreaterThanOrEqual(6);
-  });
+  it('is missed when it does not', { timeout: 900_000 }, () =>
+    expectEachMissed({
+      workloads: SECONDARY_WORKLOADS,
+      leavingOut,
+      async look(workload, wrap) {
+        for (const looksAt of LOOKS) {
+          const { failures } = await exploreSecondary(workload, { seed: 1, looksAt, wrap, ...LOOK });
+          expect(failures).toEqual([]);
+        }
+      },
+      search: (workloads, wrap) => firstFailure(reports(workloads, wrap)),
+      apartFrom: IS_FOR_ROT,
+      leastSites: 6,
+    }),
+  );
 });
+
+const found = () => firstFailure(reports(SECONDARY_WORKLOADS));
 
 describe('the explorer finds that', { timeout: 600_000 }, () => {
   it('room in the log is used again before a header says so durably', async () => {
     const prototype = LogWriter.prototype as unknown as { room(): Promise<void> };
     vi.spyOn(prototype, 'room').mockImplementation(async () => undefined);
-    expect(await firstFailure(undefined)).not.toBe('nothing');
+    expect(await found()).not.toBe(NOTHING);
   });
 
   it('nothing is kept', async () => {
     vi.spyOn(KeptContainer.prototype, 'keep').mockImplementation(async () => undefined);
-    expect(await firstFailure(undefined)).toMatch(/promoted-point/);
+    expect(await found()).toMatch(/promoted-point/);
   });
 
   it('the marks say that the container is whole when it is not', async () => {
@@ -113,13 +85,13 @@ describe('the explorer finds that', { timeout: 600_000 }, () => {
       if (changes.isKeptWhole === false && changes.state === undefined) return;
       await change.call(this, changes);
     });
-    expect(await firstFailure(undefined)).toMatch(/promoted-point/);
+    expect(await found()).toMatch(/promoted-point/);
   });
 
   it('a new log begins in one slot alone', async () => {
     vi.spyOn(Slots.prototype, 'putBoth').mockImplementation(async function (this: Slots<Sequenced>, value) {
       await this.putNext(value);
     });
-    expect(await firstFailure(undefined)).not.toBe('nothing');
+    expect(await found()).not.toBe(NOTHING);
   });
 });
