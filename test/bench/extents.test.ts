@@ -1,14 +1,14 @@
 /**
  * The bench of extents, small: what a journal costs in bytes, exactly as the design says. Its times are not looked at.
  */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Counts } from '../../src/bench/bench.js';
 import { MIB } from '../../src/bench/bench-array.js';
 import { extentsOf } from '../../src/bench/extents.js';
-import { type ComparisonResult, measure } from '../../src/bench/measure.js';
+import type { ComparisonResult } from '../../src/bench/measure.js';
 import { BENCHES } from '../../src/bench/registry.js';
+import { comparisonOf, contenderOf, measuredOnce } from '../support/measured-once.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const folder = await temporaryFolder();
@@ -35,24 +35,14 @@ const SIZES = {
   filesystems: false,
 };
 
-let results: ComparisonResult[] = [];
+let results: readonly ComparisonResult[] = [];
 
 beforeAll(async () => {
-  const directory = join(folder, 'volumes');
-  await mkdir(directory);
-  const prepared = await extentsOf(SIZES).prepare({ directory, roundSeconds: 0.001 });
-  results = [];
-  try {
-    for await (const comparison of prepared.comparisons()) results.push(await measure(comparison, 1));
-  } finally {
-    await prepared.close();
-  }
+  ({ results } = await measuredOnce(extentsOf(SIZES), join(folder, 'volumes')));
 });
 
 function countsOf(title: RegExp, contender: string): Counts {
-  const found = results.filter((result) => title.test(result.title));
-  expect(found).toHaveLength(1);
-  return found[0]!.contenders.find(({ name }) => name === contender)!.countsPerOperation;
+  return contenderOf(comparisonOf(results, title), contender).countsPerOperation;
 }
 
 describe('bytes that reach the media for a byte of the user', () => {

@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { MIB } from '../../src/bench/bench-array.js';
 import { runFio, whyNoFio } from '../../src/bench/fio.js';
-import { type ComparisonResult, measure } from '../../src/bench/measure.js';
 import { nbdOf } from '../../src/bench/nbd.js';
 import { HOLDFAST, RunningServer } from '../../src/bench/nbd-servers.js';
 import { isInstalled } from '../nbd/client/servers.js';
+import { measuredOnce } from '../support/measured-once.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const folder = await temporaryFolder();
@@ -32,18 +32,7 @@ afterEach(() => {
   process.env.PATH = PATH;
 });
 
-async function run(name: string): Promise<{ notes: readonly string[]; results: ComparisonResult[] }> {
-  const directory = join(folder, name);
-  await mkdir(directory);
-  const prepared = await nbdOf(SIZES).prepare({ directory, roundSeconds: 0.001 });
-  try {
-    const results: ComparisonResult[] = [];
-    for await (const comparison of prepared.comparisons()) results.push(await measure(comparison, 1));
-    return { notes: prepared.notes, results };
-  } finally {
-    await prepared.close();
-  }
-}
+const run = (name: string) => measuredOnce(nbdOf(SIZES), join(folder, name));
 
 /** A directory of programs in which there is fio alone, for PATH. */
 async function fioAlone(): Promise<string> {

@@ -2,14 +2,14 @@
  * The bench of the dirty-stripe record, small: how many records and barriers writes take, exactly. Its speeds are
  * not looked at.
  */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Counts } from '../../src/bench/bench.js';
 import { MIB, openBenchArray } from '../../src/bench/bench-array.js';
-import { type ComparisonResult, measure } from '../../src/bench/measure.js';
+import type { ComparisonResult } from '../../src/bench/measure.js';
 import { recordOf } from '../../src/bench/record.js';
 import { differentStripes, fewStripes, STRIPE_BYTES } from '../../src/bench/record-arrays.js';
+import { comparisonOf, contenderOf, measuredOnce } from '../support/measured-once.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const folder = await temporaryFolder();
@@ -23,10 +23,9 @@ const WRITES = new Map([
 const FLUSHED_WRITES = 64;
 const SEQUENTIAL_MIB = 48;
 
-let results: ComparisonResult[] = [];
+let results: readonly ComparisonResult[] = [];
 
 beforeAll(async () => {
-  await mkdir(directory);
   const sizes = {
     memberBytes: 32 * MIB,
     writers: WRITES,
@@ -36,15 +35,11 @@ beforeAll(async () => {
     ]),
     sequentialRequests: SEQUENTIAL_MIB,
   };
-  const prepared = await recordOf(sizes).prepare({ directory, roundSeconds: 0.001 });
-  results = [];
-  for await (const comparison of prepared.comparisons()) results.push(await measure(comparison, 1));
-  await prepared.close();
+  ({ results } = await measuredOnce(recordOf(sizes), directory));
 }, 120_000);
 
 function countsOf(title: string, contender: string): Counts {
-  const found = results.find((result) => result.title === title);
-  return found!.contenders.find(({ name }) => name === contender)!.counts;
+  return contenderOf(comparisonOf(results, title), contender).counts;
 }
 
 function byWriters(writers: number, contender: string): Counts {

@@ -2,14 +2,14 @@
  * The bench of recovery, small: what a recovery reads and writes hangs on the stripes that were dirty, byte for
  * byte, and not on the size of the volume. Its times are not looked at.
  */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Counts } from '../../src/bench/bench.js';
 import { MIB } from '../../src/bench/bench-array.js';
-import { type ComparisonResult, measure } from '../../src/bench/measure.js';
+import type { ComparisonResult } from '../../src/bench/measure.js';
 import { recoveryOf } from '../../src/bench/recovery.js';
 import { BENCHES } from '../../src/bench/registry.js';
+import { comparisonOf, contenderOf, measuredOnce } from '../support/measured-once.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const folder = await temporaryFolder();
@@ -28,20 +28,14 @@ const SIZES = {
   command: false,
 };
 
-let results: ComparisonResult[] = [];
+let results: readonly ComparisonResult[] = [];
 
 beforeAll(async () => {
-  const directory = join(folder, 'volumes');
-  await mkdir(directory);
-  const prepared = await recoveryOf(SIZES).prepare({ directory, roundSeconds: 0.001 });
-  results = [];
-  for await (const comparison of prepared.comparisons()) results.push(await measure(comparison, 1));
-  await prepared.close();
+  ({ results } = await measuredOnce(recoveryOf(SIZES), join(folder, 'volumes')));
 });
 
 function countsOf(title: string, contender: string): Counts {
-  const found = results.find((result) => result.title === title);
-  return found!.contenders.find(({ name }) => name === contender)!.counts;
+  return contenderOf(comparisonOf(results, title), contender).counts;
 }
 
 describe('a recovery', () => {

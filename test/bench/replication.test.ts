@@ -2,15 +2,15 @@
  * The bench of replication, small: what a resync copies and what the log costs, exactly as the design says. Its times are not
  * looked at.
  */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Counts } from '../../src/bench/bench.js';
 import { MEMBERS, MIB } from '../../src/bench/bench-array.js';
-import { type ComparisonResult, measure } from '../../src/bench/measure.js';
+import type { ComparisonResult } from '../../src/bench/measure.js';
 import { BENCHES } from '../../src/bench/registry.js';
 import { replicationOf } from '../../src/bench/replication.js';
 import { mapFileBytes } from '../../src/replication/map/page.js';
+import { comparisonOf, contenderOf, measuredOnce } from '../support/measured-once.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const folder = await temporaryFolder();
@@ -48,31 +48,16 @@ const SIZES = {
   },
 };
 
-let results: ComparisonResult[] = [];
+let results: readonly ComparisonResult[] = [];
 
 beforeAll(async () => {
-  const directory = join(folder, 'volumes');
-  await mkdir(directory);
-  const prepared = await replicationOf(SIZES).prepare({ directory, roundSeconds: 0.001 });
-  results = [];
-  try {
-    for await (const comparison of prepared.comparisons()) {
-      results.push(await measure(comparison, 1));
-      await comparison.close?.();
-    }
-  } finally {
-    await prepared.close();
-  }
+  ({ results } = await measuredOnce(replicationOf(SIZES), join(folder, 'volumes')));
 }, 240_000);
 
-function found(title: RegExp): ComparisonResult {
-  const all = results.filter((result) => title.test(result.title));
-  expect(all).toHaveLength(1);
-  return all[0]!;
-}
+const found = (title: RegExp) => comparisonOf(results, title);
 
 function countsOf(title: RegExp, contender: string): Counts {
-  return found(title).contenders.find(({ name }) => name === contender)!.countsPerOperation;
+  return contenderOf(found(title), contender).countsPerOperation;
 }
 
 describe('after an outage', () => {

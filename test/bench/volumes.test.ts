@@ -9,10 +9,11 @@ import type { Bench } from '../../src/bench/bench.js';
 import { DATA_OFFSET_BYTES, MIB, openBenchArray, varied } from '../../src/bench/bench-array.js';
 import { runDd } from '../../src/bench/dd.js';
 import { degradedReadsOf } from '../../src/bench/degraded-reads.js';
-import { type ComparisonResult, measure } from '../../src/bench/measure.js';
+import type { ComparisonResult } from '../../src/bench/measure.js';
 import { rebuildOf } from '../../src/bench/rebuild.js';
 import { scrubOf } from '../../src/bench/scrub.js';
 import { writesOf } from '../../src/bench/writes.js';
+import { contenderOf, measuredOnce } from '../support/measured-once.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const folder = await temporaryFolder();
@@ -36,22 +37,12 @@ function imagesOf(name: string): string[] {
   return [0, 1, 2, 3].map((slot) => join(directory, name, `member-${slot}.img`));
 }
 
-/** Runs all comparisons, one round each; `before` runs when the bench is prepared. */
-async function run(bench: Bench, before = async (): Promise<void> => undefined): Promise<ComparisonResult[]> {
-  const prepared = await bench.prepare({ directory, roundSeconds: 0.001 });
-  try {
-    await before();
-    const results: ComparisonResult[] = [];
-    for await (const comparison of prepared.comparisons()) results.push(await measure(comparison, 1));
-    return results;
-  } finally {
-    await prepared.close();
-  }
+async function run(bench: Bench, before?: () => Promise<void>): Promise<readonly ComparisonResult[]> {
+  const { results } = await measuredOnce(bench, directory, before);
+  return results;
 }
 
-function countsOf({ contenders }: ComparisonResult, name: string) {
-  return contenders.find((contender) => contender.name === name)!.counts;
-}
+const countsOf = (result: ComparisonResult, name: string) => contenderOf(result, name).counts;
 
 async function overwrite(path: string, position: number, bytes: Uint8Array): Promise<void> {
   const handle = await open(path, 'r+');
