@@ -8,9 +8,7 @@ import { ReplicationStage } from './support/stage.js';
 
 describe('figure 6', () => {
   it('610: the queue is dropped, and what was in it is dirty', async () => {
-    const stage = await ReplicationStage.make({ settings: { retryMs: 1e9 } });
-    await stage.open();
-    await stage.inSync();
+    const stage = await ReplicationStage.makeInSync({ settings: { retryMs: 1e9 } });
     stage.disconnect();
     await stage.device.write(0, new Uint8Array(2 * BLOCK_BYTES).fill(1));
     await until('it is lost', () => stage.replica.state === 'unsynchronized');
@@ -74,9 +72,7 @@ describe('figure 6', () => {
   });
 
   it('682, 684: dirty blocks are copied, and what is written after that is sent', async () => {
-    const stage = await ReplicationStage.make();
-    await stage.open();
-    await stage.inSync();
+    const stage = await ReplicationStage.makeInSync();
     stage.disconnect();
     await stage.device.write(8 * BLOCK_BYTES, new Uint8Array(3 * BLOCK_BYTES).fill(1));
     await stage.inSync();

@@ -52,9 +52,7 @@ describe('a block of which two updates are acknowledged stays dirty', () => {
 });
 
 it('a block that was never copied and is written in part is still none that was copied', async () => {
-  const stage = await ReplicationStage.make();
-  await stage.open();
-  await stage.inSync();
+  const stage = await ReplicationStage.makeInSync();
   const [tracking] = stage.replication.tracker.secondaries;
   tracking!.uncopied!.map.set({ from: 5, count: 3 });
   await stage.device.write(5 * BLOCK_BYTES + 512, new Uint8Array(BLOCK_BYTES).fill(1));
@@ -102,9 +100,7 @@ describe('a flush of the primary', () => {
 
 describe('a secondary', () => {
   it('that fails amid a synchronous write is lost before the writer is told', async () => {
-    const stage = await ReplicationStage.make({ settings: { mode: 'sync', onLoss: 'continue' } });
-    await stage.open();
-    await stage.inSync();
+    const stage = await ReplicationStage.makeInSync({ settings: { mode: 'sync', onLoss: 'continue' } });
     stage.disconnect();
     await stage.device.write(0, block(1), { fua: true });
     expect(stage.replica.state).toBe('unsynchronized');
@@ -115,9 +111,7 @@ describe('a secondary', () => {
   it.each(['flush', 'write'] as const)(
     'whose %s is never answered is late, and reached anew',
     async (call) => {
-      const stage = await ReplicationStage.make();
-      await stage.open();
-      await stage.inSync();
+      const stage = await ReplicationStage.makeInSync();
       stage.hang(call);
       await stage.device.write(0, block(1));
       await turns();
@@ -134,9 +128,7 @@ describe('a secondary', () => {
   it.each(['flush', 'write'] as const)(
     'whose %s is never answered amid a resync is late too',
     async (call) => {
-      const stage = await ReplicationStage.make();
-      await stage.open();
-      await stage.inSync();
+      const stage = await ReplicationStage.makeInSync();
       stage.disconnect();
       await stage.device.write(0, block(1));
       stage.isReachable = true;
@@ -158,9 +150,7 @@ describe('a secondary', () => {
   );
 
   it('that never answers keeps nobody from pausing it', async () => {
-    const stage = await ReplicationStage.make();
-    await stage.open();
-    await stage.inSync();
+    const stage = await ReplicationStage.makeInSync();
     stage.disconnect();
     await stage.device.write(0, block(1));
     stage.isReachable = true;
@@ -188,9 +178,7 @@ describe('a secondary', () => {
   });
 
   it('of which blocks are to be copied again has them dirty, whatever is acknowledged meanwhile', async () => {
-    const stage = await ReplicationStage.make({ settings: { retryMs: 1e9 } });
-    await stage.open();
-    await stage.inSync();
+    const stage = await ReplicationStage.makeInSync({ settings: { retryMs: 1e9 } });
     const [tracking] = [...stage.replication.tracker.secondaries];
     const ranges = [{ from: 5, count: 1 }];
     const again = stage.replica.copyAgain(ranges);
@@ -201,9 +189,7 @@ describe('a secondary', () => {
   });
 
   it('with an epoch that never ends is asked for it before it is late', async () => {
-    const stage = await ReplicationStage.make({ settings: { idleMs: 1e9 } });
-    await stage.open();
-    await stage.inSync();
+    const stage = await ReplicationStage.makeInSync({ settings: { idleMs: 1e9 } });
     await stage.device.write(0, block(1));
     await turns();
     stage.clock.ms += 6000;

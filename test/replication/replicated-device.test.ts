@@ -10,12 +10,7 @@ import { ReplicationStage, type StageOptions } from './support/stage.js';
 
 const block = (byte: number) => new Uint8Array(BLOCK_BYTES).fill(byte);
 
-async function inSync(options: StageOptions): Promise<ReplicationStage> {
-  const stage = await ReplicationStage.make({ logSectors: 256, ...options });
-  await stage.open();
-  await stage.inSync();
-  return stage;
-}
+const inSync = (options: StageOptions) => ReplicationStage.makeInSync({ logSectors: 256, ...options });
 
 for (const mode of ['async', 'sync'] as const)
   describeBlockDevice(`ReplicatedDevice, ${mode}`, {

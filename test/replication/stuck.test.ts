@@ -35,9 +35,7 @@ function failing(which: 'log' | 'map'): { options: StageOptions; fail: () => voi
 describe('a transaction log that cannot be written', () => {
   it('leaves the secondary unsynchronized until the volume is opened again; then its dirty blocks are copied', async () => {
     const { options, fail, heal } = failing('log');
-    const stage = await ReplicationStage.make(options);
-    await stage.open();
-    await stage.inSync();
+    const stage = await ReplicationStage.makeInSync(options);
     const before = stage.replica.totals.resyncs;
     fail();
     for (let at = 0; at < 5; at++) await stage.device.write(at * BLOCK_BYTES, block(1));
@@ -58,9 +56,7 @@ describe('a transaction log that cannot be written', () => {
 describe('a map that cannot be written', () => {
   it('is said, and keeps no write from the primary; nothing is copied again and again', async () => {
     const { options, fail } = failing('map');
-    const stage = await ReplicationStage.make(options);
-    await stage.open();
-    await stage.inSync();
+    const stage = await ReplicationStage.makeInSync(options);
     const before = stage.replica.totals.resyncs;
     fail();
     stage.disconnect();
@@ -79,9 +75,7 @@ describe('a map that cannot be written', () => {
 
 describe('a log that is short', () => {
   it('loses no secondary that keeps up, though nobody flushes', async () => {
-    const stage = await ReplicationStage.make({ logSectors: 4 });
-    await stage.open();
-    await stage.inSync();
+    const stage = await ReplicationStage.makeInSync({ logSectors: 4 });
     for (let n = 0; n < 200; n++) await stage.device.write(((n * 7) % 64) * BLOCK_BYTES, block(n));
     expect(stage.replica.totals.losses).toBe(0);
     await stage.inSync();

@@ -13,9 +13,7 @@ const SLOW = { pieceBytes: BLOCK_BYTES, inFlight: 1, settleBytes: BLOCK_BYTES };
 let stage: ReplicationStage;
 
 async function inSync(options: StageOptions = {}): Promise<void> {
-  stage = await ReplicationStage.make(options);
-  await stage.open();
-  await stage.inSync();
+  stage = await ReplicationStage.makeInSync(options);
 }
 
 const bytes = (blocks: number, byte: number) => new Uint8Array(blocks * BLOCK_BYTES).fill(byte);

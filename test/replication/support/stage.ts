@@ -94,6 +94,14 @@ export class ReplicationStage {
     return stage;
   }
 
+  /** Open, too. */
+  static async makeInSync(options: StageOptions = {}): Promise<ReplicationStage> {
+    const stage = await ReplicationStage.make(options);
+    await stage.open();
+    await stage.inSync();
+    return stage;
+  }
+
   get #owner() {
     return { volumeUuid: this.volumeUuid, replicaUuid: this.replicaUuid, kind: 'dirty' as const };
   }
