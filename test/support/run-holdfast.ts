@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
 
 const BINARY = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
 
@@ -88,6 +89,21 @@ export async function runJson(args: readonly string[], options: RunOptions = {})
     );
   }
   return { ...result, json: JSON.parse(result.stdout) as JsonEnvelope };
+}
+
+/** The result of `holdfast ARGS`, which all went well. */
+export async function ok(...args: readonly string[]): Promise<Record<string, unknown>> {
+  const { json } = await runJson(args);
+  expect({ args, exitCode: json.exitCode, error: json.error }).toEqual({ args, exitCode: 0 });
+  return json.result!;
+}
+
+/** And it had nothing to say beside it. */
+export async function okQuietly(...args: readonly string[]): Promise<Record<string, unknown>> {
+  const { json, stderr } = await runJson(args);
+  const { exitCode, error } = json;
+  expect({ args, exitCode, error, stderr }).toEqual({ args, exitCode: 0, stderr: '' });
+  return json.result!;
 }
 
 export interface JsonEnvelope {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { runHoldfast, runJson } from '../support/run-holdfast.js';
+import { okQuietly as ok, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const folder = await temporaryFolder();
@@ -22,12 +22,6 @@ async function readFileOf(volume: string, name: string, ...args: string[]): Prom
   return stdoutBytes;
 }
 
-async function result(...args: string[]): Promise<Record<string, unknown>> {
-  const { json, stderr } = await runJson(args);
-  expect({ exitCode: json.exitCode, error: json.error, stderr }).toEqual({ exitCode: 0, stderr: '' });
-  return json.result!;
-}
-
 describe.each([
   ['RAID-5', ['--members', '3', '--size', '24MiB', '--extent', '128KiB']],
   ['one image', ['--members', '1', '--size', '24MiB']],
@@ -42,15 +36,15 @@ describe.each([
   }, 120_000);
 
   it('come in, are listed, are read in part and as a whole, and go out with holes', async () => {
-    const imported = await result('file', 'import', volume, 'disk', '--input', input);
+    const imported = await ok('file', 'import', volume, 'disk', '--input', input);
     expect(imported).toMatchObject({
       name: 'disk',
       writtenBytes: content.length,
       isCommitted: true,
       journal: { commits: 1, copiedBlocks: 0, copiedHomeBlocks: 0 },
     });
-    await result('file', 'create', volume, 'sparse', '--size', '8MiB');
-    expect(await result('file', 'list', volume)).toMatchObject({
+    await ok('file', 'create', volume, 'sparse', '--size', '8MiB');
+    expect(await ok('file', 'list', volume)).toMatchObject({
       files: [
         { name: 'disk', sizeBytes: content.length, isReadOnly: false, snapshotOf: null },
         { name: 'sparse', sizeBytes: 8 * MIB },
@@ -60,7 +54,7 @@ describe.each([
     const part = await readFileOf(volume, 'disk', '--offset', '1000001', '--length', '70000');
     expect(Buffer.compare(part, content.subarray(1000001, 1070001))).toBe(0);
     const output = join(folder, `output of ${kind}`);
-    await result(
+    await ok(
       'file',
       'write',
       volume,
@@ -72,7 +66,7 @@ describe.each([
       '--commit-every',
       '1MiB',
     );
-    await result('file', 'export', volume, 'sparse', '--output', output);
+    await ok('file', 'export', volume, 'sparse', '--output', output);
     const expected = Buffer.alloc(8 * MIB);
     content.copy(expected, 4 * MIB);
     expect(Buffer.compare(await readFile(output), expected)).toBe(0);
@@ -81,37 +75,37 @@ describe.each([
 
   it('have what is not committed in the journal, for whoever commits or discards it', async () => {
     const before = await readFileOf(volume, 'disk');
-    await result('file', 'write', volume, 'disk', '--offset', '100', '--input', input, '--no-commit');
+    await ok('file', 'write', volume, 'disk', '--offset', '100', '--input', input, '--no-commit');
     expect(Buffer.compare(await readFileOf(volume, 'disk'), before)).toBe(0);
     const seen = await readFileOf(volume, 'disk', '--uncommitted', '--offset', '100', '--length', '5000');
     expect(Buffer.compare(seen, content.subarray(0, 5000))).toBe(0);
-    expect(await result('journal', 'status', volume)).toMatchObject({ files: [{ name: 'disk' }] });
-    await result('journal', 'discard', volume, 'disk', '--yes');
-    expect(await result('journal', 'status', volume)).toMatchObject({ files: [] });
+    expect(await ok('journal', 'status', volume)).toMatchObject({ files: [{ name: 'disk' }] });
+    await ok('journal', 'discard', volume, 'disk', '--yes');
+    expect(await ok('journal', 'status', volume)).toMatchObject({ files: [] });
     expect(Buffer.compare(await readFileOf(volume, 'disk', '--uncommitted'), before)).toBe(0);
-    await result('file', 'write', volume, 'disk', '--offset', '100', '--input', input, '--no-commit');
-    await result('journal', 'commit', volume);
+    await ok('file', 'write', volume, 'disk', '--offset', '100', '--input', input, '--no-commit');
+    await ok('journal', 'commit', volume);
     const after = await readFileOf(volume, 'disk');
     expect(Buffer.compare(after.subarray(100), content)).toBe(0);
   });
 
   it('are kept by snapshots, which stay when the file goes', async () => {
     const before = await readFileOf(volume, 'disk');
-    await result('file', 'snapshot', volume, 'disk', '--as', 'monday');
+    await ok('file', 'snapshot', volume, 'disk', '--as', 'monday');
     await runHoldfast(['file', 'write', volume, 'disk', '--offset', '4096'], { input: randomBytes(9000) });
     expect(Buffer.compare(await readFileOf(volume, 'disk'), before)).not.toBe(0);
     const refused = await runJson(['file', 'write', volume, 'monday', '--input', input]);
     expect(refused.json.error?.code).toBe('PERMISSION_DENIED');
-    await result('file', 'remove', volume, 'disk', '--yes');
+    await ok('file', 'remove', volume, 'disk', '--yes');
     expect(Buffer.compare(await readFileOf(volume, 'monday'), before)).toBe(0);
     expect((await runJson(['file', 'read', volume, 'disk'])).json.exitCode).toBe(10);
-    await result('file', 'remove', volume, 'monday', '--yes');
-    expect(await result('file', 'list', volume)).toMatchObject({ files: [{ name: 'sparse' }] });
+    await ok('file', 'remove', volume, 'monday', '--yes');
+    expect(await ok('file', 'list', volume)).toMatchObject({ files: [{ name: 'sparse' }] });
   });
 
   it('leave a volume that is clean, and has nothing wrong with it', async () => {
-    expect(await result('status', volume)).toMatchObject({ format: 'extents', state: 'clean' });
-    expect(await result('fsck', volume, '-n')).toMatchObject({ findings: [] });
+    expect(await ok('status', volume)).toMatchObject({ format: 'extents', state: 'clean' });
+    expect(await ok('fsck', volume, '-n')).toMatchObject({ findings: [] });
   });
 });
 
@@ -123,7 +117,7 @@ describe('it is told clearly that', { timeout: 120_000 }, () => {
     volume = await newVolume('small', '--members', '1', '--size', '2MiB');
     raw = join(folder, 'raw');
     await runHoldfast(['create', raw, '--members', '1', '--size', '1MiB']);
-    await result('file', 'create', volume, 'there', '--size', '1MiB');
+    await ok('file', 'create', volume, 'there', '--size', '1MiB');
   }, 120_000);
 
   it.each<[string, string[], string, number]>([
@@ -146,7 +140,7 @@ describe('it is told clearly that', { timeout: 120_000 }, () => {
     const words = args.map((word) => (word === 'V' ? volume : word === 'R' ? raw : word));
     const { json } = await runJson(words);
     expect({ code: json.error?.code, exitCode: json.exitCode }).toEqual({ code, exitCode });
-    expect(await result('file', 'list', volume)).toMatchObject({ files: [{ name: 'there' }] });
+    expect(await ok('file', 'list', volume)).toMatchObject({ files: [{ name: 'there' }] });
   });
 
   it('a write that found no more room had committed a part', async () => {
@@ -157,9 +151,9 @@ describe('it is told clearly that', { timeout: 120_000 }, () => {
 
   it('a name has a newline: it makes up no row of the list', async () => {
     const name = 'one\ntwo';
-    await result('file', 'create', volume, name);
+    await ok('file', 'create', volume, name);
     const { stdout } = await runHoldfast(['file', 'list', volume]);
-    await result('file', 'remove', volume, name, '--yes');
+    await ok('file', 'remove', volume, name, '--yes');
     const lines = stdout.trimEnd().split('\n');
     expect(lines).toHaveLength(3);
     expect(lines[1]).toMatch(/^one\\ntwo {2}/);

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { cp, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { runHoldfast, runJson } from '../support/run-holdfast.js';
+import { okQuietly as ok, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const folder = await temporaryFolder();
@@ -22,19 +22,13 @@ const SHAPES = {
 
 async function newVolume(name: string, shape: keyof typeof SHAPES, ...more: string[]): Promise<string> {
   const volume = join(folder, name);
-  await result('create', volume, '--format', 'extents', ...SHAPES[shape], ...more);
-  await result('file', 'create', volume, 'disk', '--size', '4MiB');
+  await ok('create', volume, '--format', 'extents', ...SHAPES[shape], ...more);
+  await ok('file', 'create', volume, 'disk', '--size', '4MiB');
   return volume;
 }
 
-async function result(...args: string[]): Promise<Record<string, unknown>> {
-  const { json, stderr } = await runJson(args);
-  expect({ exitCode: json.exitCode, error: json.error, stderr }).toEqual({ exitCode: 0, stderr: '' });
-  return json.result!;
-}
-
 function keep(volume: string, ...more: string[]): Promise<Record<string, unknown>> {
-  return result('file', 'write', volume, 'disk', '--offset', '100', '--input', input, '--no-commit', ...more);
+  return ok('file', 'write', volume, 'disk', '--offset', '100', '--input', input, '--no-commit', ...more);
 }
 
 async function isWritten(volume: string, ...more: string[]): Promise<boolean> {
@@ -54,18 +48,20 @@ describe('the next process', { timeout: 240_000 }, () => {
     async (shape, flags) => {
       const volume = await newVolume(`${shape} ${flags}`, shape, '--flags', flags);
       await keep(volume);
-      expect(await result('journal', 'status', volume)).toMatchObject({ files: [{ name: 'disk', flags }] });
-      const status = await result('status', volume);
+      expect(await ok('journal', 'status', volume)).toMatchObject({
+        files: [{ name: 'disk', flags }],
+      });
+      const status = await ok('status', volume);
       expect(status.extents).toMatchObject({ flags, uncommitted: expect.any(Number) });
       expect((status.extents as { uncommitted: number }).uncommitted).toBeGreaterThan(0);
-      expect((await result('fsck', '-n', volume)).findings).toEqual([]);
-      await result('recover', volume);
+      expect((await ok('fsck', '-n', volume)).findings).toEqual([]);
+      await ok('recover', volume);
       expect((await readdir(volume)).includes(LOCAL_FILE)).toBe(flags === 'local');
       expect([await isWritten(volume), await isWritten(volume, '--uncommitted')]).toEqual([false, true]);
-      await result('journal', 'commit', volume);
+      await ok('journal', 'commit', volume);
       expect(await isWritten(volume)).toBe(true);
-      expect((await result('journal', 'status', volume)).space).toMatchObject({ journal: 0 });
-      expect((await result('fsck', '-n', volume)).findings).toEqual([]);
+      expect((await ok('journal', 'status', volume)).space).toMatchObject({ journal: 0 });
+      expect((await ok('fsck', '-n', volume)).findings).toEqual([]);
     },
   );
 });
@@ -74,11 +70,11 @@ describe('--flags', { timeout: 240_000 }, () => {
   it('of a command is for that command', async () => {
     const volume = await newVolume('once', 'single');
     await keep(volume, '--flags', 'data');
-    expect(await result('journal', 'status', volume)).toMatchObject({ files: [{ flags: 'data' }] });
+    expect(await ok('journal', 'status', volume)).toMatchObject({ files: [{ flags: 'data' }] });
     await keep(volume);
-    expect(await result('journal', 'status', volume)).toMatchObject({ files: [{ flags: 'metadata' }] });
-    await result('journal', 'discard', volume, '--yes');
-    expect((await result('journal', 'status', volume)).space).toMatchObject({ journal: 0 });
+    expect(await ok('journal', 'status', volume)).toMatchObject({ files: [{ flags: 'metadata' }] });
+    await ok('journal', 'discard', volume, '--yes');
+    expect((await ok('journal', 'status', volume)).space).toMatchObject({ journal: 0 });
   });
 
   it('is for volumes of files, and for what is not committed', async () => {
@@ -102,8 +98,8 @@ describe('--flags', { timeout: 240_000 }, () => {
       expect.stringMatching(/^disk: what was kept .* is given up, 6 journal extents/),
     ]);
     expect(await isWritten(copy, '--uncommitted')).toBe(false);
-    expect((await result('journal', 'status', copy)).space).toMatchObject({ journal: 0 });
-    expect((await result('fsck', '-n', copy)).findings).toEqual([]);
+    expect((await ok('journal', 'status', copy)).space).toMatchObject({ journal: 0 });
+    expect((await ok('fsck', '-n', copy)).findings).toEqual([]);
     expect(await isWritten(volume, '--uncommitted')).toBe(true);
   });
 
@@ -116,21 +112,21 @@ describe('--flags', { timeout: 240_000 }, () => {
       code: 'UNSUPPORTED',
       message: expect.stringContaining('disk'),
     });
-    expect(await result('journal', 'status', image)).toMatchObject({
+    expect(await ok('journal', 'status', image)).toMatchObject({
       files: [{ name: 'disk', flags: 'local', away: expect.any(String) }],
     });
     expect(await isWritten(volume, '--uncommitted')).toBe(true);
-    await result('journal', 'discard', image, '--yes');
-    expect((await result('journal', 'status', volume)).files).toEqual([]);
+    await ok('journal', 'discard', image, '--yes');
+    expect((await ok('journal', 'status', volume)).files).toEqual([]);
   });
 
   it('local: a new volume in the same directory has nothing to do with the file of the old one', async () => {
     const volume = await newVolume('again', 'single', '--flags', 'local');
     await keep(volume);
     const shape = ['--members', '1', '--size', '8MiB', '--extent', '128KiB'];
-    await result('create', volume, '--format', 'extents', '--flags', 'local', ...shape, '--force', '--yes');
+    await ok('create', volume, '--format', 'extents', '--flags', 'local', ...shape, '--force', '--yes');
     expect((await readdir(volume)).includes(LOCAL_FILE)).toBe(false);
-    await result('file', 'create', volume, 'disk', '--size', '4MiB');
+    await ok('file', 'create', volume, 'disk', '--size', '4MiB');
     await keep(volume);
     expect(await isWritten(volume, '--uncommitted')).toBe(true);
   });

@@ -11,19 +11,13 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
 import { withSeed } from '../support/devices/seeded-random.js';
-import { runJson } from '../support/run-holdfast.js';
+import { ok, runJson } from '../support/run-holdfast.js';
 import { type Served, serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const BLOCK_BYTES = 4096;
 const MIB = 1024 * 1024;
 const BINARY = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
-
-async function ok(...args: string[]): Promise<Record<string, unknown>> {
-  const { json } = await runJson(args);
-  expect({ args, exitCode: json.exitCode, error: json.error }).toEqual({ args, exitCode: 0 });
-  return json.result!;
-}
 
 /** A volume, and the server of its secondary elsewhere. */
 class Pair {

@@ -5,7 +5,7 @@ import { copyFile, open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
-import { runHoldfast, runJson } from '../support/run-holdfast.js';
+import { ok, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { type Served, serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
@@ -21,12 +21,6 @@ interface Listed {
   readonly state: string;
   readonly dirtyBlocks: number;
   readonly reason: string | null;
-}
-
-async function ok(...args: string[]): Promise<Record<string, unknown>> {
-  const { json } = await runJson(args);
-  expect({ args, exitCode: json.exitCode, error: json.error }).toEqual({ args, exitCode: 0 });
-  return json.result!;
 }
 
 /** With some content. */

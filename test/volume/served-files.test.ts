@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
-import { runHoldfast, runJson } from '../support/run-holdfast.js';
+import { ok, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
@@ -31,12 +31,6 @@ async function newVolume(): Promise<{ folder: string; volume: string }> {
 
 function uriOf(uri: string, name: string): string {
   return uri.replace(/\/[^/?]*\?/, `/${name}?`);
-}
-
-async function ok(...args: string[]): Promise<Record<string, unknown>> {
-  const { json } = await runJson(args);
-  expect({ exitCode: json.exitCode, error: json.error }).toEqual({ exitCode: 0 });
-  return json.result!;
 }
 
 describe('files that are served', { timeout: 240_000 }, () => {

@@ -13,7 +13,7 @@ import { readTracked } from '../../../src/volume/replication/on-disk.js';
 import { PrimaryPlaces } from '../../../src/volume/replication/places.js';
 import { openPlace } from '../../../src/volume/replication/secondary/image-place.js';
 import { type SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
-import { runJson } from '../../support/run-holdfast.js';
+import { ok } from '../../support/run-holdfast.js';
 import { type Served, serve } from '../../support/served.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 
@@ -25,12 +25,6 @@ const SIZE_BYTES = BLOCKS * BLOCK_BYTES;
 const SLOTS = 64;
 const FIRST_SLOT = BLOCKS - SLOTS;
 const ROUNDS_BETWEEN_RESYNCS = 5;
-
-async function ok(...args: string[]): Promise<Record<string, unknown>> {
-  const { json } = await runJson(args);
-  expect({ args, exitCode: json.exitCode, error: json.error }).toEqual({ args, exitCode: 0 });
-  return json.result!;
-}
 
 class Pair {
   readonly counts = { primary: 0, secondary: 0, differing: 0, dirty: 0, moments: 0 };
