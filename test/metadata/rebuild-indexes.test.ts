@@ -10,16 +10,8 @@ import { key, nameKey, numberOf, under } from '../../src/metadata/server/keys.js
 import { rebuildIndexes } from '../../src/metadata/server/rebuild-indexes.js';
 import { decode, encode } from '../../src/metadata/server/records.js';
 import { summarize } from '../../src/metadata/server/summary.js';
+import { ALL as ALL_KEYS, list } from './engine/engine-conformance.js';
 import { ALL, bits, harden, makeFile, Stage, write } from './support/stage.js';
-
-const ALL_KEYS = [new Uint8Array(0), new Uint8Array(256).fill(255)] as const;
-
-async function listed(engine: MetadataEngine): Promise<Map<string, string>> {
-  const found = new Map<string, string>();
-  for await (const { key: at, value } of engine.entries(...ALL_KEYS))
-    found.set(Buffer.from(at).toString('hex'), Buffer.from(value).toString('hex'));
-  return found;
-}
 
 async function copyOf(engine: MetadataEngine): Promise<MemoryEngine> {
   const copy = new MemoryEngine();
@@ -65,12 +57,12 @@ it('makes all of it what it was', async () => {
   const whole = await filled();
   const engine = await copyOf(whole);
   await rebuildIndexes(engine);
-  expect(await listed(engine)).toEqual(await listed(whole));
+  expect(await list(engine)).toEqual(await list(whole));
   await damage(engine);
   expect((await checkMetadata(engine)).length).toBeGreaterThan(5);
   await rebuildIndexes(engine);
   expect(await checkMetadata(engine)).toEqual([]);
-  expect(await listed(engine)).toEqual(await listed(whole));
+  expect(await list(engine)).toEqual(await list(whole));
 });
 
 it('cut off after any commit, and done again, gives the same', async () => {

@@ -8,18 +8,9 @@ import { key } from '../../src/metadata/server/keys.js';
 import { rebuildIndexes } from '../../src/metadata/server/rebuild-indexes.js';
 import { decode, encode } from '../../src/metadata/server/records.js';
 import { separateExtents } from '../../src/metadata/server/separate-extents.js';
+import { list } from './engine/engine-conformance.js';
 import { change, type Damaged, drop, number, put, stageWithAll } from './support/damage.js';
 import { NONE } from './support/stage.js';
-
-async function listed({ stage }: Damaged): Promise<Map<string, string>> {
-  const found = new Map<string, string>();
-  for await (const { key: at, value } of stage.engine.entries(
-    new Uint8Array(0),
-    new Uint8Array(256).fill(255),
-  ))
-    found.set(Buffer.from(at).toString('hex'), Buffer.from(value).toString('hex'));
-  return found;
-}
 
 describe('rebuilding makes it what it was:', () => {
   it.each<[string, (damaged: Damaged) => Promise<unknown>]>([
@@ -40,11 +31,11 @@ describe('rebuilding makes it what it was:', () => {
     ['a map that is held, and being emptied', (d) => put(d, key('R', 2), number(0))],
   ])('%s', async (_what, damage) => {
     const damaged = await stageWithAll();
-    const before = await listed(damaged);
+    const before = await list(damaged.stage.engine);
     await damage(damaged);
     expect(await checkMetadata(damaged.stage.engine)).not.toEqual([]);
     await rebuildIndexes(damaged.stage.engine);
-    expect(await listed(damaged)).toEqual(before);
+    expect(await list(damaged.stage.engine)).toEqual(before);
     await damaged.stage.check();
   });
 });
@@ -109,9 +100,9 @@ describe('an extent in two places', () => {
     const first = decode('entry', (await engine.get(key('E', 1, 1)))!);
     await change(damaged, key('E', 2, 0), 'entry', { extent: first.extent });
     await rebuildIndexes(engine);
-    const before = await listed(damaged);
+    const before = await list(damaged.stage.engine);
     await expect(separateExtents(engine, () => Promise.reject(new Error('cut')))).rejects.toThrow('cut');
-    expect(await listed(damaged)).toEqual(before);
+    expect(await list(damaged.stage.engine)).toEqual(before);
     await separateExtents(engine, async () => {});
     expect(decode('entry', (await engine.get(key('E', 1, 1)))!)).toEqual(first);
     await damaged.stage.check();

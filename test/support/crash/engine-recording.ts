@@ -20,7 +20,7 @@ import type { EmbeddedEngine } from '../../../src/metadata/engine/embedded-engin
 import { halfBytesOf } from '../../../src/metadata/engine/layout.js';
 import { makeEngine } from '../../../src/metadata/engine/make-engine.js';
 import { openEngine } from '../../../src/metadata/engine/open-engine.js';
-import { ALL, bytesOf, EngineModel, put } from '../../metadata/engine/engine-conformance.js';
+import { bytesOf, EngineModel, list, put } from '../../metadata/engine/engine-conformance.js';
 import { markedPromises } from './marked-promises.js';
 import { SlowDevice } from './raid-recording.js';
 import { restartChance } from './same-every-time.js';
@@ -175,18 +175,11 @@ function digest(entries: readonly string[]): string {
   return createHash('sha256').update(entries.join('\n')).digest('hex');
 }
 
-async function entriesOf(engine: MetadataEngine): Promise<string[]> {
-  const found: string[] = [];
-  for await (const { key, value } of engine.entries(...ALL))
-    found.push(`${Buffer.from(key).toString('hex')}=${Buffer.from(value).toString('hex')}`);
-  return found;
-}
-
 /** Opens, reads and closes. */
 async function look(device: BlockDevice, length: number, history: History, readOnly = false): Promise<Found> {
   try {
     const engine = await openQuietly(device, length, readOnly);
-    const found = history.numberOf(await entriesOf(engine));
+    const found = history.numberOf(await list(engine));
     await engine.close();
     return found;
   } catch (error) {
@@ -230,12 +223,12 @@ async function wrongAfter(
   const findings = await checkEngine(range);
   if (findings.length > 0) return findings[0]!.message;
   const engine = await openQuietly(device, length);
-  const entries = await entriesOf(engine);
+  const entries = await list(engine);
   await engine.commit([put('zzz', 'after')]);
   await engine.checkpoint();
   await engine.close();
   const reopened = await openQuietly(device, length);
-  const after = await entriesOf(reopened);
+  const after = await list(reopened);
   await reopened.close();
   if (after.length !== entries.length + 1 || (await checkEngine(range)).length > 0)
     return 'it cannot be written after that';
