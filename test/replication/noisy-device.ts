@@ -6,7 +6,7 @@ import { byteLength } from '../../src/device/buffers.js';
 import type { Buffers, WriteOptions } from '../../src/device/contract.js';
 import type { MemoryDevice } from '../../src/device/memory.js';
 import { SparseMemory } from '../../src/device/sparse-memory.js';
-import type { SeededRandom } from '../support/devices/seeded-random.js';
+import { SeededRandom } from '../support/devices/seeded-random.js';
 import {
   type CutMode,
   VolatileDevice,
@@ -68,4 +68,28 @@ export async function poweredAgain(left: MemoryDevice, options: VolatileDeviceOp
     content.write(offset, length, bytes);
   }
   return new NoisyDevice(left.size, options, content);
+}
+
+/** Ends when all of these have: what ends them early may be that the power is off, and nothing else. */
+export async function endedOrOff(calls: readonly Promise<unknown>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(calls)) {
+    if (outcome.status === 'rejected' && !String(outcome.reason).includes('the power is off'))
+      throw outcome.reason;
+  }
+}
+
+/** How many of so many runs, each with choices of its own, end with an error that says such a loss. */
+export async function losses(
+  runs: number,
+  loss: RegExp,
+  run: (random: SeededRandom) => Promise<void>,
+): Promise<number> {
+  let lost = 0;
+  for (let seed = 1; seed <= runs; seed++) {
+    await run(new SeededRandom(seed)).catch((error: unknown) => {
+      if (!loss.test(String(error))) throw error;
+      lost += 1;
+    });
+  }
+  return lost;
 }

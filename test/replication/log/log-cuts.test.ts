@@ -7,7 +7,7 @@ import type { MemoryDevice } from '../../../src/device/memory.js';
 import { logFileBytes, TransactionLog } from '../../../src/replication/log/transaction-log.js';
 import { chosenSeed, SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
 import type { CutMode, VolatileDeviceOptions } from '../../support/devices/volatile-device.js';
-import { NoisyDevice, poweredAgain } from '../noisy-device.js';
+import { endedOrOff, losses, NoisyDevice, poweredAgain } from '../noisy-device.js';
 import { activeBlocks, VOLUME, whole } from './log-stage.js';
 
 const SECTORS = 9;
@@ -61,7 +61,6 @@ async function writer(
   }
 }
 
-/** Ends when all of them have; that the power is off is what ends them. */
 async function run(
   log: TransactionLog,
   promises: Promises,
@@ -69,10 +68,7 @@ async function run(
   steps: number,
 ): Promise<void> {
   const writers = Array.from({ length: 3 }, () => writer(log, promises, random.fork(), steps));
-  for (const outcome of await Promise.allSettled(writers)) {
-    if (outcome.status === 'rejected' && !String(outcome.reason).includes('the power is off'))
-      throw outcome.reason;
-  }
+  await endedOrOff(writers);
 }
 
 async function fresh(
@@ -165,20 +161,10 @@ describe('a cut', () => {
     }
   }
 
-  /** How many of some cuts at random events lose something. */
-  async function losses(options: VolatileDeviceOptions): Promise<number> {
-    let lost = 0;
-    for (let seed = 1; seed <= 60; seed++) {
-      await lives(new SeededRandom(seed), options).catch((error: unknown) => {
-        if (!/missing|damage/.test(String(error))) throw error;
-        lost += 1;
-      });
-    }
-    return lost;
-  }
-
   it('loses some where a log write is answered before it is durable, and none where it is not', async () => {
-    expect(await losses({ keepsBarrier: (kind) => kind !== 'fua' })).toBeGreaterThan(10);
-    expect(await losses({})).toBe(0);
+    const lost = (options: VolatileDeviceOptions) =>
+      losses(60, /missing|damage/, (random) => lives(random, options));
+    expect(await lost({ keepsBarrier: (kind) => kind !== 'fua' })).toBeGreaterThan(10);
+    expect(await lost({})).toBe(0);
   });
 });

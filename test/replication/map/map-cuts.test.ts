@@ -8,7 +8,7 @@ import { MapFile } from '../../../src/replication/map/map-file.js';
 import { mapFileBytes } from '../../../src/replication/map/page.js';
 import { chosenSeed, SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
 import type { CutMode, VolatileDeviceOptions } from '../../support/devices/volatile-device.js';
-import { NoisyDevice, poweredAgain } from '../noisy-device.js';
+import { endedOrOff, losses, NoisyDevice, poweredAgain } from '../noisy-device.js';
 import { BLOCKS, ownerOf } from './map-stage.js';
 
 const OWNER = ownerOf();
@@ -59,10 +59,7 @@ async function writer(file: MapFile, promised: Promised, random: SeededRandom, s
 
 async function run(file: MapFile, promised: Promised, random: SeededRandom, steps: number): Promise<void> {
   const writers = Array.from({ length: 3 }, () => writer(file, promised, random.fork(), steps));
-  for (const outcome of await Promise.allSettled(writers)) {
-    if (outcome.status === 'rejected' && !String(outcome.reason).includes('the power is off'))
-      throw outcome.reason;
-  }
+  await endedOrOff(writers);
 }
 
 async function fresh(options: VolatileDeviceOptions) {
@@ -126,17 +123,9 @@ describe('a cut', () => {
   });
 
   it('loses some where the flush is taken out, and none where it is not', async () => {
-    const losses = async (options: VolatileDeviceOptions) => {
-      let lost = 0;
-      for (let seed = 1; seed <= 25; seed++) {
-        await lives(new SeededRandom(seed), options).catch((error: unknown) => {
-          if (!String(error).includes('missing')) throw error;
-          lost += 1;
-        });
-      }
-      return lost;
-    };
-    expect(await losses({ keepsBarrier: () => false })).toBeGreaterThan(5);
-    expect(await losses({})).toBe(0);
+    const lost = (options: VolatileDeviceOptions) =>
+      losses(25, /missing/, (random) => lives(random, options));
+    expect(await lost({ keepsBarrier: () => false })).toBeGreaterThan(5);
+    expect(await lost({})).toBe(0);
   });
 });
