@@ -2,36 +2,28 @@
  * Other people's servers as secondaries: killed and started again while the primary is written, slow, and failing now and
  * then. The primary never fails for it, and in the end both are alike.
  */
-import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { BLOCK_BYTES } from '../../src/replication/blocks.js';
 import { createVolume, openVolume, type Volume } from '../../src/volume/index.js';
 import { enableTracking } from '../../src/volume/replication/enable.js';
-import { isInstalled, ServerPlace, type ServerProcess } from '../nbd/client/servers.js';
+import { ServedImage, type Start } from '../nbd/client/served-image.js';
+import { isInstalled } from '../nbd/client/servers.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
 
 const SIZE = 4 * 1024 * 1024;
 const ROUNDS = 6;
 
-type Start = (place: ServerPlace, image: string) => Promise<ServerProcess>;
-
 class Pair {
   private constructor(
     readonly volume: Volume,
-    readonly image: string,
-    private server: ServerProcess,
-    private readonly again: () => Promise<ServerProcess>,
+    readonly served: ServedImage,
   ) {}
 
   static async make(start: Start): Promise<Pair> {
-    const place = await ServerPlace.make();
-    onTestFinished(() => place.remove());
-    const image = join(place.folder, 'second.img');
-    await writeFile(image, '');
-    await truncate(image, SIZE);
-    const server = await start(place, image);
-    const directory = join(place.folder, 'primary');
+    const served = await ServedImage.by(start, SIZE);
+    onTestFinished(() => served.remove());
+    const directory = join(served.place.folder, 'primary');
     await createVolume({
       ...{
         directory,
@@ -50,14 +42,14 @@ class Pair {
     const volume = await open();
     onTestFinished(() => volume.close());
     await volume.replicas!.add({
-      to: place.uri(),
+      to: served.uri,
       mode: 'async',
       onLoss: 'continue',
       force: false,
       limits: {},
       usesAll: false,
     });
-    return new Pair(volume, image, server, () => start(place, image));
+    return new Pair(volume, served);
   }
 
   /** Of parts of blocks, some flushed; while the server is killed or not. */
@@ -68,14 +60,6 @@ class Pair {
       await this.volume.device.write(offset, random.bytes(length));
       if (random.chance(0.2)) await this.volume.device.flush();
     }
-  }
-
-  async kill(): Promise<void> {
-    await this.server.kill();
-  }
-
-  async restart(): Promise<void> {
-    this.server = await this.again();
   }
 
   /** It may be lost once more while it is waited for. */
@@ -93,7 +77,7 @@ class Pair {
     }
     const bytes = new Uint8Array(SIZE);
     await device.read(0, bytes);
-    expect(Buffer.compare(await readFile(this.image), bytes)).toBe(0);
+    expect(Buffer.compare(await this.served.onDisk(), bytes)).toBe(0);
   }
 }
 
@@ -128,10 +112,10 @@ describe('a secondary behind a server of other people', { timeout: 240_000 }, ()
           const writing = pair.write(random);
           for (let turns = random.below(60); turns > 0; turns--)
             await new Promise((resolve) => setImmediate(resolve));
-          await pair.kill();
+          await pair.served.kill();
           await writing;
           if (random.chance(0.5)) await pair.write(random);
-          await pair.restart();
+          await pair.served.restart();
           if (random.chance(0.5)) await pair.expectAlike();
         }
         await pair.expectAlike();

@@ -1,7 +1,6 @@
 /** A place for a secondary behind a server of ours, at the level of the wire: what is answered, who may write, who is fenced. */
 
 import { once } from 'node:events';
-import { truncate, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -21,7 +20,8 @@ import { ConnectionEnded } from '../../src/nbd/wire/socket-reader.js';
 import { epochCost } from '../../src/replication/secondary/index.js';
 import { SecondaryHost } from '../../src/volume/replication/secondary/host.js';
 import { RemotePlace } from '../../src/volume/replication/secondary/remote-place.js';
-import { isInstalled, ServerPlace } from '../nbd/client/servers.js';
+import { ServedImage } from '../nbd/client/served-image.js';
+import { isInstalled } from '../nbd/client/servers.js';
 import { scratchDirectory } from '../support/devices/scratch.js';
 import { withSeed } from '../support/devices/seeded-random.js';
 import type { RawClient } from '../support/nbd/raw-client.js';
@@ -114,13 +114,13 @@ describe('servers that offer no place', () => {
 
   it.each(['qemu-nbd', 'nbdkit'] as const)('%s does not know it', async (program) => {
     if (!isInstalled(program)) return;
-    const place = await ServerPlace.make();
-    onTestFinished(() => place.remove());
-    const image = join(place.folder, 'image');
-    await writeFile(image, '');
-    await truncate(image, PLACE_BYTES);
-    await (program === 'nbdkit' ? place.nbdkit('file', image) : place.qemuNbd('-f', 'raw', image));
-    expect(await RemotePlace.find(place.uri())).toBeNull();
+    const served = await ServedImage.by(
+      (place, image) =>
+        program === 'nbdkit' ? place.nbdkit('file', image) : place.qemuNbd('-f', 'raw', image),
+      PLACE_BYTES,
+    );
+    onTestFinished(() => served.remove());
+    expect(await RemotePlace.find(served.uri)).toBeNull();
   });
 });
 

@@ -1,6 +1,4 @@
 /** The conformance suite over exports of our own server, and of other people's. */
-import { truncate, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { NbdDevice } from '../../../src/nbd/client/nbd-device.js';
@@ -8,22 +6,18 @@ import { NbdServer } from '../../../src/nbd/server/server.js';
 import { describeBlockDevice, SMALLEST_SIZE, type Subject } from '../../conformance/block-device.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
 import { VolatileDevice } from '../../support/devices/volatile-device.js';
+import { ServedImage, type Start } from './served-image.js';
 import { isInstalled, ServerPlace } from './servers.js';
 
 const SIZE = SMALLEST_SIZE + 64 * 1024;
 
-/** `start` serves an image; it may be asked again, for what is left of it after a kill. */
-async function subject(start: (place: ServerPlace, image: string) => Promise<unknown>): Promise<Subject> {
-  const place = await ServerPlace.make();
-  const image = join(place.folder, 'image');
-  await writeFile(image, '');
-  await truncate(image, SIZE);
-  await start(place, image);
-  let device = await NbdDevice.open(place.uri(), { readOnly: false });
+async function subject(start: Start): Promise<Subject> {
+  const served = await ServedImage.by(start, SIZE);
+  let device = await NbdDevice.open(served.uri, { readOnly: false });
   const first = device;
   const reopen = async (readOnly: boolean) => {
     await device.close();
-    device = await NbdDevice.open(place.uri(), { readOnly });
+    device = await NbdDevice.open(served.uri, { readOnly });
     return device;
   };
   return {
@@ -32,7 +26,7 @@ async function subject(start: (place: ServerPlace, image: string) => Promise<unk
     reopenReadOnly: () => reopen(true),
     async cleanup() {
       await device.close();
-      await place.remove();
+      await served.remove();
     },
   };
 }

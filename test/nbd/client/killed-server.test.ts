@@ -2,51 +2,23 @@
  * Real servers, killed between acknowledgement and flush. nbdkit with its cache filter keeps what was written beside
  * the image until it is flushed; a kill loses that.
  */
-import { readFile, truncate, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { NbdDevice } from '../../../src/nbd/client/nbd-device.js';
 import { expectSame, pattern, readAt } from '../../conformance/block-device.js';
 import { withSeed } from '../../support/devices/seeded-random.js';
-import { isInstalled, ServerPlace, type ServerProcess } from './servers.js';
+import { ServedImage, type Start } from './served-image.js';
+import { isInstalled } from './servers.js';
 import { PATIENT } from './toy-place.js';
 
 const SIZE = 4 * 1024 * 1024;
 
-type Start = (place: ServerPlace, image: string) => Promise<ServerProcess>;
-
-/** A server of an image, killed and started anew at will, and a client that knows nothing of it. */
-class Served {
-  private constructor(
-    readonly image: string,
-    readonly device: NbdDevice,
-    private server: ServerProcess,
-    private readonly again: () => Promise<ServerProcess>,
-  ) {}
-
-  static async by(start: Start): Promise<Served> {
-    const place = await ServerPlace.make();
-    onTestFinished(() => place.remove());
-    const image = join(place.folder, 'image');
-    await writeFile(image, '');
-    await truncate(image, SIZE);
-    const server = await start(place, image);
-    const device = await NbdDevice.open(place.uri(), { readOnly: false, ...PATIENT });
-    onTestFinished(() => device.close());
-    return new Served(image, device, server, () => start(place, image));
-  }
-
-  async kill(): Promise<void> {
-    await this.server.kill();
-  }
-
-  async restart(): Promise<void> {
-    this.server = await this.again();
-  }
-
-  onDisk(): Promise<Uint8Array> {
-    return readFile(this.image);
-  }
+/** With a client that knows nothing of the kills. */
+async function servedBy(start: Start): Promise<{ served: ServedImage; device: NbdDevice }> {
+  const served = await ServedImage.by(start, SIZE);
+  onTestFinished(() => served.remove());
+  const device = await NbdDevice.open(served.uri, { readOnly: false, ...PATIENT });
+  onTestFinished(() => device.close());
+  return { served, device };
 }
 
 if (isInstalled('nbdkit')) {
@@ -54,8 +26,7 @@ if (isInstalled('nbdkit')) {
   const forgetful: Start = (place, image) => place.nbdkit('--filter=cache', 'file', image);
 
   it('what nbdkit had acknowledged and lost is there again, and on disk after a flush', async () => {
-    const served = await Served.by(forgetful);
-    const { device } = served;
+    const { served, device } = await servedBy(forgetful);
     await device.write(0, pattern(65536, 1));
     await device.flush();
     await device.write(32768, pattern(65536, 2));
@@ -77,7 +48,7 @@ if (isInstalled('nbdkit')) {
 
   it('a server that is killed again and again under load loses nothing that was written', () =>
     withSeed(async (random) => {
-      const served = await Served.by(forgetful);
+      const { served, device } = await servedBy(forgetful);
       const model = new Uint8Array(SIZE);
       for (let kills = 0; kills < 6; kills++) {
         const calls: Promise<void>[] = [];
@@ -85,16 +56,16 @@ if (isInstalled('nbdkit')) {
           const offset = at + 512 * random.below(64);
           const bytes = random.bytes(512 * random.between(1, 64));
           model.set(bytes, offset);
-          calls.push(served.device.write(offset, bytes, { fua: random.chance(0.1) }));
+          calls.push(device.write(offset, bytes, { fua: random.chance(0.1) }));
         }
-        if (random.chance(0.5)) calls.push(served.device.flush());
+        if (random.chance(0.5)) calls.push(device.flush());
         for (let i = random.below(4); i > 0; i--) await calls[random.below(calls.length)];
         await served.kill();
         await served.restart();
         await Promise.all(calls);
       }
-      expectSame(await readAt(served.device, 0, SIZE), model);
-      await served.device.flush();
+      expectSame(await readAt(device, 0, SIZE), model);
+      await device.flush();
       await served.kill();
       expectSame(await served.onDisk(), model, 'what is on disk');
     }));
@@ -102,15 +73,15 @@ if (isInstalled('nbdkit')) {
 
 if (isInstalled('qemu-nbd')) {
   it('requests in flight to a qemu-nbd that is killed are done by the next one', async () => {
-    const served = await Served.by((place, image) =>
+    const { served, device } = await servedBy((place, image) =>
       place.qemuNbd('--format=raw', '--cache=writeback', image),
     );
-    const writes = Array.from({ length: 64 }, (_, i) => served.device.write(i * 65536, pattern(65536, i)));
+    const writes = Array.from({ length: 64 }, (_, i) => device.write(i * 65536, pattern(65536, i)));
     await writes[10];
     await served.kill();
     await served.restart();
     await Promise.all(writes);
-    await served.device.flush();
+    await device.flush();
     await served.kill();
     const found = await served.onDisk();
     for (let i = 0; i < 64; i++) expectSame(found.subarray(i * 65536, (i + 1) * 65536), pattern(65536, i));
