@@ -32,6 +32,14 @@ async function newVolume(members = '1'): Promise<Made> {
   return { folder, volume, second: join(folder, 'second.img') };
 }
 
+/** With a replica that is in sync. */
+async function newReplicated(members?: string): Promise<Made> {
+  const made = await newVolume(members);
+  await ok('replica', 'add', made.volume, '--to', made.second);
+  await ok('replica', 'sync', made.volume);
+  return made;
+}
+
 async function write(
   { volume, folder }: Omit<Made, 'second'>,
   offset: number,
@@ -72,9 +80,7 @@ describe.each(['1', '3'])('a volume of %s members', { timeout: 240_000 }, (membe
   });
 
   it('copies what was written while it was away, and nothing else', async () => {
-    const made = await newVolume(members);
-    await ok('replica', 'add', made.volume, '--to', made.second);
-    await ok('replica', 'sync', made.volume);
+    const made = await newReplicated(members);
     await rename(made.second, `${made.second}.away`);
     await write(made, 10 * BLOCK_BYTES, randomBytes(3 * BLOCK_BYTES));
     await write(made, 100 * BLOCK_BYTES + 1, randomBytes(10));
@@ -90,9 +96,7 @@ describe.each(['1', '3'])('a volume of %s members', { timeout: 240_000 }, (membe
 
 describe('verify', { timeout: 240_000 }, () => {
   it('lists what differs, and copies it with --repair', async () => {
-    const made = await newVolume();
-    await ok('replica', 'add', made.volume, '--to', made.second);
-    await ok('replica', 'sync', made.volume);
+    const made = await newReplicated();
     const file = await open(made.second, 'r+');
     await file.write(Buffer.from('rot'), 0, 3, 7 * BLOCK_BYTES - 1);
     await file.close();
@@ -107,9 +111,7 @@ describe('verify', { timeout: 240_000 }, () => {
 
 describe('promote', { timeout: 240_000 }, () => {
   it('makes a volume of its own, which its primary knows and leaves alone', async () => {
-    const made = await newVolume();
-    await ok('replica', 'add', made.volume, '--to', made.second);
-    await ok('replica', 'sync', made.volume);
+    const made = await newReplicated();
     const refused = await runJson(['write', made.second, '--input', join(made.folder, 'input')]);
     expect(refused.json).toMatchObject({ exitCode: 1, error: { code: 'REFUSED' } });
     const promoted = await ok('replica', 'promote', made.second, '--yes');
@@ -127,10 +129,8 @@ describe('promote', { timeout: 240_000 }, () => {
   });
 
   it('and its primary comes back as a secondary, when what it wrote is given up by name', async () => {
-    const made = await newVolume();
+    const made = await newReplicated();
     const { volume, second, folder } = made;
-    await ok('replica', 'add', volume, '--to', second);
-    await ok('replica', 'sync', volume);
     await ok('replica', 'promote', second, '--yes');
     await write({ volume: second, folder }, 0, randomBytes(5000));
     await write(made, 8 * BLOCK_BYTES, randomBytes(BLOCK_BYTES));
@@ -265,9 +265,7 @@ describe('mistakes', { timeout: 240_000 }, () => {
   });
 
   it('a map that is damaged means that all is copied, and says so', async () => {
-    const made = await newVolume();
-    await ok('replica', 'add', made.volume, '--to', made.second);
-    await ok('replica', 'sync', made.volume);
+    const made = await newReplicated();
     await writeFile(join(made.volume, 'replication', 'replica-1.dirty'), Buffer.alloc(16384, 7));
     const { json } = await runJson(['replica', 'sync', made.volume]);
     expect(json).toMatchObject({ exitCode: 0, result: { copiedBlocks: 4096 } });
