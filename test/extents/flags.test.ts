@@ -38,6 +38,15 @@ async function kept(flags: FlagPlace, options: StageOptions = {}, places = 2): P
   return stage;
 }
 
+/** More of that file. */
+async function keepMore(stage: Stage): Promise<void> {
+  const store = await stage.open();
+  const file = await store.openFile('disk', { access: 'write' });
+  await file.write(100, filled(10, 8));
+  await file.keep();
+  await store.close();
+}
+
 async function opened(stage: Stage) {
   return stage.server.request({ type: 'Open_Client', client: 'a' });
 }
@@ -252,11 +261,7 @@ describe('a local file of flags', () => {
     const stage = await kept('local');
     const older = new Uint8Array(stage.local.size);
     await stage.local.read(0, older);
-    const store = await stage.open();
-    const file = await store.openFile('disk', { access: 'write' });
-    await file.write(100, filled(10, 8));
-    await file.keep();
-    await store.close();
+    await keepMore(stage);
     await stage.local.write(0, older);
     await isGivenUp(stage, /has no flags that belong to it/);
   });
@@ -293,11 +298,7 @@ describe('flags on the storage', () => {
     const extent = await flagsExtent(stage);
     const older = new Uint8Array(EXTENT_BYTES);
     await stage.volatile[0]!.read(extent * EXTENT_BYTES, older);
-    const store = await stage.open();
-    const file = await store.openFile('disk', { access: 'write' });
-    await file.write(100, filled(10, 8));
-    await file.keep();
-    await store.close();
+    await keepMore(stage);
     const later = await flagsExtent(stage);
     // Once where it lay, and once where the later ones lie.
     await stage.volatile[0]!.write(later * EXTENT_BYTES, older);
