@@ -204,6 +204,33 @@ describe('a sweep', () => {
     expect([isOver, tracking.map.isEmpty]).toEqual([true, true]);
   });
 
+  it('leaves dirty what was copied, is written again and is carried over while that settles', async () => {
+    const { bench, tracking, primary, secondary, sweep } = setUp({}, 2);
+    const [flush, write] = [secondary.flush.bind(secondary), secondary.write.bind(secondary)];
+    const range = { from: 7, count: 1 };
+    secondary.flush = async () => {
+      secondary.flush = flush;
+      await bench.write(range.from);
+      secondary.write = async (offset, ...rest) => {
+        if (offset === range.from * BLOCK_BYTES) throw new Error('the power is off');
+        await write(offset, ...rest);
+      };
+      const into = [new Uint8Array(BLOCK_BYTES)];
+      await bench.tracker.copy(range, () => {
+        const reading = primary.read(range.from * BLOCK_BYTES, into);
+        sweep.carry(range, range.from * BLOCK_BYTES, reading, into);
+        return reading;
+      });
+      await flush();
+    };
+    const run = sweep.run(signal, () => {
+      throw new Error('it is not over');
+    });
+    await expect(run).rejects.toThrow('the power is off');
+    expect(tracking.map.has(range.from)).toBe(true);
+    expect(bench.map(tracking).disk.has(range.from)).toBe(true);
+  });
+
   it('that is to end has ended, also where nothing is left to copy', async () => {
     const { sweep, tracking } = setUp();
     tracking.map.clearAll();

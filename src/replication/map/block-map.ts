@@ -130,6 +130,17 @@ export class BlockMap {
     }
   }
 
+  /** The parts of the range without a bit, ascending. */
+  *gapsWithin(range: BlockRange): Generator<BlockRange> {
+    let at = range.from;
+    for (const { from, count } of this.runsWithin(range)) {
+      if (from > at) yield { from: at, count: from - at };
+      at = from + count;
+    }
+    const end = range.from + range.count;
+    if (end > at) yield { from: at, count: end - at };
+  }
+
   /** Runs from `block` on, of `mostBlocks` together at most. */
   rangesFrom(block: number, mostBlocks: number): BlockRange[] {
     const found: BlockRange[] = [];

@@ -18,7 +18,7 @@ import { allEnded } from '../../device/all-ended.js';
 import { copyOf, sliceBuffers } from '../../device/buffers.js';
 import type { BlockDevice, Buffers } from '../../device/contract.js';
 import { BLOCK_BYTES, type BlockRange, overlap } from '../blocks.js';
-import type { BlockMap } from '../map/block-map.js';
+import { BlockMap } from '../map/block-map.js';
 import type { SecondaryTracking } from '../tracking/secondary-tracking.js';
 import type { Tracker } from '../tracking/tracker.js';
 import type { Pace } from './pace.js';
@@ -135,8 +135,19 @@ export class Sweep {
     const copied = this.#unsettled.splice(0);
     this.#unsettledBytes = 0;
     await allEnded([secondary.flush(), flushPrimary()]);
-    for (const range of copied) tracking.settle(range);
+    // What has failed is on its way no more, and not there.
+    if (this.#failure !== null) throw this.#failure.cause;
+    const again = this.#sinceTaken();
+    for (const range of copied) for (const settled of again.gapsWithin(range)) tracking.settle(settled);
     await tracking.file.release();
+  }
+
+  /** Carried over since a settle began, which was not flushed by that: it may be there, or not. */
+  #sinceTaken(): BlockMap {
+    const blocks = new BlockMap(this.parts.tracking.map.blocks);
+    for (const { range } of this.#inFlight) blocks.set(range);
+    for (const range of this.#unsettled) blocks.set(range);
+    return blocks;
   }
 
   async #once(todo: BlockMap, signal: AbortSignal): Promise<void> {

@@ -86,14 +86,8 @@ export class SecondaryTracking implements BlockTracker {
    */
   settle(range: BlockRange): void {
     if (this.todo === null) return;
-    for (const unsent of this.lists.emptyWithin(range)) {
-      let at = unsent.from;
-      for (const again of this.todo.runsWithin(unsent)) {
-        this.map.clear({ from: at, count: again.from - at });
-        at = again.from + again.count;
-      }
-      this.map.clear({ from: at, count: unsent.from + unsent.count - at });
-    }
+    for (const unsent of this.lists.emptyWithin(range))
+      for (const copied of this.todo.gapsWithin(unsent)) this.map.clear(copied);
   }
 
   reset(ranges: readonly BlockRange[]): void {
