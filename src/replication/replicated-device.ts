@@ -38,7 +38,7 @@ const GOES_ON: ReadonlySet<ReplicaState> = new Set<ReplicaState>(['in-sync', 're
 /** A change that is not copied yet. */
 type Asked =
   | { readonly kind: 'write'; readonly offset: number; readonly length: number; readonly from: Buffers }
-  | { readonly kind: 'write-zeroes' | 'trim'; readonly offset: number; readonly length: number };
+  | { readonly kind: 'write-zeroes'; readonly offset: number; readonly length: number };
 
 export class ReplicatedDevice implements BatchDevice {
   readonly name: string;
@@ -97,21 +97,12 @@ export class ReplicatedDevice implements BatchDevice {
   }
 
   writeZeroes(offset: number, length: number, options: WriteOptions = {}): Promise<void> {
-    return this.#guard.run('write-zeroes', offset, length, async () => {
-      for (const piece of pieces(offset, length))
-        await this.#change([{ kind: 'write-zeroes', ...piece }], options, () =>
-          this.lower.writeZeroes(piece.offset, piece.length, options),
-        );
-    });
+    return this.#guard.run('write-zeroes', offset, length, () => this.#zero(offset, length, options));
   }
 
+  /** What is left would be each device's to choose, and both sides are to read alike: it is zeroes, which may be holes. */
   trim(offset: number, length: number): Promise<void> {
-    return this.#guard.run('trim', offset, length, async () => {
-      for (const piece of pieces(offset, length))
-        await this.#change([{ kind: 'trim', ...piece }], {}, () =>
-          this.lower.trim(piece.offset, piece.length),
-        );
-    });
+    return this.#guard.run('trim', offset, length, () => this.#zero(offset, length, {}));
   }
 
   /** What it fails with is final where it is so below. */
@@ -149,6 +140,13 @@ export class ReplicatedDevice implements BatchDevice {
       return reading;
     });
     if (!isCarried) await this.lower.read(offset, into);
+  }
+
+  async #zero(offset: number, length: number, options: WriteOptions): Promise<void> {
+    for (const piece of pieces(offset, length))
+      await this.#change([{ kind: 'write-zeroes', ...piece }], options, () =>
+        this.lower.writeZeroes(piece.offset, piece.length, options),
+      );
   }
 
   async #change(

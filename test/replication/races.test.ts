@@ -67,6 +67,19 @@ it('a block that was never copied and is written in part is still none that was 
   await stage.replication.close();
 });
 
+it('a write that is under way when a secondary is added is dirty for it', async () => {
+  const bench = new TrackerBench();
+  const gate = new Turnstile();
+  gate.shut();
+  const [update] = bench.tracker.updates([{ from: 9, count: 2 }]);
+  const writing = bench.tracker.write([update!], () => gate.pass);
+  await turns(2);
+  const tracking = bench.add();
+  gate.open();
+  await writing;
+  expect([...tracking.map.runs()]).toEqual([{ from: 9, count: 2 }]);
+});
+
 describe('a flush of the primary', () => {
   it('covers what had ended when it began, and nothing else', async () => {
     const below = new MemoryDevice(BLOCK_BYTES);

@@ -90,6 +90,21 @@ describe('a replica', () => {
     await stage.replication.close();
   });
 
+  it.each(['primary', 'secondary'] as const)(
+    'is the same on both where a trim of the %s changes nothing',
+    async (side) => {
+      const stage = await inSync({});
+      stage[side].trim = async () => undefined;
+      await stage.device.write(0, block(1));
+      await stage.device.write(5 * BLOCK_BYTES, block(2));
+      await stage.device.trim(512, 3 * BLOCK_BYTES);
+      await stage.device.trim(5 * BLOCK_BYTES, BLOCK_BYTES);
+      await stage.inSync();
+      expect(await stage.differing()).toEqual([]);
+      await stage.replication.close();
+    },
+  );
+
   it('of a large device is trimmed, all of it, in pieces', async () => {
     const stage = await inSync({ blocks: 3 * 16384 + 5 });
     await stage.device.write(0, block(1));

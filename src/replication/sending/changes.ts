@@ -1,4 +1,4 @@
-/** What is done to a range of the primary, and to be done to its secondaries: trim and write-zeroes travel as such. */
+/** What is done to a range of the primary, and to be done to its secondaries: zeroes travel as such, and a trim as zeroes. */
 import type { BlockDevice } from '../../device/contract.js';
 
 interface Place {
@@ -9,12 +9,12 @@ interface Place {
 
 export type Change =
   | (Place & { readonly kind: 'write'; readonly bytes: Uint8Array })
-  | (Place & { readonly kind: 'write-zeroes' | 'trim' });
+  | (Place & { readonly kind: 'write-zeroes' });
 
 export function apply(device: BlockDevice, change: Change): Promise<void> {
   const { offset, length } = change;
   if (change.kind === 'write') return device.write(offset, change.bytes);
-  return change.kind === 'trim' ? device.trim(offset, length) : device.writeZeroes(offset, length);
+  return device.writeZeroes(offset, length);
 }
 
 /** Of memory. */

@@ -64,6 +64,15 @@ export class BlockCounts {
     return zero;
   }
 
+  /** Blocks that have one, ascending. */
+  runs(): BlockRange[] {
+    const found: GrowingRanges = [];
+    for (const [number, { counts }] of [...this.#pages].sort(([a], [b]) => a - b))
+      for (const [at, count] of counts.entries())
+        if (count > 0) appendBlock(found, number * PAGE_BLOCKS + at);
+    return found;
+  }
+
   clear(): void {
     this.#pages.clear();
   }

@@ -73,8 +73,10 @@ export class Tracker {
     for (const { transaction } of active) this.parts.log.done(transaction);
   }
 
+  /** Writes that are under way were not told of it: what they change is dirty for it. */
   add(name: string, file: BlockMapFile): SecondaryTracking {
     const secondary = new SecondaryTracking(name, file, (range) => this.#unlist(range));
+    for (const range of this.writing.runs()) secondary.mark(range);
     this.secondaries.add(secondary);
     return secondary;
   }
