@@ -5,89 +5,24 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
 import { withSeed } from '../support/devices/seeded-random.js';
+import { ServedPair } from '../support/replication/served-pair.js';
 import { ok, runJson } from '../support/run-holdfast.js';
-import { type Served, serve } from '../support/served.js';
+import { serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const BLOCK_BYTES = 4096;
 const MIB = 1024 * 1024;
 const BINARY = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
 
-/** A volume, and the server of its secondary elsewhere. */
-class Pair {
-  #server: Served | null = null;
-
-  private constructor(
-    readonly folder: string,
-    readonly volume: string,
-    readonly second: string,
-    private readonly size: string,
-  ) {}
-
-  static async make({ flags = [] as string[], size = '16MiB' } = {}): Promise<Pair> {
-    const folder = await temporaryFolder();
-    const elsewhere = join(folder, 'elsewhere');
-    await mkdir(elsewhere);
-    const pair = new Pair(folder, join(folder, 'v'), join(elsewhere, 'second.img'), size);
-    await ok('create', pair.volume, '--members', '1', '--size', size);
-    await pair.write(5000, randomBytes(MIB));
-    onTestFinished(() => pair.kill());
-    await pair.start();
-    await ok('replica', 'add', pair.volume, '--to', pair.#server!.uri, ...flags);
-    await ok('replica', 'sync', pair.volume);
-    return pair;
-  }
-
-  async start(): Promise<void> {
-    this.#server = await serve(join(this.folder, 'elsewhere'), this.second, [
-      '--secondary',
-      '--size',
-      this.size,
-    ]);
-  }
-
-  /** Its server, at once. */
-  async kill(): Promise<void> {
-    await this.#server?.stop('SIGKILL');
-    this.#server = null;
-  }
-
-  async write(offset: number, bytes: Uint8Array): Promise<void> {
-    const input = join(this.folder, 'input');
-    await writeFile(input, bytes);
-    await ok('write', this.volume, '--input', input, '--offset', String(offset));
-  }
-
-  async content(): Promise<Buffer> {
-    const output = join(this.folder, 'output');
-    await ok('read', this.volume, '--output', output);
-    return readFile(output);
-  }
-
-  async expectAlike(): Promise<void> {
-    expect((await this.content()).equals(await readFile(this.second))).toBe(true);
-  }
-
-  /** What its server says of it. */
-  async told(): Promise<{
-    marks: { state: string; point: { epoch: number } };
-    keptBlocks: number;
-    logBytes: number;
-  }> {
-    const { serving } = (await ok('status', this.second)) as { serving: { secondary: never } };
-    return serving.secondary;
-  }
-}
-
 describe('a secondary behind a server of ours', { timeout: 300_000 }, () => {
   it('becomes like the volume, says whose it is, and is promoted while it is served', async () => {
-    const pair = await Pair.make();
+    const pair = await ServedPair.make();
     await pair.write(3_000_000, randomBytes(70_000));
     await pair.expectAlike();
     expect(await ok('replica', 'verify', pair.volume)).toMatchObject({ differingBlocks: 0 });
@@ -113,7 +48,7 @@ describe('a secondary behind a server of ours', { timeout: 300_000 }, () => {
 
   it('whose server is killed while the volume is written gets what differs, and nothing else', () =>
     withSeed(async (random) => {
-      const pair = await Pair.make();
+      const pair = await ServedPair.make();
       const primary = await serve(pair.folder, pair.volume);
       const client = await NbdDevice.open(primary.uri, { readOnly: false });
       const touched = new Set<number>();
@@ -146,7 +81,7 @@ describe('a secondary behind a server of ours', { timeout: 300_000 }, () => {
     }));
 
   it('whose server is killed amid a resync is promoted to the point before it', async () => {
-    const pair = await Pair.make({ flags: ['--rate', '1MiB'], size: '64MiB' });
+    const pair = await ServedPair.make({ flags: ['--rate', '1MiB'], size: '64MiB' });
     const before = await pair.content();
     await pair.expectAlike();
     await pair.kill();
@@ -167,7 +102,7 @@ describe('a secondary behind a server of ours', { timeout: 300_000 }, () => {
   it('whose server is killed while it is written holds what its primary held at a moment', () =>
     withSeed(async (random) => {
       const SLOTS = 16;
-      const pair = await Pair.make();
+      const pair = await ServedPair.make();
       const primary = await serve(pair.folder, pair.volume);
       const client = await NbdDevice.open(primary.uri, { readOnly: false });
       const record = (n: number) => {
@@ -231,7 +166,7 @@ describe('mistakes', { timeout: 240_000 }, () => {
   });
 
   it('a place that is served as something else, later', async () => {
-    const pair = await Pair.make();
+    const pair = await ServedPair.make();
     await pair.kill();
     const { json } = await runJson(['serve', pair.second, '--socket', join(pair.folder, 's')]);
     expect(json).toMatchObject({
