@@ -44,6 +44,8 @@ export default class ReplicaResume extends ReplicaCommand<typeof ReplicaResume> 
     const { replicas } = await explainReplicas(volume, []);
     const side = replicas.find((one) => one.name === name);
     if (side?.there?.written?.blocks === 0) return;
+    // It is a secondary already: a command that was cut has come so far.
+    if (side?.relation === 'same') return;
     const lost = side?.there?.written == null ? 'how much is not known' : describeWritten(side.there.written);
     await this.confirm(
       `Make ${side?.to ?? name} a secondary again? What was written there since is lost: ${lost}.`,

@@ -20,7 +20,7 @@ export function describeWritten({ blocks, trouble }: ChangedBlocks): string {
 }
 
 function replicaText(one: ReplicaExplanation): string {
-  const { name, to, state, relation, awaySinceMs, here, there, advice } = one;
+  const { name, to, state, relation, awaySinceMs, here, there, whyNot, advice } = one;
   const lines: Line[] = [
     ['relation', relationText(one)],
     ['generations', `here ${generationText(here.generation)}; ${thereText(one)}`],
@@ -31,7 +31,7 @@ function replicaText(one: ReplicaExplanation): string {
   if (there?.putBack?.blocks != null && there.putBack.blocks > 0)
     lines.push(['put back', `${written(there.putBack)}, there, when it was promoted`]);
   if (there?.state === 'promoted' && there.written === null)
-    lines.push(['changed there', 'not known: it was not tracked']);
+    lines.push(['changed there', `not known: ${printableLine(whyNot ?? 'it was not tracked')}`]);
   lines.push(['differ', differText(one)], ['to do', advice]);
   return [
     `replica ${printableLine(name)} at ${printableLine(to)}: ${state}${relation === 'unknown' ? ', not to be looked at' : ''}`,
@@ -68,14 +68,18 @@ const RELATIONS: Readonly<Record<ReplicaExplanation['relation'], string>> = {
   unknown: 'not known',
 };
 
-function relationText({ relation, whyNot }: ReplicaExplanation): string {
-  return whyNot === null ? RELATIONS[relation] : `${RELATIONS[relation]}: ${printableLine(whyNot)}`;
+function relationText({ relation, there, whyNot }: ReplicaExplanation): string {
+  return whyNot === null || there !== null
+    ? RELATIONS[relation]
+    : `${RELATIONS[relation]}: ${printableLine(whyNot)}`;
 }
 
 function thereText({ there }: ReplicaExplanation): string {
   if (there === null) return 'there not known';
   const text = `there ${generationText(there.generation)}`;
-  return there.promotedAtMs === null ? text : `${text}, from ${generationText(there.parent)}`;
+  return there.promotedAtMs === null || there.parent === null
+    ? text
+    : `${text}, from ${generationText(there.parent)}`;
 }
 
 function sinceText(awaySinceMs: number | null, there: ReplicaExplanation['there']): string {

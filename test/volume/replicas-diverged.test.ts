@@ -55,7 +55,7 @@ describe('both sides written since a promote', { timeout: 240_000 }, () => {
         },
       },
     ]);
-    expect(replicas[0]!.there!.parent.id).toBe(replicas[0]!.here.generation.id);
+    expect(replicas[0]!.there!.parent?.id).toBe(replicas[0]!.here.generation.id);
     expect((await explainReplicas(pair.second, [])).former).toMatchObject({ written: { blocks: 3 } });
   });
 

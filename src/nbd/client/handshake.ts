@@ -84,6 +84,8 @@ export interface ExtensionRequest {
 export type ExtensionReply =
   | { readonly kind: 'done'; readonly payload: Buffer }
   | { readonly kind: 'unknown' }
+  /** It knows the option, and the payload is none that it understands. */
+  | { readonly kind: 'malformed'; readonly why: string }
   | { readonly kind: 'refused'; readonly why: string; readonly payload: Buffer | null };
 
 /** Before the export is chosen. `onReply` throws what keeps it from being used. */
@@ -158,6 +160,7 @@ class Haggling {
     if (final.reply === ERROR_REPLIES.NBD_REP_ERR_UNKNOWN) throw this.#exportRefused(final);
     if (final.reply === ERROR_REPLIES.NBD_REP_ERR_SHUTDOWN)
       throw this.#refused(final, 'the option was refused');
+    if (final.reply === ERROR_REPLIES.NBD_REP_ERR_INVALID) return { kind: 'malformed', why: textOf(final) };
     if (isErrorReply(final.reply)) return { kind: 'refused', why: textOf(final), payload: answer };
     if (answer === null)
       throw new ProtocolError(`${nameOf(OWN_OPTIONS, option)} was taken without an answer`);

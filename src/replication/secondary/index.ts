@@ -13,6 +13,6 @@ export {
   type SecondaryState,
 } from './marks.js';
 export { type OpenSecondaryOptions, openSecondary } from './open.js';
-export { createSecondary, type NewSecondary, type SecondaryParts } from './parts.js';
+export { createSecondary, type NewSecondary, NO_GENERATION, type SecondaryParts } from './parts.js';
 export { type Promoted, type PromoteOptions, promote, takenBack } from './promote.js';
 export type { SecondaryStatus } from './status.js';

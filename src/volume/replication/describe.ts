@@ -5,7 +5,6 @@ import { DEFAULT_SETTINGS, type ReplicaSettings } from '../../replication/settin
 import { FORMER_NAME } from './generations/former-primary.js';
 import type { Maps } from './map-files.js';
 import type { Outages } from './outages.js';
-import { forgetReplicasOf } from './places.js';
 import type { ReplicaEntry, ReplicasFile } from './replicas-file.js';
 import { connectSecondary } from './secondary/connect.js';
 
@@ -40,7 +39,6 @@ export function describe(
       const onWhole = (isWholeNow: boolean) => file.update(name, { isWhole: isWholeNow });
       try {
         const connected = await connectSecondary(file.entry(name)!, file.content, onWhole, signal);
-        await forgetReplicasOf(entry.to);
         // A cut may have come between its being a secondary again and our list's saying so.
         if (file.entry(name)!.diverged !== null) await file.update(name, { diverged: null });
         return connected;

@@ -1,23 +1,22 @@
 /**
  * How a volume and each of its secondaries came to differ: since when, which side wrote what, and what can be done. From what is
- * on disk alone, on both sides; nothing is locked or written. Of a side that is in use it is a moment old.
+ * on disk alone, on both sides, and what the server of a secondary tells of its own; nothing is locked or written. Of a side that
+ * is in use it is a moment old.
  *
  * Whether one side goes on from the other is told by generations: promote begins a new one, whose parent is the one before.
  */
 import { UserError } from '../../../errors.js';
 import { BLOCK_BYTES } from '../../../replication/blocks.js';
 import type { BlockMap } from '../../../replication/map/block-map.js';
-import type { Marks } from '../../../replication/secondary/index.js';
 import { locateVolume } from '../../locate.js';
-import { isRemote } from '../../remote.js';
 import { type BlocksOnDisk, readTracked, type TrackedOnDisk } from '../on-disk.js';
 import { findPrimaryPlaces } from '../places.js';
 import type { Generation, ReplicaEntry, ReplicasContent } from '../replicas-file.js';
-import { marksOf } from '../secondary/image-place.js';
-import { identityOf, isSameSecondary, namedGeneration } from '../secondary/place.js';
+import { placeOf } from '../secondary/connect.js';
+import { isSameSecondary, type PlaceChanges, type PlaceMarks, type PlaceSide } from '../secondary/place.js';
 import { type ReplicaStateName, type ReplicaStatus, statusOnDisk } from '../status.js';
 import { imageOf, type OldPrimary, readOldPrimary } from './old-primary.js';
-import { type ChangesThere, changesThere, united } from './promoted-side.js';
+import { FOREIGN, united } from './promoted-side.js';
 
 /** `ahead`: it was promoted, and this side has nothing that it has not. `diverged`: this side has. */
 export type Relation = 'same' | 'ahead' | 'diverged' | 'unrelated' | 'unknown';
@@ -40,7 +39,8 @@ export interface ChangedBlocks {
 export interface SecondarySide {
   readonly state: string;
   readonly generation: Generation;
-  readonly parent: Generation;
+  /** null: its server does not say. */
+  readonly parent: Generation | null;
   readonly point: { readonly epoch: number; readonly atMs: number };
   /** Of one that was promoted; null: it was not, or that is not known. */
   readonly promotedAtMs: number | null;
@@ -56,8 +56,9 @@ export interface ReplicaExplanation {
   /** Since when it is not in sync, milliseconds since 1970; null: it is, or nobody saw it. */
   readonly awaySinceMs: number | null;
   readonly here: { readonly generation: Generation; readonly written: ChangedBlocks };
-  /** null: it cannot be looked at from here; `whyNot` says why. */
+  /** null: it cannot be looked at from here. */
   readonly there: SecondarySide | null;
+  /** Why it cannot be looked at, or why it is not known what was written there. */
   readonly whyNot: string | null;
   /** What would be copied to make both alike, in either direction; null: that cannot be told. */
   readonly differingBlocks: number | null;
@@ -123,52 +124,59 @@ async function explain(
   stateNow: ReplicaStateName,
 ): Promise<ReplicaExplanation> {
   const { name, to, awaySinceMs } = entry;
-  const found = await lookThere(to);
-  const marks = 'whyNot' in found ? null : found.marks;
-  const changes = 'whyNot' in found ? null : found.changes;
+  const { marks, changes, whyNot } = await lookThere(entry);
   const relation = marks === null ? 'unknown' : relate(entry, content, marks, blocks.map);
-  // Whoever has the volume open may not have seen it yet.
-  const state = relation === 'ahead' || relation === 'diverged' ? 'diverged' : stateNow;
+  const state = stateSeen(stateNow, relation);
   const differingBlocks = differing(state, blocks, changes);
   return {
     ...{ name, to, state, relation, awaySinceMs },
     here: { generation: content.generation, written: listed(blocks) },
     there: marks === null ? null : sideOf(marks, changes),
-    whyNot: 'whyNot' in found ? found.whyNot : null,
-    ...{ differingBlocks, differingBytes: differingBlocks === null ? null : differingBlocks * BLOCK_BYTES },
+    ...{
+      whyNot,
+      differingBlocks,
+      differingBytes: differingBlocks === null ? null : differingBlocks * BLOCK_BYTES,
+    },
     advice: advise(state, relation, entry),
   };
 }
 
-async function lookThere(
-  to: string,
-): Promise<{ marks: Marks; changes: ChangesThere | null } | { whyNot: string }> {
-  if (isRemote(to)) return { whyNot: 'it is behind a server' };
+/** Whoever has the volume open may not have seen yet that it was promoted, or that it is a secondary again. */
+function stateSeen(state: ReplicaStateName, relation: Relation): ReplicaStateName {
+  if (relation === 'ahead' || relation === 'diverged') return 'diverged';
+  return relation === 'same' && state === 'diverged' ? 'unsynchronized' : state;
+}
+
+async function lookThere(entry: ReplicaEntry): Promise<PlaceSide> {
+  const nothing = { marks: null, changes: null };
   try {
-    const marks = await marksOf(to);
-    if (marks === null) return { whyNot: 'no secondary is there' };
-    return { marks, changes: marks.state === 'promoted' ? await changesThere(to, marks) : null };
+    const place = await placeOf(entry);
+    if (place === null) return { ...nothing, whyNot: `it is ${FOREIGN}` };
+    const side = await place.side();
+    return side.marks === null ? { ...nothing, whyNot: 'no secondary is there' } : side;
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    return { whyNot: error.message };
+    return { ...nothing, whyNot: error.message };
   }
 }
 
 function relate(
   { uuid }: ReplicaEntry,
   { volumeUuid }: ReplicasContent,
-  marks: Marks,
+  marks: PlaceMarks,
   dirty: BlockMap | null,
 ): Relation {
-  if (!isSameSecondary(identityOf(marks), { volumeUuid, replicaUuid: uuid })) return 'unrelated';
+  if (!isSameSecondary(marks, { volumeUuid, replicaUuid: uuid })) return 'unrelated';
   if (marks.state !== 'promoted' && marks.state !== 'promoting') return 'same';
   return dirty?.isEmpty === true ? 'ahead' : 'diverged';
 }
 
-function sideOf(marks: Marks, changes: ChangesThere | null): SecondarySide {
-  const { state, generation, parent, point } = marks;
+function sideOf(
+  { state, generation, parent, point }: PlaceMarks,
+  changes: PlaceChanges | null,
+): SecondarySide {
   return {
-    ...{ state, point, generation: namedGeneration(generation), parent: namedGeneration(parent) },
+    ...{ state, point, generation, parent },
     promotedAtMs: changes?.sinceMs ?? null,
     written: changes === null ? null : listed(changes.written),
     putBack: changes === null ? null : listed(changes.putBack),
@@ -179,7 +187,7 @@ function sideOf(marks: Marks, changes: ChangesThere | null): SecondarySide {
 function differing(
   state: ReplicaStateName,
   { map }: BlocksOnDisk,
-  changes: ChangesThere | null,
+  changes: PlaceChanges | null,
 ): number | null {
   if (map === null || state !== 'diverged') return map?.count ?? null;
   if (changes?.written.map == null || changes.putBack.map === null) return null;

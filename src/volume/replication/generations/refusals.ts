@@ -5,26 +5,27 @@ import { UserError } from '../../../errors.js';
 import { isRemote } from '../../remote.js';
 import { placesOfImage } from '../places.js';
 import { type ReplicaEntry, type ReplicasContent, readReplicas } from '../replicas-file.js';
-import { marksOf } from '../secondary/image-place.js';
-import { identityOf, isSameSecondary } from '../secondary/place.js';
+import { placeOf } from '../secondary/connect.js';
+import { isSameSecondary, type PlaceSide } from '../secondary/place.js';
 import { imageOf, readOldPrimary } from './old-primary.js';
-import { changesThere, differingThere } from './promoted-side.js';
+import { differingThere } from './promoted-side.js';
 
 /** A secondary of ours that was promoted meanwhile. @throws UserError REFUSED. */
 export async function refusePromoted(
-  { name, to, uuid }: ReplicaEntry,
+  entry: ReplicaEntry,
   { volumeUuid }: ReplicasContent,
   dirtyBlocks: number,
 ): Promise<void> {
-  const marks = await marksOf(to);
-  if (marks?.state !== 'promoted') return;
-  const isOurs = isSameSecondary(identityOf(marks), { volumeUuid, replicaUuid: uuid });
-  const changes = isOurs ? await changesThere(to, marks) : null;
-  const there = changes === null ? null : differingThere(changes).count;
+  const { name, to, uuid } = entry;
+  const side = await sideUnlessAway(entry);
+  if (side?.marks?.state !== 'promoted') return;
+  const isOurs = isSameSecondary(side.marks, { volumeUuid, replicaUuid: uuid });
+  const changes = isOurs ? side.changes : null;
+  const there = changes === null ? null : differingThere(to, changes).count;
   const since = changes === null ? '' : ` on ${timeOf(changes.sinceMs)}`;
   const written =
     there === null
-      ? 'what was written there since is not known'
+      ? `what was written there since is not known${side.whyNot === null ? '' : `: ${side.whyNot}`}`
       : `${there} blocks are not as they were there, and ${dirtyBlocks} here`;
   throw new UserError('REFUSED', `${to} was promoted${since}: ${written}`, {
     hint: 'holdfast replica resume with --discard-changes makes it a secondary again, and what was written there is lost; holdfast replica add with --discard-changes, over there, makes a secondary of this volume instead.',
@@ -36,6 +37,17 @@ export async function refusePromoted(
       changedBlocksHere: dirtyBlocks,
     },
   });
+}
+
+/** null: it is foreign, or away; of one that is away it is said when it is connected to. */
+async function sideUnlessAway(entry: ReplicaEntry): Promise<PlaceSide | null> {
+  const place = await placeOf(entry);
+  try {
+    return (await place?.side()) ?? null;
+  } catch (error) {
+    if (!(error instanceof UserError) || !entry.isServed) throw error;
+    return null;
+  }
 }
 
 /** The former primary that comes back is no image like any other. @throws UserError REFUSED. */

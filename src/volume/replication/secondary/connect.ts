@@ -64,7 +64,10 @@ export async function connectSecondary(
 }
 
 /** null: it is foreign. */
-async function placeOf({ to, isServed }: ReplicaEntry): Promise<SecondaryPlace | null> {
+export async function placeOf({
+  to,
+  isServed,
+}: Pick<ReplicaEntry, 'to' | 'isServed'>): Promise<SecondaryPlace | null> {
   if (!isRemote(to)) return new ImagePlace(to);
   if (!isServed) return null;
   const { RemotePlace } = await import('./remote-place.js');

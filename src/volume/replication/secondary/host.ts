@@ -19,15 +19,22 @@ import { statOrNull } from '../../../device/stat-or-null.js';
 import { UserError } from '../../../errors.js';
 import { epochCost, type SecondaryDevice } from '../../../replication/secondary/index.js';
 import { type PromotedSecondary, promoteImage } from '../generations/promote.js';
+import { forgetReplicasOf } from '../places.js';
 import type { Generation } from '../replicas-file.js';
+import { pageOf } from './change-pages.js';
 import { HostView } from './host-view.js';
 import { ImagePlace, type OpenedPlace, openPlace } from './image-place.js';
+import type { ChangesPage } from './messages.js';
 import {
   assertOurs,
+  changedMeanwhile,
+  type Demotion,
   described,
   generationOf,
+  givenUp,
   type PlaceLook,
   type PlaceMarks,
+  type PlaceSide,
   type SecondaryIdentity,
   type SecondaryToMake,
 } from './place.js';
@@ -49,6 +56,10 @@ export interface HostedSession {
   readonly session: string;
   readonly device: SecondaryDevice;
   readonly epochBytes: number;
+}
+
+export interface ChangesOfPlace extends Omit<PlaceSide, 'changes'> {
+  readonly changes: ChangesPage | null;
 }
 
 /** What `status` says of the place. */
@@ -77,6 +88,8 @@ export class SecondaryHost {
   #opening: Promise<void> | null = null;
   #turn: Promise<unknown> = Promise.resolve();
   #isClosed = false;
+  /** What was last looked at of a promoted one. Nothing writes to it as long as it is open here. */
+  #side: PlaceSide | null = null;
 
   private constructor(
     readonly image: string,
@@ -145,6 +158,8 @@ export class SecondaryHost {
       assertOurs(this.image, this.#marks, identity);
       if (this.#session !== null) await this.#endSession();
       const device = (await this.#usable()).device!;
+      // What a demote has left that was cut.
+      await forgetReplicasOf(this.image);
       const session = { id: randomBytes(16).toString('hex'), peer };
       this.#session = session;
       void peer.ended.then(() => this.#left(session));
@@ -167,6 +182,41 @@ export class SecondaryHost {
     return this.#exclusively(async () => {
       this.#hangUp();
       return this.#anew(() => promoteImage(this.image, { force }));
+    });
+  }
+
+  /** A page of what a promoted one has of its own. */
+  changes({ from, most }: { readonly from: number; readonly most: number }): Promise<ChangesOfPlace> {
+    return this.#exclusively(async () => {
+      await this.#usable();
+      if (this.#marks?.state !== 'promoted') return { marks: this.#marks, changes: null, whyNot: null };
+      if (this.#side === null || from === 0) this.#side = await new ImagePlace(this.image).side();
+      const { marks, changes, whyNot } = this.#side;
+      const page = changes === null ? null : pageOf(changes, from, most);
+      if (page?.next == null) this.#side = null;
+      return { marks, changes: page, whyNot };
+    });
+  }
+
+  /**
+   * A promoted one is a secondary again. The image is locked anew for it, so it may have been written in between: what there is
+   * then, under the lock that the demote has too, is what the primary has `seen`, or it is refused.
+   */
+  demote(demotion: Demotion, seen: { readonly generation: Generation; readonly id: string }): Promise<void> {
+    return this.#exclusively(async () => {
+      await this.#usable();
+      const marks = this.#marks;
+      // Nothing is to be done, or to be closed for it: a primary may be connected.
+      if (marks?.state !== 'promoted') {
+        givenUp(this.image, { marks, changes: null, whyNot: null }, demotion);
+        return;
+      }
+      if (marks.generation.id !== seen.generation.id) throw changedMeanwhile(this.image);
+      await this.#anew(() =>
+        new ImagePlace(this.image).demote(demotion, async ({ id }) => {
+          if (id !== seen.id) throw changedMeanwhile(this.image);
+        }),
+      );
     });
   }
 
@@ -243,6 +293,7 @@ export class SecondaryHost {
     });
     const opened = this.#opened;
     this.#opened = null;
+    this.#side = null;
     try {
       await opened?.close();
       return await body();

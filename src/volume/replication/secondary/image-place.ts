@@ -8,10 +8,12 @@ import { openImage } from '../../../device/open-image.js';
 import { statOrNull } from '../../../device/stat-or-null.js';
 import {
   createSecondary,
+  demote,
   keptBytesFor,
   MARKS_BYTES,
   type Marks,
   type NewSecondary,
+  NO_GENERATION,
   openSecondary,
   readMarks,
   type SecondaryDevice,
@@ -20,18 +22,23 @@ import {
 import { firstContent, makeBlank } from '../../blank.js';
 import { isRemote } from '../../remote.js';
 import { closeInOrder } from '../../stack.js';
-import { SecondaryPlaces } from '../places.js';
+import { sideOfImage } from '../generations/changes-there.js';
+import { forgetReplicasOf, SecondaryPlaces } from '../places.js';
 import {
   assertFree,
   assertOurs,
   bytesOf,
+  type Demotion,
   described,
   EPOCH_LOG_BYTES,
   generationOf,
+  givenUp,
   type JoinedSecondary,
   noSecondary,
   notBlank,
+  type PlaceChanges,
   type PlaceLook,
+  type PlaceSide,
   type SecondaryIdentity,
   type SecondaryPlace,
   type SecondaryToMake,
@@ -49,6 +56,10 @@ export class ImagePlace implements SecondaryPlace {
     } finally {
       await device.close();
     }
+  }
+
+  async side(): Promise<PlaceSide> {
+    return sideOfImage(this.image, await marksOf(this.image));
   }
 
   async make(secondary: SecondaryToMake): Promise<void> {
@@ -77,6 +88,7 @@ export class ImagePlace implements SecondaryPlace {
     try {
       assertOurs(this.image, described(await readMarks(opened.parts.marks)), identity);
       const device = await openSecondary(opened.parts);
+      await forgetReplicasOf(this.image);
       return {
         device,
         epochBytes: device.epochBytes,
@@ -87,6 +99,31 @@ export class ImagePlace implements SecondaryPlace {
     } catch (error) {
       await opened.close();
       throw error;
+    }
+  }
+
+  /**
+   * All under one lock, so nobody writes to it between the look and the end. Order, each durable before the next: what `prepare`
+   * does; the marks; its own list of replicas is gone. Cut before the marks it is a promoted volume as before; cut after them a
+   * secondary, of which who joins forgets what is left of that list.
+   */
+  async demote(demotion: Demotion, prepare: (changes: PlaceChanges) => Promise<void>): Promise<void> {
+    const { image } = this;
+    const opened = await openParts(image);
+    try {
+      const side = await sideOfImage(image, await readMarks(opened.parts.marks));
+      const changes = givenUp(image, side, demotion);
+      if (changes === null) return;
+      await prepare(changes);
+      const { generation, parent, atMs } = demotion;
+      await demote(opened.parts, {
+        generation: generationOf(generation),
+        parent: parent === null ? NO_GENERATION : generationOf(parent),
+        atMs,
+      });
+      await forgetReplicasOf(image);
+    } finally {
+      await opened.close();
     }
   }
 }

@@ -16,6 +16,9 @@ const identity = { volumeUuid: hex, replicaUuid: hex };
 const count = z.number().int().nonnegative();
 const version = z.literal(1);
 
+/** The longest list of ranges that is asked for, or understood. */
+const MOST_LISTED = 4096;
+
 export const placeRequestSchema = z.discriminatedUnion('request', [
   z.object({ holdfast: version, request: z.literal('look') }),
   z.object({
@@ -37,25 +40,69 @@ export const placeRequestSchema = z.discriminatedUnion('request', [
     /** The primary's clock. */
     atMs: count,
   }),
+  z.object({
+    ...{ holdfast: version, request: z.literal('changes') },
+    /** From this block on. */
+    from: count,
+    /** Ranges of each kind; the server may give fewer. */
+    most: count.positive(),
+  }),
+  z.object({
+    ...{ holdfast: version, request: z.literal('demote'), ...identity },
+    /** Of the volume that it became, as it was looked at, and the id of what it had written. */
+    seen: z.object({ generation: generationSchema, id: hex }),
+    /** Of the primary that it is to be like. */
+    generation: generationSchema,
+    parent: generationSchema.nullable(),
+    /** The primary's clock. */
+    atMs: count,
+  }),
 ]);
 
 type WithoutVersion<T> = T extends unknown ? Omit<T, 'holdfast'> : never;
 
 export type PlaceRequest = WithoutVersion<z.input<typeof placeRequestSchema>>;
 
-export const ANSWERS = {
-  look: z.object({
+const marksSchema = z
+  .object({
+    ...identity,
+    state: z.enum(['initial', 'consistent', 'resyncing', 'promoting', 'promoted']),
     sizeBytes: count,
-    marks: z
-      .object({
-        ...identity,
-        state: z.enum(['initial', 'consistent', 'resyncing', 'promoting', 'promoted']),
-        sizeBytes: count,
-        generation: generationSchema,
-        point: z.object({ epoch: count, atMs: count }),
-      })
-      .nullable(),
-  }),
+    generation: generationSchema,
+    /** An older server does not say. */
+    parent: generationSchema.nullable().default(null),
+    point: z.object({ epoch: count, atMs: count }),
+  })
+  .nullable();
+
+/** First block, and how many. `ranges`: null where they are not known. */
+const rangesSchema = z.object({
+  ranges: z
+    .array(z.tuple([count, count.positive()]).readonly())
+    .max(MOST_LISTED)
+    .readonly()
+    .nullable(),
+  trouble: z.string().nullable(),
+});
+
+const changesSchema = z.object({
+  sinceMs: count,
+  replicas: z.array(z.string()).readonly(),
+  id: hex,
+  written: rangesSchema,
+  putBack: rangesSchema,
+  /** The block from which on there is more; null: there is no more. */
+  next: count.nullable(),
+});
+
+/** change-pages.ts */
+export type RangesPage = z.infer<typeof rangesSchema>;
+export type ChangesPage = z.infer<typeof changesSchema>;
+
+export const ANSWERS = {
+  look: z.object({ sizeBytes: count, marks: marksSchema }),
+  /** Marks and changes are of one moment. */
+  changes: z.object({ marks: marksSchema, changes: changesSchema.nullable(), whyNot: z.string().nullable() }),
   done: z.object({}),
   join: z.object({ session: hex, epochBytes: count.positive() }),
 } as const;
@@ -71,6 +118,7 @@ export function answerOf<S extends z.ZodType>(uri: string, reply: ExtensionReply
       hint: 'Serve the image there with: holdfast serve IMAGE --secondary',
       details: { image: uri },
     });
+  if (reply.kind === 'malformed') throw misunderstood(uri, reply.why);
   if (reply.kind === 'refused') throw refusal(uri, reply.why, reply.payload);
   const answer = schema.safeParse(parsed(reply.payload));
   if (answer.success) return answer.data;
@@ -85,7 +133,7 @@ function refusal(uri: string, why: string, payload: Buffer | null): Error {
   return thrownFor({ ...error, message: `${uri}: ${error.message}`, details });
 }
 
-function misunderstood(uri: string, why: string): UserError {
+export function misunderstood(uri: string, why: string): UserError {
   return new UserError(
     'UNSUPPORTED',
     `${uri}: its server and this holdfast do not understand each other: ${why}`,

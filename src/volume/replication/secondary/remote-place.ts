@@ -9,11 +9,24 @@ import { askExport } from '../../../nbd/client/ask.js';
 import { ConnectionLost } from '../../../nbd/client/client-errors.js';
 import { NbdDevice } from '../../../nbd/client/nbd-device.js';
 import type { Generation } from '../replicas-file.js';
-import { ANSWERS, answerOf, encodeRequest, type PlaceRequest, SECONDARY_OPTION } from './messages.js';
+import { GatheredChanges, MOST_RANGES } from './change-pages.js';
 import {
+  ANSWERS,
+  answerOf,
+  encodeRequest,
+  misunderstood,
+  type PlaceRequest,
+  SECONDARY_OPTION,
+} from './messages.js';
+import {
+  changedMeanwhile,
+  type Demotion,
   EPOCH_LOG_BYTES,
+  givenUp,
   type JoinedSecondary,
+  type PlaceChanges,
   type PlaceLook,
+  type PlaceSide,
   type SecondaryIdentity,
   type SecondaryPlace,
   type SecondaryToMake,
@@ -21,6 +34,8 @@ import {
 
 /** What changes nothing and waits for nobody. */
 const LOOK_MS = 10_000;
+/** Maps of a promoted one are read, which are as long as it is large. */
+const CHANGES_MS = 30_000;
 /** From the connection to the answer. Where the server takes longer, what it has recovered by then is done the next time. */
 const JOIN_MS = 30_000;
 /** Epochs that are durable are applied and flushed first, which takes as long as that disk is slow. */
@@ -29,6 +44,10 @@ const CHANGE_MS = 5 * 60_000;
 const SILENCE_MS = 60_000;
 /** More is not sent as one epoch, whatever the server would take. */
 const MOST_EPOCH_BYTES = EPOCH_LOG_BYTES / 2;
+/** What is written there while it is looked at is looked at again. */
+const LOOKS = 3;
+
+const IS_OLDER = 'its server is of an older holdfast, which does not tell it';
 
 export class RemotePlace implements SecondaryPlace {
   constructor(readonly uri: string) {}
@@ -54,6 +73,28 @@ export class RemotePlace implements SecondaryPlace {
 
   async make(secondary: SecondaryToMake): Promise<void> {
     await this.#ask({ request: 'make', ...secondary }, ANSWERS.done, CHANGE_MS);
+  }
+
+  /** As `look` where its server is too old to say more. */
+  async side(): Promise<PlaceSide> {
+    for (let look = 1; look <= LOOKS; look++) {
+      const side = await this.#sideAtOnce();
+      if (side !== 'changed') return side;
+    }
+    throw changedMeanwhile(this.uri);
+  }
+
+  /**
+   * Nothing is locked over there between the look and the demote: the server compares, with the image locked, what there is
+   * with what `prepare` was given. Of an answer that is lost nobody knows here; asked for again it is found done, or is done.
+   */
+  async demote(demotion: Demotion, prepare: (changes: PlaceChanges) => Promise<void>): Promise<void> {
+    const side = await this.side();
+    const changes = givenUp(this.uri, side, demotion);
+    if (changes === null) return;
+    await prepare(changes);
+    const seen = { generation: side.marks!.generation, id: changes.id };
+    await this.#ask({ request: 'demote', ...demotion, seen }, ANSWERS.done, CHANGE_MS);
   }
 
   async join({ volumeUuid, replicaUuid }: SecondaryIdentity, signal: AbortSignal): Promise<JoinedSecondary> {
@@ -93,6 +134,31 @@ export class RemotePlace implements SecondaryPlace {
         await device.close();
       },
     };
+  }
+
+  async #sideAtOnce(): Promise<PlaceSide | 'changed'> {
+    const first = await this.#changes(0);
+    if (first === null) {
+      const { marks } = await this.look();
+      return { marks, changes: null, whyNot: marks?.state === 'promoted' ? IS_OLDER : null };
+    }
+    const { marks, whyNot } = first;
+    if (marks === null || first.changes === null) return { marks, changes: null, whyNot };
+    const gathered = new GatheredChanges(marks.sizeBytes);
+    for (let page: typeof first | null = first; ; page = await this.#changes(gathered.next)) {
+      if (page?.changes == null) return 'changed';
+      const wrong = gathered.add(page.changes);
+      if (wrong === 'senseless') throw misunderstood(this.uri, 'its lists of blocks make no sense');
+      if (wrong === 'changed') return 'changed';
+      if (gathered.next === null) return { marks, changes: gathered.changes, whyNot };
+    }
+  }
+
+  /** null: its server does not know the request. */
+  async #changes(from: number): Promise<z.infer<typeof ANSWERS.changes> | null> {
+    const payload = encodeRequest({ request: 'changes', from, most: MOST_RANGES });
+    const reply = await askExport(this.uri, { option: SECONDARY_OPTION, payload }, { timeoutMs: CHANGES_MS });
+    return reply.kind === 'malformed' ? null : answerOf(this.uri, reply, ANSWERS.changes);
   }
 
   async #ask<S extends z.ZodType>(

@@ -49,6 +49,11 @@ async function perform(
     case 'end-resync':
       await host.endResync(request.session, request.generation, request.atMs);
       return {};
+    case 'changes':
+      return host.changes(request);
+    case 'demote':
+      await host.demote(request, request.seen);
+      return {};
   }
 }
 
