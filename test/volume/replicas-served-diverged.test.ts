@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Relay } from '../support/nbd/relay.js';
-import { ok, ServedPair } from '../support/replication/served-pair.js';
+import { ServedPair } from '../support/replication/served-pair.js';
 import { runHoldfast, runJson } from '../support/run-holdfast.js';
 import { serve } from '../support/served.js';
 

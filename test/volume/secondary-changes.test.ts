@@ -21,8 +21,7 @@ import { ServedSecondary } from '../../src/volume/serve-secondary.js';
 import { scratchDirectory } from '../support/devices/scratch.js';
 import { RawClient } from '../support/nbd/raw-client.js';
 import { asked, NEVER, newSecondary } from '../support/replication/hosted-place.js';
-import { ok } from '../support/replication/served-pair.js';
-import { runHoldfast, runJson } from '../support/run-holdfast.js';
+import { ok, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
