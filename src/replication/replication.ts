@@ -141,6 +141,9 @@ export class Replication {
   async settle(replica: Replica): Promise<void> {
     await this.device.flush();
     await replica.drained();
+    // What was written amid its resync is in its map, and may be clean since that ended.
+    const { mapFailure, file } = this.#trackings.get(replica)!;
+    if (mapFailure === null) await file.release();
     if (this.tracker.logFailure === null) await this.log.sayDone();
   }
 
