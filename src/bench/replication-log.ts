@@ -34,7 +34,7 @@ export async function* logComparisons(directory: string, sizes: LogSizes): Async
   const made = await makeTracked({ ...shape, sizeBytes: sizes.volumeBytes });
   const { volume, tally } = await openCountedPlaces(made);
   try {
-    const replicas = volume.replicas!;
+    const replicas = volume.tracking.replicas!;
     await inSync(replicas);
     const sent = () => inSync(replicas);
     for (const [writers, count] of sizes.writers) {

@@ -60,7 +60,7 @@ export async function* resyncComparisons(
   const made = await makeTracked({ ...shape, name: 'outage', sizeBytes: volumeBytes });
   const { volume, tally } = await openCountedPlaces(made);
   opened(() => volume.close());
-  await inSync(volume.replicas!);
+  await inSync(volume.tracking.replicas!);
   for (const count of sizes.scattered) {
     const offsets = scattered(count, BLOCK_BYTES, volumeBytes);
     yield outage(`${count} writes of 4 KiB at random`, volume, tally, offsets);
@@ -106,8 +106,8 @@ function outage(title: string, volume: Volume, tally: PlaceTally, offsets: reado
   };
 }
 
-async function pauseAndWrite({ device, replicas }: Volume, offsets: readonly number[]): Promise<void> {
-  await replicas!.pause(REPLICA);
+async function pauseAndWrite({ device, tracking }: Volume, offsets: readonly number[]): Promise<void> {
+  await tracking.replicas!.pause(REPLICA);
   await perform(
     { title: '', requestBytes: BLOCK_BYTES, offsets, depth: 32 },
     (offset) => device.write(offset, BLOCK),
@@ -116,10 +116,10 @@ async function pauseAndWrite({ device, replicas }: Volume, offsets: readonly num
 }
 
 /** Seconds from `resume` until it is in sync. */
-async function resumed({ replicas }: Volume): Promise<number> {
+async function resumed({ tracking }: Volume): Promise<number> {
   const startMs = performance.now();
-  await replicas!.resume(REPLICA);
-  await inSync(replicas!);
+  await tracking.replicas!.resume(REPLICA);
+  await inSync(tracking.replicas!);
   return (performance.now() - startMs) / 1000;
 }
 

@@ -54,7 +54,7 @@ export async function makeTracked(shape: TrackedShape): Promise<TrackedVolume> {
   if (isFilled) await withVolume(made, (volume) => fill(volume.device));
   if (mode === null) return made;
   await withVolume(made, enableTracking);
-  await withVolume(made, async ({ replicas }) => {
+  await withVolume(made, async ({ tracking: { replicas } }) => {
     await replicas!.add({
       ...{ name: REPLICA, to: made.secondary, mode, onLoss: 'continue' },
       ...{ force: false, limits: {}, usesAll: true },

@@ -96,7 +96,7 @@ async function openColumn(shape: Omit<TrackedShape, 'isFilled'>, opened: Opened)
   const made = await makeTracked({ ...shape, isFilled: true });
   const volume = await openTracked(made);
   opened(() => volume.close());
-  if (volume.replicas !== null && shape.mode !== null) await inSync(volume.replicas);
+  if (volume.tracking.replicas !== null && shape.mode !== null) await inSync(volume.tracking.replicas);
   return { name: shape.name, volume, isAway: false };
 }
 
@@ -133,7 +133,7 @@ function compared(title: string, columns: readonly Column[], work: Work): Compar
 }
 
 function contender({ name, volume, isAway }: Column, offsets: readonly number[], work: Work): Contender {
-  const { replicas } = volume;
+  const { replicas } = volume.tracking;
   return {
     name,
     run: async () => {
@@ -148,7 +148,7 @@ function contender({ name, volume, isAway }: Column, offsets: readonly number[],
 }
 
 async function timed(
-  { device, replicas }: Volume,
+  { device, tracking: { replicas } }: Volume,
   offsets: readonly number[],
   { depth, count, flushEvery = count, options, untilSent = false }: Work,
 ): Promise<Sample> {

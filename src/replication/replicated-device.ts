@@ -20,6 +20,7 @@ import type {
 import { SharedFlush } from '../device/shared-flush.js';
 import { UserError } from '../errors.js';
 import { BLOCK_BYTES, blocksFilled, blocksWithin } from './blocks.js';
+import { SECTOR_BYTES } from './file-header.js';
 import type { Replica } from './replica.js';
 import type { Change } from './sending/changes.js';
 import { DURABLE_AT_ONCE, type PrimaryFlushes } from './sending/primary-flushes.js';
@@ -57,7 +58,8 @@ export class ReplicatedDevice implements BatchDevice {
   ) {
     this.name = lower.name;
     this.size = lower.size;
-    this.blockSize = lower.blockSize;
+    // Also over what takes bytes: a secondary takes whole sectors.
+    this.blockSize = lower.blockSize === 1 ? SECTOR_BYTES : lower.blockSize;
     this.readOnly = lower.readOnly;
     this.#flush = new SharedFlush(() => flushes.flush());
     this.#guard = new CallGuard(this);

@@ -3,12 +3,17 @@
  * throws after it is told as a warning.
  */
 import { UserError } from '../errors.js';
-import type { Volume } from './model.js';
 
 type Warn = (message: string) => void;
 
+/** A volume, for what is asked of it here. */
+interface Closed {
+  readonly label: string;
+  close(): Promise<void>;
+}
+
 /** Runs `use` and closes the volume, so that it is clean again if it can be. */
-export async function thenClose<R>(volume: Volume, warn: Warn, use: () => R | Promise<R>): Promise<R> {
+export async function thenClose<R>(volume: Closed, warn: Warn, use: () => R | Promise<R>): Promise<R> {
   let result: R;
   try {
     result = await use();

@@ -10,7 +10,7 @@ import type { ResyncResult } from '../raid/resync.js';
 import type { SweepOptions } from '../raid/sweep.js';
 import type { HeldImages } from './held-images.js';
 import type { Located } from './locate.js';
-import type { VolumeReplicas } from './replication/volume-replicas.js';
+import type { VolumeTracking } from './replication/volume-tracking.js';
 import type { VolumeFiles } from './volume-files.js';
 
 export interface OpenVolumeOptions {
@@ -46,8 +46,8 @@ export interface Volume {
   readonly array: RaidArray | null;
   readonly judgement: Judgement | null;
   readonly recovery: Recovery | null;
-  /** null: what is written to it is not tracked, or it is open for reading. */
-  readonly replicas: VolumeReplicas | null;
+  /** Whether what is written to it is tracked, which may begin while it is open; and its replicas. */
+  readonly tracking: VolumeTracking;
   /** The images that are open, and locked, because of it: closed with the volume, or as soon as they leave it. */
   readonly held: HeldImages;
   /** Stops what is open in order, top down; the volume is clean after it, if it can be. */

@@ -13,7 +13,7 @@ import type { Located } from './locate.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRecordFile } from './record-file.js';
 import { describeDoubt, recoverArray } from './recovery.js';
-import { openReplicas } from './replication/open.js';
+import { VolumeTracking } from './replication/volume-tracking.js';
 import { cached, closeInOrder } from './stack.js';
 
 export async function openRaid(
@@ -50,10 +50,12 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
   if (readOnly) warnReader(array, found, options.warn);
   try {
     const recovery = readOnly ? null : await recoverArray(array, found, options);
-    const replicas = readOnly ? null : await openReplicas(located, array, options.warn);
+    const tracking = readOnly
+      ? VolumeTracking.none(array)
+      : await VolumeTracking.open(located, array, options);
     const { stripeDataBytes } = array.core.geometry;
-    const device = readOnly ? array : cached(replicas?.device ?? array, stripeDataBytes, { replicas });
-    const upper = readOnly ? [] : [() => device.flush(), () => device.close(), async () => replicas?.close()];
+    const device = readOnly ? array : cached(tracking.device, stripeDataBytes, { replicas: tracking });
+    const upper = readOnly ? [] : [() => device.flush(), () => device.close(), () => tracking.close()];
     return {
       label,
       located,
@@ -63,7 +65,7 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
       array,
       judgement: found,
       recovery,
-      replicas,
+      tracking,
       held,
       close: () => closeInOrder([...upper, () => array.close(), ...files]),
     };

@@ -6,7 +6,6 @@
  * device is flushed; the volume is closed, which makes it clean. What is left after a second signal, or a cut, is for
  * recovery: nothing here is needed for that.
  */
-import { WriteBackCache } from '../device/cache/index.js';
 import type { CacheMode } from '../nbd/server/export.js';
 import { NbdServer } from '../nbd/server/server.js';
 import type { TlsPolicy } from '../nbd/server/wire-pair.js';
@@ -19,7 +18,7 @@ import { isOperation, OPERATIONS, runRequested } from './operations.js';
 import { absoluteImage } from './remote.js';
 import { ServedDisks } from './served-disks.js';
 import { SERVING_STATUS, type Serving, type ServingStatus } from './serving-status.js';
-import { closeInOrder } from './stack.js';
+import { cacheOf, closeInOrder } from './stack.js';
 import { openVolume } from './volume.js';
 
 export interface ServeOptions extends OpenVolumeOptions {
@@ -73,15 +72,15 @@ export class ServedVolume implements Serving {
   }
 
   status(): ServingStatus {
-    const { array, device, replicas } = this.volume;
+    const { array, device, tracking } = this.volume;
     return {
       ...this.server.status(),
       pid: process.pid,
       seconds: Math.round(performance.now() - this.#startedMs) / 1000,
       cacheMode: this.options.cache,
-      cache: device instanceof WriteBackCache ? device.statistics : null,
+      cache: cacheOf(device)?.statistics ?? null,
       recordWrites: array?.recordWrites ?? null,
-      replicas: replicas?.list() ?? null,
+      replicas: tracking.replicas?.list() ?? null,
       inDoubt: array === null ? [] : asPlaces(bytesInDoubt(array.core)),
       secondary: null,
     };

@@ -4,6 +4,7 @@
 
 import { WriteBackCache } from '../device/cache/index.js';
 import type { BlockDevice } from '../device/contract.js';
+import { SwitchingDevice } from '../device/switching-device.js';
 
 /** Memory of a volume's cache. */
 const CACHE_BYTES = 64 * 1024 * 1024;
@@ -28,6 +29,12 @@ export function cached(
 interface StackedCache {
   readonly capacityBytes?: number;
   readonly replicas?: { readonly isSynchronous: boolean } | null;
+}
+
+/** The cache on top of a volume; null: it has none now. */
+export function cacheOf(device: BlockDevice): WriteBackCache | null {
+  const top = device instanceof SwitchingDevice ? device.current : device;
+  return top instanceof WriteBackCache ? top : null;
 }
 
 /** Takes every step, whatever the ones before came to; throws the first failure. */

@@ -18,8 +18,8 @@ import { assertHoldsVolume, assertWhole, type Located, locateVolume } from './lo
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRaid } from './raid-stack.js';
 import { isRemote } from './remote.js';
-import { assertNoSecondary, openReplicas } from './replication/open.js';
-import type { VolumeReplicas } from './replication/volume-replicas.js';
+import { assertNoSecondary } from './replication/no-secondary.js';
+import { VolumeTracking } from './replication/volume-tracking.js';
 import { cached, closeInOrder, RAW_STRIPE_BYTES } from './stack.js';
 import { VolumeFiles } from './volume-files.js';
 
@@ -106,23 +106,38 @@ async function openRaw(
   const file = await openImage(image, { readOnly });
   try {
     await warnOfTail(file, options);
-    const replicas = readOnly ? null : await openReplicas(located, file, options.warn);
-    return rawVolume(located, file, replicas);
+    return readOnly ? rawVolume(located, file) : await trackedVolume(located, file, options);
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
+/** As `rawVolume`, of one that has a place for replicas, or has some. */
+async function trackedVolume(
+  located: Located,
+  lower: BlockDevice,
+  { warn }: OpenVolumeOptions,
+): Promise<Volume> {
+  // What is tracked is gathered first: a batch that leaves the cache is one transaction.
+  const tracking = takesBytes(lower)
+    ? await VolumeTracking.open(located, lower, {
+        warn,
+        over: (replicas) => cached(replicas.device, RAW_STRIPE_BYTES, { replicas }),
+      })
+    : await VolumeTracking.open(located, lower, { warn });
+  return rawVolume(located, lower, tracking);
+}
+
 /** A volume that is the bytes of one device; where it may be written, to the byte. */
 export function rawVolume(
   located: Located,
   lower: BlockDevice,
-  replicas: VolumeReplicas | null = null,
+  tracking = VolumeTracking.none(lower),
 ): Volume {
-  const device = lower.readOnly ? lower : writable(lower, replicas);
+  const device = lower.readOnly ? lower : inBytes(tracking);
   const cache = device === lower ? [] : [() => device.close()];
-  const upper = lower.readOnly ? [] : [() => device.flush(), ...cache, async () => replicas?.close()];
+  const upper = lower.readOnly ? [] : [() => device.flush(), ...cache, () => tracking.close()];
   const held = new HeldImages([lower]);
   return {
     label: located.label,
@@ -133,26 +148,24 @@ export function rawVolume(
     array: null,
     judgement: null,
     recovery: null,
-    replicas,
+    tracking,
     held,
     close: () => closeInOrder([...upper, () => held.close()]),
   };
 }
 
-function writable(lower: BlockDevice, replicas: VolumeReplicas | null): BlockDevice {
-  // What is tracked is gathered first: a batch that leaves the cache is one transaction.
-  return replicas === null ? inBytes(lower) : cached(replicas.device, RAW_STRIPE_BYTES, { replicas });
+function inBytes(tracking: VolumeTracking): BlockDevice {
+  const { device } = tracking;
+  return device.blockSize === 1 ? device : cached(device, RAW_STRIPE_BYTES, { replicas: tracking });
 }
 
 /**
  * A file has the page cache, which takes bytes and gathers what goes to the disk: a cache of ours above it would hold all
  * once more, and every request would pay for both. Whatever else it is has no other.
  */
-function inBytes(lower: BlockDevice): BlockDevice {
-  if (lower.blockSize === 1) return lower;
-  if (!(lower instanceof ImageFile)) return cached(lower, RAW_STRIPE_BYTES);
-  lower.takeBytes();
-  return lower;
+function takesBytes(lower: BlockDevice): boolean {
+  if (lower instanceof ImageFile) lower.takeBytes();
+  return lower.blockSize === 1;
 }
 
 /** A tail that is no whole sector is out of reach: whoever reads the image must know that it is not all of it. */

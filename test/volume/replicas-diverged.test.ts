@@ -32,7 +32,10 @@ async function expectAlike(pair: Diverged, winner: Buffer): Promise<void> {
 describe('both sides written since a promote', { timeout: 240_000 }, () => {
   it('are told apart by block, and from a mere outage', async () => {
     const pair = await Diverged.inSync(await place());
-    await pair.with(pair.primary, async (volume) => void (await volume.replicas!.pause('replica-1')));
+    await pair.with(
+      pair.primary,
+      async (volume) => void (await volume.tracking.replicas!.pause('replica-1')),
+    );
     await pair.write(pair.primary, 50, 2);
     const outage = await explainReplicas(pair.primary, []);
     expect(outage.replicas).toMatchObject([
@@ -77,11 +80,11 @@ describe('both sides written since a promote', { timeout: 240_000 }, () => {
     const pair = await Diverged.make(await place());
     const { primary } = await pair.contents();
     await pair.with(pair.primary, async (volume) => {
-      await expect(volume.replicas!.resume('replica-1')).rejects.toMatchObject({
+      await expect(volume.tracking.replicas!.resume('replica-1')).rejects.toMatchObject({
         code: 'REFUSED',
         details: { changedBlocksThere: 3, changedBlocksHere: 5 },
       });
-      await volume.replicas!.discard('replica-1');
+      await volume.tracking.replicas!.discard('replica-1');
       expect(await pair.sync(volume)).toBe(7);
     });
     await expectAlike(pair, primary);
@@ -101,7 +104,7 @@ describe('both sides written since a promote', { timeout: 240_000 }, () => {
     await pair.write(pair.second, 40, 1);
     const { primary } = await pair.contents();
     await pair.with(pair.primary, async (volume) => {
-      const { discardedBlocks } = await volume.replicas!.rejoin({
+      const { discardedBlocks } = await volume.tracking.replicas!.rejoin({
         ...{ to: pair.second, mode: 'async', onLoss: 'continue', force: false, limits: {}, usesAll: true },
       });
       expect(discardedBlocks).toBe(1);
@@ -128,7 +131,7 @@ describe('both sides written since a promote', { timeout: 240_000 }, () => {
     const { replicas } = await explainReplicas(pair.primary, []);
     expect(replicas[0]).toMatchObject({ there: { putBack: { blocks: 1 }, written: { blocks: 0 } } });
     await pair.with(pair.primary, async (volume) => {
-      await volume.replicas!.discard('replica-1');
+      await volume.tracking.replicas!.discard('replica-1');
       expect(await pair.sync(volume)).toBe(1);
     });
     await expectAlike(pair, primary);
@@ -139,18 +142,21 @@ describe('both sides written since a promote', { timeout: 240_000 }, () => {
     const third = `${pair.second}.third`;
     const options = { mode: 'async', onLoss: 'continue', force: false, limits: {}, usesAll: true } as const;
     await pair.with(pair.second, async (volume) => {
-      await volume.replicas!.add({ ...options, to: third });
+      await volume.tracking.replicas!.add({ ...options, to: third });
       await pair.sync(volume);
     });
     await pair.write(pair.second, 33, 2);
     const { second } = await pair.contents();
     expect(Buffer.compare(await readFile(third), second)).toBe(0);
     await pair.with(pair.primary, async (volume) => {
-      await expect(volume.replicas!.discard('replica-1')).rejects.toMatchObject({ code: 'REFUSED' });
+      await expect(volume.tracking.replicas!.discard('replica-1')).rejects.toMatchObject({ code: 'REFUSED' });
     });
-    await pair.with(pair.second, async (volume) => void (await volume.replicas!.remove('replica-1')));
+    await pair.with(
+      pair.second,
+      async (volume) => void (await volume.tracking.replicas!.remove('replica-1')),
+    );
     await pair.with(pair.primary, async (volume) => {
-      await volume.replicas!.discard('replica-1');
+      await volume.tracking.replicas!.discard('replica-1');
       await pair.sync(volume);
     });
   });
@@ -159,14 +165,14 @@ describe('both sides written since a promote', { timeout: 240_000 }, () => {
 describe('power cuts', { timeout: 600_000 }, () => {
   it('of the old primary becoming a secondary', () =>
     cuts('second', async (pair, volume) => {
-      if (volume.replicas!.list().length === 0) await pair.rejoin(volume);
+      if (volume.tracking.replicas!.list().length === 0) await pair.rejoin(volume);
       await pair.sync(volume);
     }));
 
   it('of the promoted one becoming a secondary again', () =>
     cuts('primary', async (pair, volume) => {
       const [only] = (await explainReplicas(pair.primary, [])).replicas;
-      if (only!.relation !== 'same') await volume.replicas!.discard(only!.name);
+      if (only!.relation !== 'same') await volume.tracking.replicas!.discard(only!.name);
       await pair.sync(volume);
     }));
 
@@ -187,7 +193,7 @@ describe('power cuts', { timeout: 600_000 }, () => {
         await pair.write(pair.primary, 21, 1);
         const { primary } = await pair.contents();
         await pair.with(pair.primary, async (volume) => {
-          await volume.replicas!.discard('replica-1');
+          await volume.tracking.replicas!.discard('replica-1');
           expect(await pair.sync(volume)).toBe(2);
         });
         await expectAlike(pair, primary);

@@ -101,7 +101,7 @@ async function synced(volume: Volume): Promise<void> {
   const signal = AbortSignal.timeout(60_000);
   for (let isSynced = false; !isSynced; ) {
     signal.throwIfAborted();
-    isSynced = await volume.replicas!.sync('replica-1', { signal }).then(
+    isSynced = await volume.tracking.replicas!.sync('replica-1', { signal }).then(
       () => true,
       () => false,
     );
@@ -118,7 +118,7 @@ describe('a place of ours', { timeout: 300_000 }, () => {
       const volume = await openPrimary(folder);
       onTestFinished(() => volume.close());
       const how = { mode: 'async', onLoss: 'continue', force: false, limits: {}, usesAll: false } as const;
-      await volume.replicas!.add({ to: place.uri, ...how });
+      await volume.tracking.replicas!.add({ to: place.uri, ...how });
       const writer = new Writer(volume);
       await writer.write(SLOTS);
       await synced(volume);
@@ -127,12 +127,12 @@ describe('a place of ours', { timeout: 300_000 }, () => {
         await turns(random);
         await place.lose();
         await writing;
-        await volume.replicas!.pause('replica-1');
+        await volume.tracking.replicas!.pause('replica-1');
         await place.start();
         const { bytes, state } = await place.content();
         // Amid a resync it is promote that goes back to a moment.
         if (state === 'consistent') expectMoment(bytes);
-        await volume.replicas!.resume('replica-1');
+        await volume.tracking.replicas!.resume('replica-1');
         if (random.chance(0.5)) await writer.write(10);
         if (random.chance(0.7)) await synced(volume);
       }

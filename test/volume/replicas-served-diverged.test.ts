@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Relay } from '../support/nbd/relay.js';
 import { ServedPair } from '../support/replication/served-pair.js';
-import { runHoldfast, runJson } from '../support/run-holdfast.js';
+import { ok, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { serve } from '../support/served.js';
 
 const BLOCK_BYTES = 4096;

@@ -41,7 +41,7 @@ class Pair {
     await untracked.close();
     const volume = await open();
     onTestFinished(() => volume.close());
-    await volume.replicas!.add({
+    await volume.tracking.replicas!.add({
       to: served.uri,
       mode: 'async',
       onLoss: 'continue',
@@ -64,11 +64,11 @@ class Pair {
 
   /** It may be lost once more while it is waited for. */
   async expectAlike(): Promise<void> {
-    const { replicas, device } = this.volume;
+    const { device, tracking } = this.volume;
     const signal = AbortSignal.timeout(60_000);
     await device.flush();
     for (;;) {
-      const isSynced = await replicas!.sync('replica-1', { signal }).then(
+      const isSynced = await tracking.replicas!.sync('replica-1', { signal }).then(
         () => true,
         () => false,
       );
@@ -119,7 +119,7 @@ describe('a secondary behind a server of other people', { timeout: 240_000 }, ()
           if (random.chance(0.5)) await pair.expectAlike();
         }
         await pair.expectAlike();
-        const [status] = pair.volume.replicas!.list();
+        const [status] = pair.volume.tracking.replicas!.list();
         expect(status).toMatchObject({ state: 'in-sync' });
         expect(status!.dirtyBlocks! * BLOCK_BYTES).toBeLessThanOrEqual(SIZE);
       }));

@@ -1,13 +1,14 @@
 /** Replicas as a user has them: on the command line, over a server, promoted, and after either side was killed. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFile, open, readFile, rename, writeFile } from 'node:fs/promises';
+import { copyFile, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
 import { ok, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { type Served, serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
+import { Writing } from '../support/writing.js';
 
 const BLOCK_BYTES = 4096;
 
@@ -224,12 +225,52 @@ describe('a volume that is served', { timeout: 240_000 }, () => {
     await expectAlike(made);
   });
 
-  it('that is not tracked is told so', async () => {
+  it.each(['1', '3'])(
+    'of %s members that was not tracked gets replicas while a client writes, and survives a kill -9',
+    async (members) => {
+      const made = await newVolume(members);
+      const { folder, volume, second } = made;
+      const served = await serve(folder, volume);
+      const client = await NbdDevice.open(served.uri, { readOnly: false, isFile: true });
+      const writing = await Writing.begin(client);
+      expect(await writing.during(ok('replica', 'tracking', 'enable', volume))).toEqual({ enabled: true });
+      expect(await ok('replica', 'tracking', 'enable', volume)).toEqual({ enabled: false });
+      await writing.during(ok('replica', 'add', volume, '--to', second));
+      await writing.during(ok('replica', 'sync', volume));
+      await writing.end();
+      expect(await ok('replica', 'verify', volume)).toMatchObject({ differingBlocks: 0 });
+      expect(await ok('status', volume)).toMatchObject({ serving: { cache: { dirtyBytes: 0 } } });
+      await writing.expectContent();
+      for (let n = 0; n < 50; n++) await client.write(n * 65536 + 1, randomBytes(512));
+      await killed(served, client);
+      const { copiedBlocks } = await ok('replica', 'sync', volume);
+      expect(copiedBlocks).toBeLessThanOrEqual(50);
+      await expectAlike(made);
+    },
+  );
+
+  it('and cannot be tracked is served as before', async () => {
     const { folder, volume, second } = await newVolume();
+    const obstacle = join(volume, 'replication');
+    await writeFile(obstacle, 'something else');
     const served = await serve(folder, volume);
-    const { json } = await runJson(['replica', 'add', volume, '--to', second]);
-    expect(json).toMatchObject({ exitCode: 1, error: { code: 'REFUSED', hint: 'stop its server first' } });
+    const client = await NbdDevice.open(served.uri, { readOnly: false, isFile: true });
+    const writing = await Writing.begin(client);
+    const add = ['replica', 'add', volume, '--to', second];
+    expect((await writing.during(runJson(add))).json).toMatchObject({ error: { code: expect.any(String) } });
+    expect(await readFile(obstacle, 'utf8')).toBe('something else');
+    await rm(obstacle);
+    await writing.during(ok(...add));
+    await ok('replica', 'sync', volume);
+    const { json } = await runJson(['replica', 'tracking', 'disable', volume]);
+    expect(json).toMatchObject({
+      error: { code: 'REFUSED', hint: 'Stop the server, then disable tracking.' },
+    });
+    await writing.end();
+    await writing.expectContent();
+    await client.close();
     await served.stop();
+    await expectAlike({ folder, volume, second });
   });
 });
 

@@ -9,7 +9,7 @@ import {
 export default class ReplicaTrackingEnable extends ReplicaCommand<typeof ReplicaTrackingEnable> {
   static override summary = 'Track what is written to a volume';
   static override description =
-    'Its log of blocks is made. A volume that is served must be tracked before replicas are added to it.';
+    'Its log of blocks is made. A volume may be served meanwhile: what its clients write from then on is tracked.';
   static override examples = ['<%= config.bin %> replica tracking enable myvolume'];
   static override exitCodes = REPLICA_EXIT_CODES;
   static override args = { volume: replicaVolumeArgument };

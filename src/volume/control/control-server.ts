@@ -18,7 +18,7 @@ export interface OperationReporting {
   readonly signal: AbortSignal;
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
   readonly warn: (message: string) => void;
-  /** The volume is open for others too: how it is put together stays as it is. */
+  /** The volume is open for others too, and stays open. */
   readonly isServed?: boolean;
 }
 

@@ -11,7 +11,7 @@ import { type ReplicasContent, ReplicasFile } from './replicas-file.js';
 /** Of the transaction log: 4 MiB, some 450,000 ranges. */
 const LOG_SECTORS = 8192;
 
-/** Of a volume that nobody writes meanwhile. `makeMaps`: makes those that the list names, durably. */
+/** Of a volume that nobody writes meanwhile, or that has no replicas yet. `makeMaps`: makes those that the list names, durably. */
 export async function makeTracking(
   places: PrimaryPlaces,
   content: ReplicasContent,

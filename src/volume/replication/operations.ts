@@ -11,13 +11,11 @@ import type { VolumeReplicas } from './volume-replicas.js';
 const name = z.string().min(1);
 
 export const REPLICA_OPERATIONS = {
-  'replica tracking enable': operation('write', z.object({}), async (volume, _, { isServed }) => {
-    // What a server has open has been put together without a place for it.
-    if (volume.replicas === null && isServed === true) throw notTracked(volume, 'stop its server first');
-    return { enabled: await enableTracking(volume) };
-  }),
+  'replica tracking enable': operation('write', z.object({}), async (volume) => ({
+    enabled: await enableTracking(volume),
+  })),
   'replica tracking disable': operation('write', z.object({}), async (volume, _, { isServed }) => {
-    if (volume.replicas !== null && isServed === true)
+    if (volume.tracking.replicas !== null && isServed === true)
       throw new UserError(
         'REFUSED',
         `${volume.label} is served: what it writes is tracked until its server stops`,
@@ -84,13 +82,10 @@ export const REPLICA_OPERATIONS = {
 } as const;
 
 function replicasOf(volume: Volume): VolumeReplicas {
-  if (volume.replicas !== null) return volume.replicas;
-  throw notTracked(volume, 'holdfast replica tracking enable');
-}
-
-function notTracked({ label }: Volume, hint: string): UserError {
-  return new UserError('REFUSED', `${label}: what is written to it is not tracked, and it has no replicas`, {
-    hint,
+  const { label, tracking } = volume;
+  if (tracking.replicas !== null) return tracking.replicas;
+  throw new UserError('REFUSED', `${label}: what is written to it is not tracked, and it has no replicas`, {
+    hint: 'holdfast replica tracking enable',
     details: { image: label },
   });
 }

@@ -17,7 +17,9 @@ export const BLOCK_BYTES = 4096;
 const SIZE = 1024 * 1024;
 const OPTIONS = { mode: 'async', onLoss: 'continue', force: false, limits: {}, usesAll: true } as const;
 
-export type Tracked = Pick<Volume, 'device' | 'replicas'>;
+export interface Tracked extends Pick<Volume, 'device'> {
+  readonly tracking: Pick<Volume['tracking'], 'replicas'>;
+}
 
 export class Diverged {
   #lives = 0;
@@ -35,7 +37,7 @@ export class Diverged {
     await pair.with(directory, async (volume) => void (await enableTracking(volume)));
     await pair.with(directory, async (volume) => {
       await volume.device.write(0, randomBytes(SIZE / 2));
-      await volume.replicas!.add({ ...OPTIONS, to: pair.second });
+      await volume.tracking.replicas!.add({ ...OPTIONS, to: pair.second });
       await pair.sync(volume);
     });
     return pair;
@@ -100,7 +102,7 @@ export class Diverged {
     try {
       const replicas = await VolumeReplicas.open(await placesOfImage(image), device, () => {});
       try {
-        return await use({ device: replicas.device, replicas });
+        return await use({ device: replicas.device, tracking: { replicas } });
       } finally {
         await replicas.close();
       }
@@ -124,15 +126,17 @@ export class Diverged {
 
   /** The old primary becomes a secondary of the new one. */
   async rejoin(volume: Tracked): Promise<number> {
-    const { discardedBlocks } = await volume.replicas!.rejoin({ ...OPTIONS, to: this.primary });
+    const { discardedBlocks } = await volume.tracking.replicas!.rejoin({ ...OPTIONS, to: this.primary });
     return discardedBlocks;
   }
 
   /** Blocks that were copied. */
   async sync(volume: Tracked): Promise<number> {
     await volume.device.flush();
-    const { name } = volume.replicas!.list()[0]!;
-    const { copiedBlocks } = await volume.replicas!.sync(name, { signal: new AbortController().signal });
+    const { name } = volume.tracking.replicas!.list()[0]!;
+    const { copiedBlocks } = await volume.tracking.replicas!.sync(name, {
+      signal: new AbortController().signal,
+    });
     return copiedBlocks;
   }
 

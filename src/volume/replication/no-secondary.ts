@@ -1,20 +1,6 @@
-/** How replication comes into the stack of a volume that is opened. */
-import type { BatchDevice, BlockDevice } from '../../device/contract.js';
+/** Which images are not opened as volumes. */
 import { UserError } from '../../errors.js';
-import type { Located } from '../locate.js';
-import { findPrimaryPlaces } from './places.js';
 import { marksOf } from './secondary/image-place.js';
-import { VolumeReplicas } from './volume-replicas.js';
-
-/** null: nothing of the volume is tracked. */
-export async function openReplicas(
-  located: Located,
-  primary: BlockDevice | BatchDevice,
-  warn: (message: string) => void,
-): Promise<VolumeReplicas | null> {
-  const places = await findPrimaryPlaces(located);
-  return places === null ? null : VolumeReplicas.open(places, primary, warn);
-}
 
 /** A secondary is its primary's to write, until it is promoted. What is read of it is as its image is. */
 export async function assertNoSecondary(image: string, readOnly: boolean): Promise<void> {
