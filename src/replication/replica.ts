@@ -15,6 +15,7 @@
  */
 import { allEnded } from '../device/all-ended.js';
 import type { BlockDevice, Buffers } from '../device/contract.js';
+import { UserError } from '../errors.js';
 import type { BlockRange } from './blocks.js';
 import type { LossReason } from './contract.js';
 import { describeLoss, isDiverged, messageOf } from './losses.js';
@@ -135,7 +136,11 @@ export class Replica {
     // Nobody is told: one that is about to be reached is not away.
     this.#standing.become('unsynchronized', 'it has not been reached yet');
     this.#life = new AbortController();
-    this.#living = this.#live(this.#life.signal);
+    // It ends by itself where nothing can go on: then it may be started again.
+    const living = this.#live(this.#life.signal).finally(() => {
+      if (this.#living === living) this.#living = null;
+    });
+    this.#living = living;
     return true;
   }
 
@@ -150,7 +155,7 @@ export class Replica {
 
   /** Ends when all that was queued up to there is durable. Throws where it was lost before. */
   async durable(position: number): Promise<void> {
-    if (this.#sending === null) throw new Error(`${this.name} was lost`);
+    if (this.#sending === null) throw this.#wasLost();
     await this.#sending.durable(position);
   }
 
@@ -171,7 +176,7 @@ export class Replica {
     this.totals.losses += 1;
     this.#become('unsynchronized', describeLoss(reason, cause));
     // Who waits for it finds it lost.
-    sending?.stop(cause ?? new Error(`lost: ${reason}`));
+    sending?.stop(cause ?? this.#wasLost());
     // What does not answer ends so.
     void this.#hangUp?.();
   }
@@ -234,6 +239,12 @@ export class Replica {
     // Where it is lost meanwhile, what was queued is dirty.
     await this.drained().catch(() => {});
     await this.#end('paused');
+  }
+
+  #wasLost(): UserError {
+    return new UserError('IO_ERROR', `replica ${this.name} was lost: ${this.reason}`, {
+      details: { replica: this.name },
+    });
   }
 
   async #end(reason: LossReason): Promise<void> {

@@ -69,29 +69,64 @@ async function lookAgain(
     const busy: BlockRange[] = [];
     for (const range of left) {
       signal.throwIfAborted();
-      const isQuiet = await parts.tracker.copy(range, async () => {
-        if (parts.replica.isDirty(range)) busy.push(range);
-        else certain.push(...(await differing(parts, range)));
-      });
-      if (!isQuiet) busy.push(range);
+      const found = await differingQuietly(parts, range);
+      if (found === null) busy.push(range);
+      else certain.push(...found);
     }
     left = busy;
   }
   return { differing: certain, busy: left };
 }
 
+/**
+ * null: something of it was on its way, or somebody began to write to it. Writes wait for the primary's read alone: the
+ * secondary may take its time.
+ */
+async function differingQuietly(parts: VerifyParts, range: BlockRange): Promise<number[] | null> {
+  const { tracker, replica, primary } = parts;
+  const watch = tracker.watch(range);
+  try {
+    let isDirty = false;
+    const here = bufferFor(primary, range);
+    const isQuiet = await tracker.copy(range, () => {
+      isDirty = replica.isDirty(range);
+      return primary.read(range.from * BLOCK_BYTES, here);
+    });
+    if (!isQuiet || isDirty) return null;
+    const there = await readThere(parts, range);
+    return watch.isTouched ? null : unlike(range, here, there);
+  } finally {
+    tracker.unwatch(watch);
+  }
+}
+
 /** Blocks of the range that are not alike now. */
-async function differing({ replica, primary }: VerifyParts, { from, count }: BlockRange): Promise<number[]> {
+async function differing(parts: VerifyParts, range: BlockRange): Promise<number[]> {
+  const here = bufferFor(parts.primary, range);
+  const [there] = await Promise.all([
+    readThere(parts, range),
+    parts.primary.read(range.from * BLOCK_BYTES, here),
+  ]);
+  return unlike(range, here, there);
+}
+
+async function readThere({ replica, primary }: VerifyParts, range: BlockRange): Promise<Buffer> {
   const { secondary } = replica;
   if (secondary === null)
     throw new UserError('IO_ERROR', `replica ${replica.name} was lost: ${replica.reason}`);
-  const offset = from * BLOCK_BYTES;
-  const length = Math.min(count * BLOCK_BYTES, primary.size - offset);
-  const [a, b] = [Buffer.alloc(length), Buffer.alloc(length)];
-  await Promise.all([primary.read(offset, a), secondary.read(offset, b)]);
-  if (a.equals(b)) return [];
+  const there = bufferFor(primary, range);
+  await secondary.read(range.from * BLOCK_BYTES, there);
+  return there;
+}
+
+function bufferFor({ size }: BlockDevice, { from, count }: BlockRange): Buffer {
+  return Buffer.alloc(Math.min(count * BLOCK_BYTES, size - from * BLOCK_BYTES));
+}
+
+function unlike({ from, count }: BlockRange, here: Buffer, there: Buffer): number[] {
+  if (here.equals(there)) return [];
   return Array.from({ length: count }, (_, i) => i)
-    .filter((i) => !part(a, i).equals(part(b, i)))
+    .filter((i) => !part(here, i).equals(part(there, i)))
     .map((i) => from + i);
 }
 

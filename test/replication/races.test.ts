@@ -6,6 +6,7 @@ import { MemoryDevice } from '../../src/device/memory.js';
 import { BLOCK_BYTES } from '../../src/replication/blocks.js';
 import { Acknowledged } from '../../src/replication/sending/acknowledged.js';
 import { PrimaryFlushes } from '../../src/replication/sending/primary-flushes.js';
+import { verify } from '../../src/replication/verify.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { TrackerBench, Turnstile, turns, until } from './support/parts.js';
 import { ReplicationStage } from './support/stage.js';
@@ -78,6 +79,45 @@ it('a write that is under way when a secondary is added is dirty for it', async 
   gate.open();
   await writing;
   expect([...tracking.map.runs()]).toEqual([{ from: 9, count: 2 }]);
+});
+
+it('a secondary that takes its time while it is verified keeps no write waiting, and what is written then is busy', async () => {
+  const stage = await ReplicationStage.makeInSync();
+  await stage.device.write(0, block(1));
+  await stage.inSync();
+  const { replication, replica, primary } = stage;
+  const there = replica.secondary!;
+  const hung = new Turnstile();
+  const [lies, reads] = [new Uint8Array(BLOCK_BYTES).fill(9), { count: 0 }];
+  const secondary = new Proxy(there, {
+    get: (device, name) =>
+      name === 'read'
+        ? async (offset: number, into: Uint8Array) => {
+            reads.count += 1;
+            await hung.pass;
+            await device.read(offset, into);
+            if (reads.count > 1) return;
+            into.set(lies);
+            hung.shut();
+          }
+        : Reflect.get(device, name),
+  });
+  const verifying = verify(
+    {
+      ...{ tracker: replication.tracker, primary, isUncopied: () => false, settle: async () => {} },
+      replica: new Proxy(replica, {
+        get: (one, name) =>
+          name === 'secondary' ? secondary : name === 'isDirty' ? () => false : Reflect.get(one, name, one),
+      }),
+    },
+    new AbortController().signal,
+  );
+  await until('it is looked at again', () => reads.count === 2);
+  await stage.device.write(0, block(2));
+  hung.open();
+  expect(await verifying).toMatchObject({ differingBlocks: 0, busyBlocks: 0 });
+  expect(reads.count).toBeGreaterThan(2);
+  await replication.close();
 });
 
 describe('a flush of the primary', () => {

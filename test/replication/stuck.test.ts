@@ -3,8 +3,10 @@
  * nothing is lost.
  */
 import { describe, expect, it } from 'vitest';
+import { UserError } from '../../src/errors.js';
 import { BLOCK_BYTES } from '../../src/replication/blocks.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
+import { TrackerBench, until } from './support/parts.js';
 import { ReplicationStage, type StageOptions } from './support/stage.js';
 
 const block = (byte: number) => new Uint8Array(BLOCK_BYTES).fill(byte);
@@ -69,6 +71,41 @@ describe('a map that cannot be written', () => {
     stage.isReachable = true;
     await stage.device.write(2 * BLOCK_BYTES, block(1));
     expect(stage.replica.totals.resyncs).toBe(before);
+    await stage.replication.close();
+  });
+});
+
+describe('a loss of which nothing could be written down', () => {
+  it('is tried again when the log is full of it, and then frees that', async () => {
+    const bench = new TrackerBench();
+    const tracking = bench.inSync();
+    await bench.write(1);
+    bench.map(tracking).failure = new Error('no space');
+    bench.throwsOnMapFailed = true;
+    await expect(bench.tracker.lose(tracking, 'late', null)).rejects.toThrow('no space');
+    await expect(tracking.losing).rejects.toThrow('no space');
+    expect([tracking.leansOnLog, bench.log.active]).toEqual([true, 1]);
+    bench.log.room = 1;
+    bench.throwsOnMapFailed = false;
+    await bench.write(2);
+    expect([tracking.leansOnLog, bench.log.active, bench.losses.length]).toEqual([false, 0, 1]);
+  });
+});
+
+describe('a replica that has diverged', () => {
+  it('is reached again by resume, when what was in its place is gone', async () => {
+    const stage = await ReplicationStage.makeInSync();
+    stage.disconnect();
+    await stage.device.write(0, block(1));
+    stage.beforeResync = async () => {
+      throw new UserError('REFUSED', 'it is of another volume', { details: { reason: 'diverged' } });
+    };
+    stage.isReachable = true;
+    await until('it has diverged', () => stage.replica.state === 'diverged');
+    stage.beforeResync = async () => {};
+    await stage.replication.resume(stage.replica);
+    await stage.inSync();
+    expect(await stage.differing()).toEqual([]);
     await stage.replication.close();
   });
 });

@@ -23,6 +23,8 @@ export class SecondaryTracking implements BlockTracker {
   leansOnLog = false;
   /** Its last loss, to its end: its map is durable, and it leans on the log no more. */
   losing: Promise<void> = Promise.resolve();
+  /** That has failed, and it leans on the log still. */
+  isLossStuck = false;
   /**
    * Of the resync that runs: what of the map it has still to copy. What it has copied stays in the map until both sides have
    * it. null: none runs, or it was lost since.

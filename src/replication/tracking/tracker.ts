@@ -43,12 +43,18 @@ interface Copying {
   readonly read: Promise<void>;
 }
 
+export interface Watch {
+  readonly range: BlockRange;
+  isTouched: boolean;
+}
+
 export class Tracker {
   readonly secondaries = new Set<SecondaryTracking>();
   /** Writes that are under way, from before their blocks are dirty until their data is down. */
   readonly writing = new BlockCounts();
   readonly #listed: ListedBlocks;
   readonly #copying = new Set<Copying>();
+  readonly #watches = new Set<Watch>();
   /** Writes wait for these before anything else: a resync that comes to its end holds them back. */
   readonly gates = new Set<() => Promise<void>>();
   /** The log takes nothing any more: until it is opened again, nobody can be in sync. */
@@ -101,7 +107,10 @@ export class Tracker {
     for (const gate of this.gates) await gate();
     // Nothing is awaited between the last look and the marks: else a copy could begin there.
     for (let met = this.#copied(updates); met !== null; met = this.#copied(updates)) await met;
-    for (const { range } of updates) this.writing.add(range);
+    for (const { range } of updates) {
+      this.writing.add(range);
+      for (const watch of this.#watches) watch.isTouched ||= overlap(watch.range, range);
+    }
     try {
       await this.#cover(updates);
       return await body();
@@ -127,6 +136,17 @@ export class Tracker {
     return true;
   }
 
+  /** Notes whether somebody begins to write to it, until `unwatch`. */
+  watch(range: BlockRange): Watch {
+    const watch = { range, isTouched: false };
+    this.#watches.add(watch);
+    return watch;
+  }
+
+  unwatch(watch: Watch): void {
+    this.#watches.delete(watch);
+  }
+
   /** All of it was copied, and what is written from now on is sent. In the turn in which nothing is left to copy. */
   synchronized(secondary: SecondaryTracking): void {
     if (secondary.todo?.isEmpty !== true)
@@ -139,9 +159,11 @@ export class Tracker {
 
   /** Ends when the log is not needed for it any more; whoever comes later waits for the same. Before that no resync begins. */
   lose(secondary: SecondaryTracking, reason: LossReason, cause: unknown): Promise<void> {
-    if (secondary.mode === 'mapped') return secondary.losing;
-    secondary.lose();
-    this.parts.onLost(secondary, reason, cause);
+    if (secondary.mode === 'mapped' && !secondary.isLossStuck) return secondary.losing;
+    if (secondary.mode === 'listed') {
+      secondary.lose();
+      this.parts.onLost(secondary, reason, cause);
+    }
     secondary.losing = this.#writeDown(secondary);
     // Each of those who wait is told.
     secondary.losing.catch(() => {});
@@ -150,7 +172,14 @@ export class Tracker {
 
   /** Steps 620 to 680. */
   async #writeDown(secondary: SecondaryTracking): Promise<void> {
-    await this.#persist(secondary, [secondary.everything]);
+    secondary.isLossStuck = false;
+    try {
+      await this.#persist(secondary, [secondary.everything]);
+    } catch (cause) {
+      // Whoever needs it next tries again: a disk that was full may have room.
+      secondary.isLossStuck = true;
+      throw cause;
+    }
     secondary.leansOnLog = false;
     for (const range of secondary.map.runs()) this.#unlist(range);
   }

@@ -40,7 +40,12 @@ export function describe(
       try {
         const connected = await connectSecondary(file.entry(name)!, file.content, onWhole, signal);
         // A cut may have come between its being a secondary again and our list's saying so.
-        if (file.entry(name)!.diverged !== null) await file.update(name, { diverged: null });
+        if (file.entry(name)!.diverged !== null)
+          await file.update(name, { diverged: null }).catch(async (error: unknown) => {
+            // Else its image would be locked by us, and never reached again. Why it is not used is what is told.
+            await Promise.allSettled([connected.close()]);
+            throw error;
+          });
         return connected;
       } catch (error) {
         if (error instanceof UserError && error.details.reason === 'diverged')

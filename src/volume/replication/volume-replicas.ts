@@ -222,7 +222,8 @@ export class VolumeReplicas {
       await discardThere({
         ...{ entry, whose: this.file.content },
         mark: async (ranges) => {
-          await this.file.update(name, { isWhole: false });
+          // Where neither side has written anything it is whole, as it was.
+          if (ranges.length > 0) await this.file.update(name, { isWhole: false });
           await this.replication.mark(replica, ranges);
         },
       });
