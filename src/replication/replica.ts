@@ -38,7 +38,10 @@ export interface ConnectedSecondary {
   beginResync(): Promise<void>;
   /** Durable when it returns: it is a moment of the primary. */
   endResync(): Promise<void>;
-  /** Also while calls are in flight: they end, or fail, and it waits for them. Called once. */
+  /**
+   * Also while calls are in flight: they end, or fail, and it waits for them, though not for answers that may never come.
+   * Called once.
+   */
   close(): Promise<void>;
 }
 

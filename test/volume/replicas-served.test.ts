@@ -80,6 +80,29 @@ describe('a secondary behind a server of ours', { timeout: 300_000 }, () => {
       await pair.expectAlike();
     }));
 
+  it('whose server goes silent: pause and the end of the primary do not wait for it', async () => {
+    const pair = await ServedPair.make({ flags: ['--late-after', '1'] });
+    const primary = await serve(pair.folder, pair.volume);
+    const client = await NbdDevice.open(primary.uri, { readOnly: false });
+    const writeUnanswered = async () => {
+      pair.signal('SIGSTOP');
+      await client.write(0, randomBytes(MIB));
+      await client.flush();
+    };
+    await writeUnanswered();
+    await expectPrompt(() => ok('replica', 'pause', pair.volume));
+    pair.signal('SIGCONT');
+    await ok('replica', 'resume', pair.volume);
+    await ok('replica', 'sync', pair.volume);
+    expect(await ok('replica', 'verify', pair.volume)).toMatchObject({ differingBlocks: 0 });
+    await writeUnanswered();
+    await client.close();
+    await expectPrompt(() => primary.stop());
+    pair.signal('SIGCONT');
+    await ok('replica', 'sync', pair.volume);
+    await pair.expectAlike();
+  });
+
   it('whose server is killed amid a resync is promoted to the point before it', async () => {
     const pair = await ServedPair.make({ flags: ['--rate', '1MiB'], size: '64MiB' });
     const before = await pair.content();
@@ -139,6 +162,13 @@ describe('a secondary behind a server of ours', { timeout: 300_000 }, () => {
       }
     }));
 });
+
+/** Far less than what the connection alone would wait for an answer. */
+async function expectPrompt(call: () => Promise<unknown>): Promise<void> {
+  const startedMs = performance.now();
+  await call();
+  expect(performance.now() - startedMs).toBeLessThan(20_000);
+}
 
 /** A process that resyncs it, until it is killed. */
 async function resyncing(volume: string): Promise<ChildProcess> {

@@ -1,12 +1,13 @@
 /**
- * Other people's servers as secondaries: killed and started again while the primary is written, slow, and failing now and
- * then. The primary never fails for it, and in the end both are alike.
+ * Other people's servers as secondaries: killed and started again while the primary is written, silent, slow, and failing now
+ * and then. The primary never fails for it, nor waits for it for ever, and in the end both are alike.
  */
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { BLOCK_BYTES } from '../../src/replication/blocks.js';
 import { createVolume, openVolume, type Volume } from '../../src/volume/index.js';
 import { enableTracking } from '../../src/volume/replication/enable.js';
+import type { ReplicaLimits } from '../../src/volume/replication/replicas-file.js';
 import { ServedImage, type Start } from '../nbd/client/served-image.js';
 import { isInstalled } from '../nbd/client/servers.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
@@ -15,12 +16,14 @@ const SIZE = 4 * 1024 * 1024;
 const ROUNDS = 6;
 
 class Pair {
+  #closed: Promise<void> | null = null;
+
   private constructor(
     readonly volume: Volume,
     readonly served: ServedImage,
   ) {}
 
-  static async make(start: Start): Promise<Pair> {
+  static async make(start: Start, limits: ReplicaLimits = {}): Promise<Pair> {
     const served = await ServedImage.by(start, SIZE);
     onTestFinished(() => served.remove());
     const directory = join(served.place.folder, 'primary');
@@ -40,16 +43,22 @@ class Pair {
     await enableTracking(untracked);
     await untracked.close();
     const volume = await open();
-    onTestFinished(() => volume.close());
+    const pair = new Pair(volume, served);
+    onTestFinished(() => pair.close());
     await volume.tracking.replicas!.add({
       to: served.uri,
       mode: 'async',
       onLoss: 'continue',
       force: false,
-      limits: {},
+      limits,
       usesAll: false,
     });
-    return new Pair(volume, served);
+    return pair;
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.volume.close();
+    return this.#closed;
   }
 
   /** Of parts of blocks, some flushed; while the server is killed or not. */
@@ -60,6 +69,13 @@ class Pair {
       await this.volume.device.write(offset, random.bytes(length));
       if (random.chance(0.2)) await this.volume.device.flush();
     }
+  }
+
+  /** What is sent from now on is not answered. */
+  async freezeAndWrite(random: SeededRandom): Promise<void> {
+    this.served.freeze();
+    await this.write(random);
+    await this.volume.device.flush();
   }
 
   /** It may be lost once more while it is waited for. */
@@ -122,6 +138,51 @@ describe('a secondary behind a server of other people', { timeout: 240_000 }, ()
         const [status] = pair.volume.tracking.replicas!.list();
         expect(status).toMatchObject({ state: 'in-sync' });
         expect(status!.dirtyBlocks! * BLOCK_BYTES).toBeLessThanOrEqual(SIZE);
+      }));
+  }
+});
+
+/** Far less than what the connection alone would wait for an answer. */
+async function expectPrompt(call: () => Promise<unknown>): Promise<void> {
+  const startedMs = performance.now();
+  await call();
+  expect(performance.now() - startedMs).toBeLessThan(8000);
+}
+
+describe('a server of other people that goes silent', { timeout: 120_000 }, () => {
+  for (const [name, program, start] of SERVERS.slice(0, 2)) {
+    if (!isInstalled(program)) continue;
+    it(`${name}: it is late, and is tried again; pause, remove and close do not wait for it`, () =>
+      withSeed(async (random) => {
+        const pair = await Pair.make(start, { lateMs: 1000 });
+        const replicas = pair.volume.tracking.replicas!;
+        const state = () => replicas.list()[0]!.state;
+        await pair.expectAlike();
+
+        await pair.freezeAndWrite(random);
+        await expectPrompt(() => replicas.pause('replica-1'));
+        pair.served.thaw();
+        await replicas.resume('replica-1');
+        await pair.expectAlike();
+
+        await pair.freezeAndWrite(random);
+        await expect.poll(state, { timeout: 10_000 }).toBe('unsynchronized');
+        // Nothing but the server's going on: it is reached by itself.
+        pair.served.thaw();
+        await expect.poll(state, { timeout: 30_000 }).toBe('in-sync');
+        await pair.expectAlike();
+
+        await pair.freezeAndWrite(random);
+        await expect.poll(state, { timeout: 10_000 }).toBe('unsynchronized');
+        await expectPrompt(() => replicas.remove('replica-1'));
+      }));
+
+    it(`${name}: closing the volume ends`, () =>
+      withSeed(async (random) => {
+        const pair = await Pair.make(start, { lateMs: 1000 });
+        await pair.expectAlike();
+        await pair.freezeAndWrite(random);
+        await expectPrompt(() => pair.close());
       }));
   }
 });

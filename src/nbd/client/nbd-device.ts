@@ -50,6 +50,8 @@ export interface NbdDeviceOptions {
 }
 
 const MIB = 1024 * 1024;
+/** What a server that is well has in flight ends sooner. */
+const LAST_ANSWERS_MS = 2000;
 const DEFAULT_UNFLUSHED_BYTES = 64 * MIB;
 /** "A client desiring maximum interoperability SHOULD constrain its requests to a minimum block size of 2^9". */
 const SMALLEST_BLOCK_BYTES = 512;
@@ -173,6 +175,20 @@ export class NbdDevice implements BlockDevice {
 
   close(): Promise<void> {
     return this.#guard.close(() => this.#session.close());
+  }
+
+  /**
+   * As `close`, of a server that may be silent: calls that it has not answered within this time fail, and what they were to
+   * change is in doubt. They are given that time because a server may still do them when their connection is gone.
+   */
+  async closeSoon(mostMs = LAST_ANSWERS_MS): Promise<void> {
+    const why = `the server has not answered within ${mostMs} ms`;
+    const timer = setTimeout(() => this.#session.cut(why), mostMs);
+    try {
+      await this.close();
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** `mostBytes` of a piece; 0: there is nothing to do. */

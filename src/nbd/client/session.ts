@@ -92,6 +92,13 @@ export class NbdSession {
     }
   }
 
+  /** What is in flight is not waited for any more: it fails, for good, and what it was to change is in doubt. */
+  cut(why: string): void {
+    this.#closing.abort();
+    this.#fail(lost(this.#target, why), 'it was closed with requests in flight');
+    this.#connection?.destroy(why);
+  }
+
   /** Nothing may be in flight. */
   async close(): Promise<void> {
     this.#closing.abort();
@@ -133,7 +140,7 @@ export class NbdSession {
         await this.#outage.nextTry(this.#closing.signal);
         return await this.#tryAgain(this.#outage);
       } catch (error) {
-        if (this.#closing.signal.aborted) throw error;
+        if (this.#closing.signal.aborted) throw this.#failure ?? error;
         if (!(error instanceof ConnectionLost)) throw this.#fail(error, 'the server came back as another');
         last = error;
       }

@@ -10,7 +10,7 @@ import { Sweep, type SweepCounts, type SweptDevice } from './sweep.js';
 import { Waits } from './waits.js';
 
 /** A resync writes much, and nobody waits for one answer of it: it has so many times as long as one that is in sync. */
-const PATIENCE = 6;
+export const PATIENCE = 6;
 
 export interface ResyncParts {
   readonly tracker: Tracker;

@@ -1,4 +1,4 @@
-/** An image, and a server of other people of it that is killed and started anew at will. */
+/** An image, and a server of other people of it that is killed, started anew, and stopped in its tracks at will. */
 import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ServerPlace, type ServerProcess } from './servers.js';
@@ -33,6 +33,15 @@ export class ServedImage {
 
   async kill(): Promise<void> {
     await this.server.kill();
+  }
+
+  /** It is silent, and its connections stay. */
+  freeze(): void {
+    this.server.child.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.server.child.kill('SIGCONT');
   }
 
   async restart(): Promise<void> {

@@ -48,6 +48,11 @@ export class ServedPair {
     ]);
   }
 
+  /** Its server is silent, or goes on. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#server!.child.kill(signal);
+  }
+
   /** Its server, at once. */
   async kill(): Promise<void> {
     await this.#server?.stop('SIGKILL');

@@ -5,9 +5,13 @@
  *
  * Which of both it is, is found out when it is added, and kept: what was made in a place of ours is never written as a foreign
  * one, whatever answers there later, since its log and its marks would know nothing of that.
+ *
+ * What cannot be ruled out of a foreign one: that it does what was in flight on a connection which was given up after a newer
+ * connection has written the same blocks. NBD has no means against it (session.ts); a session of ours ends with its connection.
  */
-import { openImage } from '../../../device/open-image.js';
+import type { NbdDevice, NbdDeviceOptions } from '../../../nbd/client/nbd-device.js';
 import type { ConnectedSecondary } from '../../../replication/replica.js';
+import { PATIENCE } from '../../../replication/resync/resync.js';
 import { firstContent, makeBlank } from '../../blank.js';
 import { isRemote } from '../../remote.js';
 import type { ReplicaEntry, ReplicasContent } from '../replicas-file.js';
@@ -16,6 +20,10 @@ import { notBlank, type SecondaryPlace, tooSmall } from './place.js';
 
 /** Of a server that has no epochs: how much is sent before it is flushed. */
 const FOREIGN_EPOCH_BYTES = 32 * 1024 * 1024;
+/** One that owes an answer and says nothing for so long is gone, unless it was given longer (`lateMs`). */
+const SILENCE_MS = 60_000;
+/** All of it may be zeroed, with few answers, as fast as its disk is. */
+const PREPARE_SILENCE_MS = 5 * 60_000;
 
 type Whose = Pick<ReplicasContent, 'volumeUuid' | 'sizeBytes' | 'generation'>;
 type OnWhole = (isWhole: boolean) => Promise<void>;
@@ -45,7 +53,7 @@ export async function connectSecondary(
   signal: AbortSignal,
 ): Promise<ConnectedSecondary> {
   const place = await placeOf(entry);
-  if (place === null) return connectForeign(entry, whose, onWhole);
+  if (place === null) return connectForeign(entry, whose, onWhole, signal);
   const { volumeUuid, generation } = whose;
   const { device, epochBytes, ...joined } = await place.join({ volumeUuid, replicaUuid: entry.uuid }, signal);
   return {
@@ -80,9 +88,8 @@ async function remotePlace(uri: string): Promise<SecondaryPlace | null> {
 }
 
 async function prepareForeign(uri: string, sizeBytes: number, force: boolean): Promise<void> {
-  const device = await openImage(uri, { readOnly: false });
+  const device = await openForeign(uri, sizeBytes, { answerTimeoutMs: PREPARE_SILENCE_MS });
   try {
-    if (device.size < sizeBytes) throw tooSmall(device, sizeBytes);
     const offset = await firstContent(device);
     if (offset !== null && !force) throw notBlank(uri, offset);
     if (offset !== null) await makeBlank(device);
@@ -92,22 +99,32 @@ async function prepareForeign(uri: string, sizeBytes: number, force: boolean): P
 }
 
 async function connectForeign(
-  { to }: ReplicaEntry,
+  { to, limits: { lateMs = 0 } }: ReplicaEntry,
   { sizeBytes }: Whose,
   onWhole: OnWhole,
+  signal: AbortSignal,
 ): Promise<ConnectedSecondary> {
-  const { NbdDevice } = await import('../../../nbd/client/nbd-device.js');
-  // One that is lost is resynced, and not waited for.
-  const device = await NbdDevice.open(to, { readOnly: false, reconnect: { tries: 0 } });
-  if (device.size < sizeBytes) {
-    await device.close();
-    throw tooSmall(device, sizeBytes);
-  }
+  // The replica's own deadline is for what is written; this one is for reads as well, and must not be the shorter one.
+  const answerTimeoutMs = Math.max(SILENCE_MS, PATIENCE * lateMs);
+  const device = await openForeign(to, sizeBytes, { answerTimeoutMs, signal });
   return {
     device,
     epochBytes: FOREIGN_EPOCH_BYTES,
     beginResync: () => onWhole(false),
     endResync: () => onWhole(true),
-    close: () => device.close(),
+    close: () => device.closeSoon(),
   };
+}
+
+async function openForeign(
+  uri: string,
+  sizeBytes: number,
+  options: Pick<NbdDeviceOptions, 'answerTimeoutMs' | 'signal'>,
+): Promise<NbdDevice> {
+  const { NbdDevice } = await import('../../../nbd/client/nbd-device.js');
+  // One that is lost is resynced, and not waited for.
+  const device = await NbdDevice.open(uri, { readOnly: false, reconnect: { tries: 0 }, ...options });
+  if (device.size >= sizeBytes) return device;
+  await device.close();
+  throw tooSmall(device, sizeBytes);
 }

@@ -131,7 +131,7 @@ export class RemotePlace implements SecondaryPlace {
         change({ request: 'end-resync', session, generation, atMs: Date.now() }),
       close: async () => {
         closing.abort(new UserError('INTERRUPTED', `${this.uri}: it is closed`));
-        await device.close();
+        await device.closeSoon();
       },
     };
   }
