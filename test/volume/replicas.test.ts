@@ -5,12 +5,16 @@ import { copyFile, open, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
+import { compileFailingCalls } from '../support/failing-calls.js';
 import { ok, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { type Served, serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
+import { notTested } from '../support/volumes.js';
 import { Writing } from '../support/writing.js';
 
 const BLOCK_BYTES = 4096;
+/** null: there is no compiler here. */
+const failing = compileFailingCalls(await temporaryFolder());
 
 interface Made {
   readonly folder: string;
@@ -303,6 +307,21 @@ describe('mistakes', { timeout: 240_000 }, () => {
     await ok('replica', 'add', volume, '--to', used, '--name', 'c', '--force', '--yes');
     await ok('replica', 'sync', volume, '--name', 'c');
     await expectAlike({ folder, volume, second: used });
+  });
+
+  it('a replica that was being added when the process was killed', async () => {
+    if (failing === null) return notTested('a kill amid replica add', 'there is no compiler');
+    const made = await newVolume();
+    const { volume, second } = made;
+    const add = ['replica', 'add', volume, '--to', second];
+    for (const after of [0, 1]) {
+      const env = failing({ files: '/marks', calls: 'w', after, signal: 'SIGKILL' });
+      expect((await runHoldfast(add, { env })).exitCode).toBe(137);
+      await ok('read', second, '--output', join(made.folder, 'output'));
+    }
+    await ok(...add);
+    await ok('replica', 'sync', volume);
+    await expectAlike(made);
   });
 
   it('a map that is damaged means that all is copied, and says so', async () => {

@@ -1,9 +1,11 @@
 /** A place for a secondary behind a server of ours, at the level of the wire: what is answered, who may write, who is fenced. */
 
 import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
 import net from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { openImage } from '../../src/device/open-image.js';
 import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
 import {
   COMMANDS,
@@ -19,6 +21,8 @@ import { decodeInfo, encodeInfoRequest } from '../../src/nbd/protocol/option-dat
 import { ConnectionEnded } from '../../src/nbd/wire/socket-reader.js';
 import { epochCost } from '../../src/replication/secondary/index.js';
 import { SecondaryHost } from '../../src/volume/replication/secondary/host.js';
+import { makeParts, marksOf } from '../../src/volume/replication/secondary/image-place.js';
+import { hexOf } from '../../src/volume/replication/secondary/place.js';
 import { RemotePlace } from '../../src/volume/replication/secondary/remote-place.js';
 import { ServedImage } from '../nbd/client/served-image.js';
 import { isInstalled } from '../nbd/client/servers.js';
@@ -156,6 +160,21 @@ describe('make', () => {
       details: { neededBytes: 2 * PLACE_BYTES },
     });
     expect((await place.look()).marks).toBeNull();
+  });
+
+  it('that fails leaves what was there: no secondary, or the one before', async () => {
+    const path = join(await scratchDirectory(), 'image');
+    const image = await openImage(path, { readOnly: false, create: { size: PLACE_BYTES } });
+    onTestFinished(() => image.close());
+    const first = newSecondary();
+    // It is found to be too short when all files are there.
+    const fails = () => makeParts(image, path, newSecondary({ sizeBytes: 2 * PLACE_BYTES }));
+    await expect(fails()).rejects.toMatchObject({ code: 'OUT_OF_RANGE' });
+    expect(await marksOf(path)).toBeNull();
+    await makeParts(image, path, first);
+    await expect(fails()).rejects.toMatchObject({ code: 'OUT_OF_RANGE' });
+    expect(hexOf((await marksOf(path))!.replicaUuid)).toBe(first.replicaUuid);
+    expect(await readdir(`${path}.holdfast`)).toEqual(['secondary']);
   });
 });
 

@@ -60,10 +60,14 @@ export async function forgetReplicasOf(image: string): Promise<void> {
 
 /** Of a secondary that is an image here. */
 export class SecondaryPlaces {
-  readonly directory: string;
+  constructor(
+    readonly image: string,
+    readonly directory: string = `${image}.holdfast/secondary`,
+  ) {}
 
-  constructor(readonly image: string) {
-    this.directory = `${image}.holdfast/secondary`;
+  /** Where they are while they are made: nobody looks there. */
+  begun(): SecondaryPlaces {
+    return new SecondaryPlaces(this.image, `${this.directory}.new`);
   }
 
   get marks(): string {

@@ -3,8 +3,8 @@
  * written, and how it becomes a secondary itself, which discards them.
  *
  * Order, each durable before the next: all that differs is in the map of the new replica here, which nothing names yet; the
- * marks there say that it is a secondary, and nobody but its primary writes to it from then on; the list here names the replica
- * in place of the former primary; its own list of replicas is gone. Cut before the marks nothing has changed. Cut between the
+ * marks there, which appear in one step, say that it is a secondary, and nobody but its primary writes to it from then on; the
+ * list here names the replica in place of the former primary; its own list of replicas is gone. Cut before the marks nothing has changed. Cut between the
  * marks and the list here it is a secondary that nobody has: its own list is still there and as true as it was, since nobody wrote to it,
  * and the same command does all of it again. Cut after that it is copied to, and its own list is looked at no more.
  */

@@ -1,5 +1,5 @@
 /** A place for a secondary beside an image here. The lock of the image keeps a second primary away. */
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { BlockDevice } from '../../../device/contract.js';
 import { fileError } from '../../../device/device-errors.js';
@@ -76,7 +76,14 @@ export class ImagePlace implements SecondaryPlace {
       if (marks !== null) assertFree(path, described(marks), secondary);
       const offset = isNew ? null : await firstContent(image);
       if (offset !== null && !force) throw notBlank(path, offset);
-      if (offset !== null) await makeBlank(image);
+      if (offset !== null) {
+        // First: what is blank is not to count as the secondary that it was.
+        const old = await putAway(path);
+        const folder = dirname(old);
+        if ((await statOrNull(folder)) !== null) await syncDirectory(folder);
+        await rm(old, { recursive: true, force: true });
+        await makeBlank(image);
+      }
       await makeParts(image, path, secondary);
     } finally {
       await image.close();
@@ -187,19 +194,43 @@ export async function marksOf(image: string): Promise<Marks | null> {
   }
 }
 
-/** `content`: what the image is. */
+/**
+ * They are made in a folder of another name, which takes the place of the old one when all of it is durable: what was there
+ * stays until then, and there are marks as a whole or not at all. `content`: what the image is.
+ */
 export async function makeParts(
   image: BlockDevice,
   path: string,
   secondary: Omit<SecondaryToMake, 'force'>,
   content: Pick<NewSecondary, 'state' | 'atMs'> = { state: 'initial' },
 ): Promise<void> {
-  const { volumeUuid, replicaUuid, sizeBytes, generation } = secondary;
   const places = new SecondaryPlaces(path);
-  await rm(places.directory, { recursive: true, force: true });
-  await mkdir(places.directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-    throw fileError(places.directory, 'made', error);
+  const begun = places.begun();
+  await rm(begun.directory, { recursive: true, force: true });
+  await mkdir(begun.directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw fileError(begun.directory, 'made', error);
   });
+  try {
+    await fillParts(image, begun, secondary, content);
+    const old = await putAway(path);
+    await rename(begun.directory, places.directory);
+    for (const directory of [dirname(places.directory), dirname(dirname(places.directory))])
+      await syncDirectory(directory);
+    await rm(old, { recursive: true, force: true });
+  } catch (error) {
+    // What went wrong first is what the user must hear.
+    await rm(begun.directory, { recursive: true, force: true }).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** All of it is durable when it returns. */
+async function fillParts(
+  image: BlockDevice,
+  places: SecondaryPlaces,
+  { volumeUuid, replicaUuid, sizeBytes, generation }: Omit<SecondaryToMake, 'force'>,
+  content: Pick<NewSecondary, 'state' | 'atMs'>,
+): Promise<void> {
   const made: BlockDevice[] = [];
   const make = async (file: string, size: number) => {
     const device = await openImage(file, { readOnly: false, create: { size } });
@@ -217,9 +248,17 @@ export async function makeParts(
         ...{ generation: generationOf(generation), ...content },
       },
     );
-    for (const directory of [places.directory, dirname(places.directory), dirname(dirname(places.directory))])
-      await syncDirectory(directory);
+    await syncDirectory(places.directory);
   } finally {
     await closeInOrder(made.map((device) => () => device.close()));
   }
+}
+
+/** In one step: what is cut amid it leaves all of them, or none. Gives where they are now, to be removed. */
+async function putAway(path: string): Promise<string> {
+  const { directory } = new SecondaryPlaces(path);
+  const old = `${directory}.old`;
+  await rm(old, { recursive: true, force: true });
+  if ((await statOrNull(directory)) !== null) await rename(directory, old);
+  return old;
 }
