@@ -171,6 +171,11 @@ export class Replica {
     if (this.state === 'in-sync') await this.#sending?.drained();
   }
 
+  /** As `drained`; and what of that the primary has flushed is clean. */
+  async cleaned(): Promise<void> {
+    if (this.state === 'in-sync') await this.#sending?.cleaned();
+  }
+
   /** What was queued is dropped, and is dirty. In the turn in which the tracker changes its mode. */
   lost(reason: LossReason, cause: unknown): void {
     const sending = this.#sending;
@@ -240,7 +245,7 @@ export class Replica {
   /** What is queued is sent, if it can be; then nothing goes on. */
   async close(): Promise<void> {
     // Where it is lost meanwhile, what was queued is dirty.
-    await this.drained().catch(() => {});
+    await this.cleaned().catch(() => {});
     await this.#end('paused');
   }
 

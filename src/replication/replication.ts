@@ -18,6 +18,7 @@ import { DEFAULT_SETTINGS, type ReplicaSettings } from './settings.js';
 import type { ReplicaState } from './standing.js';
 import type { SecondaryTracking } from './tracking/secondary-tracking.js';
 import { Tracker } from './tracking/tracker.js';
+import { UncopiedBlocks } from './tracking/uncopied-blocks.js';
 
 export interface ReplicaDescription {
   readonly name: string;
@@ -140,7 +141,7 @@ export class Replication {
   /** What is durable on both sides is on disk as such: nothing of it is copied again after a crash. */
   async settle(replica: Replica): Promise<void> {
     await this.device.flush();
-    await replica.drained();
+    await replica.cleaned();
     // What was written amid its resync is in its map, and may be clean since that ended.
     const { mapFailure, file } = this.#trackings.get(replica)!;
     if (mapFailure === null) await file.release();
@@ -163,7 +164,7 @@ export class Replication {
     for (const timer of this.#timers.values()) clearInterval(timer);
     const files = this.#usable().flatMap(({ file, uncopied }) => [
       file,
-      ...(uncopied === null ? [] : [uncopied]),
+      ...(uncopied === null ? [] : [uncopied.file]),
     ]);
     await allEnded(files.map((file) => file.release()));
     if (this.tracker.logFailure === null) await this.log.sayDone();
@@ -180,7 +181,7 @@ export class Replication {
     const replicas = [...this.replicas];
     const { clock } = replicas[0]?.settings ?? DEFAULT_SETTINGS;
     const limit = new AbortController();
-    const sent = Promise.allSettled(replicas.map((replica) => replica.drained()));
+    const sent = Promise.allSettled(replicas.map((replica) => replica.cleaned()));
     await Promise.race([sent, clock.wait(LOG_WAIT_MS, limit.signal)]);
     limit.abort();
   }
@@ -189,8 +190,6 @@ export class Replication {
     const { tracker, flushes, parts } = this;
     const tracking = tracker.add(description.name, dirty);
     tracking.uncopied = uncopied;
-    // Of a process that could not say so any more.
-    for (const range of dirty.map.runs()) uncopied?.map.clear(range);
     const replica = new Replica({
       ...{ tracker, tracking, flushes, primary: parts.primary, warn: parts.warn },
       ...description,
@@ -217,7 +216,7 @@ export class Replication {
 
 interface Maps {
   readonly dirty: MapFile;
-  readonly uncopied: MapFile | null;
+  readonly uncopied: UncopiedBlocks | null;
 }
 
 async function openMaps(
@@ -226,7 +225,12 @@ async function openMaps(
 ): Promise<Maps> {
   const owner = { volumeUuid, blocks: blocksOf(primary.size), replicaUuid: uuid };
   const dirty = await MapFile.open(map, { ...owner, kind: 'dirty' });
-  const never = uncopied === null ? null : await MapFile.open(uncopied, { ...owner, kind: 'uncopied' });
-  for (const what of [...dirty.damage, ...(never?.damage ?? [])]) warn(what);
-  return { dirty: dirty.file, uncopied: never?.file ?? null };
+  for (const what of dirty.damage) warn(what);
+  if (uncopied === null) return { dirty: dirty.file, uncopied: null };
+  const never = await MapFile.open(uncopied, { ...owner, kind: 'uncopied' });
+  for (const what of never.damage) warn(what);
+  // Durable before anything is written in place of what was damaged.
+  for (const range of never.inDoubt) dirty.file.map.set(range);
+  await dirty.file.persist(never.inDoubt);
+  return { dirty: dirty.file, uncopied: new UncopiedBlocks(never.file, never.inDoubt) };
 }

@@ -36,12 +36,20 @@ import {
 import { Rounds } from '../rounds.js';
 import { BlockMap } from './block-map.js';
 import { MAP_HEADER, MAP_KINDS, MAP_MAGIC } from './fields.js';
-import { type FoundMap, readMap } from './map-reader.js';
+import { type Doubt, type FoundMap, readMap } from './map-reader.js';
 import { holesOf, roundOf } from './map-round.js';
 import { MapLayout } from './page.js';
 import { isWithin } from './words.js';
 
 const KIND: HeaderKind = { what: 'the map of a replica', magic: MAP_MAGIC };
+
+const COUNTS: Doubt = { isSet: true, means: 'count as in it' };
+/** What counts as never copied is copied to nobody, and compared with nothing. */
+const DOUBTS: Readonly<Record<MapOwner['kind'], Doubt>> = {
+  dirty: COUNTS,
+  uncopied: { isSet: false, means: 'count as dirty, and are copied' },
+  putBack: COUNTS,
+};
 
 /** Whose map it is, and of what. */
 export interface MapOwner {
@@ -63,7 +71,9 @@ export interface MapCounts {
 
 export interface OpenedMap {
   readonly file: MapFile;
-  /** For people: what could not be used, in which file, at which offset, and which blocks count as in the map for it. */
+  /** Of these it could not be told: they count as in the map; or as not in it, where it is one of blocks to be passed over. */
+  readonly inDoubt: readonly BlockRange[];
+  /** For people: what could not be used, in which file, at which offset, and what becomes of which blocks for it. */
   readonly damage: readonly string[];
 }
 
@@ -84,7 +94,7 @@ export class MapFile {
   readonly #layout: MapLayout;
   readonly #kept: BlockMap;
   readonly #named: BlockMap;
-  /** Not good on disk, and counting as full there. */
+  /** Not good on disk, and counting as full there, or as in doubt. */
   readonly #badPages: Set<number>;
   readonly #badAuxiliary: Set<number>;
   readonly #rounds = new Rounds<Wish, true>((wishes) => this.#round(wishes));
@@ -97,7 +107,7 @@ export class MapFile {
     device: BlockDevice,
     id: bigint,
     layout: MapLayout,
-    found: Omit<FoundMap, 'damage'>,
+    found: Omit<FoundMap, 'inDoubt' | 'damage'>,
     header: HeaderWrite | null,
   ) {
     this.#device = device;
@@ -131,7 +141,8 @@ export class MapFile {
     const layout = new MapLayout(owner.blocks);
     if (device.size < layout.fileBytes) throw cutShort(device, layout);
     const header = await readHeader(device, KIND, owner.volumeUuid);
-    if ('damage' in header) return lost(MapFile.#anew(device, owner), header.damage);
+    const doubt = DOUBTS[owner.kind];
+    if ('damage' in header) return lost(MapFile.#anew(device, owner), doubt, header.damage);
     const { bytes, id, bad, warnings } = header;
     const view = MAP_HEADER.at(bytes);
     if (Buffer.compare(view.bytes('replica_uuid'), uuidBytes(owner.replicaUuid)) !== 0)
@@ -141,12 +152,13 @@ export class MapFile {
     const blocks = Number(view.big('blocks'));
     if (blocks !== owner.blocks) {
       const why = `${device.name}: ${KIND.what} is of ${blocks} blocks, and the volume has ${owner.blocks}`;
-      return lost(MapFile.#anew(device, owner), why);
+      return lost(MapFile.#anew(device, owner), doubt, why);
     }
-    const found = await readMap(device, layout, { id, blocks });
+    const found = await readMap(device, layout, { id, blocks, doubt });
     const mends = bad.length === 0 ? null : { bytes, offsets: bad };
     return {
       file: new MapFile(device, id, layout, found, mends),
+      inDoubt: found.inDoubt,
       damage: [...warnings, ...found.damage],
     };
   }
@@ -287,9 +299,14 @@ export class MapFile {
   }
 }
 
-function lost(file: MapFile, why: string): OpenedMap {
-  file.map.setAll();
-  return { file, damage: [`${why}; all ${file.map.blocks} blocks count as in it`] };
+function lost(file: MapFile, { isSet, means }: Doubt, why: string): OpenedMap {
+  const { map } = file;
+  if (isSet) map.setAll();
+  return {
+    file,
+    inDoubt: [{ from: 0, count: map.blocks }],
+    damage: [`${why}; all ${map.blocks} blocks ${means}`],
+  };
 }
 
 function cutShort(device: BlockDevice, { fileBytes }: MapLayout): UserError {

@@ -1,5 +1,5 @@
 /**
- * What a map file says at an opening. What is in doubt has all its bits:
+ * What a map file says at an opening. What is in doubt has all its bits, or none where the map lets something be passed over:
  *
  * - a page that is no good, or that the auxiliary map names and that is not there. A power cut leaves the same of a page
  *   that was being written for the first time: then it is only more work;
@@ -9,11 +9,19 @@
  * a large volume with few bits is opened quickly.
  */
 import type { BlockDevice } from '../../device/contract.js';
+import type { BlockRange } from '../blocks.js';
 import { SECTOR_BYTES } from '../file-header.js';
 import { type ReadSectors, readSectors } from '../sector-reads.js';
 import { BlockMap } from './block-map.js';
 import { decodePage, type MapLayout } from './page.js';
 import { PAGE_BITS } from './words.js';
+
+/** What becomes of blocks of which nobody can tell whether they are in the map. */
+export interface Doubt {
+  readonly isSet: boolean;
+  /** For people. */
+  readonly means: string;
+}
 
 export interface FoundMap {
   readonly map: BlockMap;
@@ -25,6 +33,8 @@ export interface FoundMap {
   readonly badPages: Set<number>;
   readonly badAuxiliary: Set<number>;
   readonly generation: number;
+  /** What `badPages` have blocks for. */
+  readonly inDoubt: readonly BlockRange[];
   /** For people: file, offset and blocks. */
   readonly damage: readonly string[];
 }
@@ -36,9 +46,9 @@ const READ_PAGES = 2048;
 export async function readMap(
   device: BlockDevice,
   layout: MapLayout,
-  { id, blocks }: { readonly id: bigint; readonly blocks: number },
+  { id, blocks, doubt }: { readonly id: bigint; readonly blocks: number; readonly doubt: Doubt },
 ): Promise<FoundMap> {
-  const reading = new MapReading(device, layout, id, blocks);
+  const reading = new MapReading(device, layout, { id, blocks, doubt });
   await reading.readAuxiliary();
   for (const { from, count } of clusters(reading.named)) await reading.readPages(from, count);
   return { ...reading.found(), damage: reading.sentences() };
@@ -57,9 +67,9 @@ class MapReading {
   constructor(
     private readonly device: BlockDevice,
     private readonly layout: MapLayout,
-    private readonly id: bigint,
-    blocks: number,
+    private readonly of: { readonly id: bigint; readonly blocks: number; readonly doubt: Doubt },
   ) {
+    const { blocks } = of;
     this.#map = new BlockMap(blocks);
     this.#kept = new BlockMap(blocks);
     this.named = new BlockMap(layout.pages);
@@ -73,6 +83,7 @@ class MapReading {
       badPages: this.#badPages,
       badAuxiliary: this.#badAuxiliary,
       generation: this.#generation,
+      inDoubt: [...this.#badPages].map((page) => this.#blocksOf(page)),
     };
   }
 
@@ -111,17 +122,21 @@ class MapReading {
 
   #decode(read: ReadSectors, index: number, expected: Parameters<typeof decodePage>[2]) {
     const why = read.unread.get(index);
-    const page = why === undefined ? decodePage(read.at(index), this.id, expected) : { bad: why };
+    const page = why === undefined ? decodePage(read.at(index), this.of.id, expected) : { bad: why };
     if (!('bad' in page)) this.#generation = Math.max(this.#generation, page.generation);
     return page;
   }
 
   #doubt(number: number, why: string): void {
     this.#badPages.add(number);
-    this.#map.fillPage(number);
+    if (this.of.doubt.isSet) this.#map.set(this.#blocksOf(number));
     const last = this.#doubts.at(-1);
     if (last !== undefined && last.last === number - 1 && last.why === why) last.last = number;
     else this.#doubts.push({ first: number, last: number, why });
+  }
+
+  #blocksOf(page: number): BlockRange {
+    return { from: page * PAGE_BITS, count: this.#map.bitsOf(page) };
   }
 
   sentences(): string[] {
@@ -133,7 +148,7 @@ class MapReading {
         const range = `${first * PAGE_BITS} to ${Math.min(blocks, (last + 1) * PAGE_BITS) - 1}`;
         const offset = this.layout.offsetOf('blocks', first);
         const length = (last - first + 1) * SECTOR_BYTES;
-        return `${this.device.name}: ${pages} of the map at offset ${offset}, ${length} bytes, cannot be used: ${why}; blocks ${range} all count as in it`;
+        return `${this.device.name}: ${pages} of the map at offset ${offset}, ${length} bytes, cannot be used: ${why}; blocks ${range} all ${this.of.doubt.means}`;
       }),
     ];
   }

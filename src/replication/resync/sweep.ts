@@ -134,7 +134,7 @@ export class Sweep {
     const { tracking, secondary, flushPrimary } = this.parts;
     const copied = this.#unsettled.splice(0);
     this.#unsettledBytes = 0;
-    await allEnded([secondary.flush(), flushPrimary()]);
+    await allEnded([secondary.flush(), flushPrimary(), tracking.releaseUncopied()]);
     // What has failed is on its way no more, and not there.
     if (this.#failure !== null) throw this.#failure.cause;
     const again = this.#sinceTaken();
@@ -218,7 +218,7 @@ export class Sweep {
   }
 
   async #copy(range: BlockRange, read: Read): Promise<void> {
-    const { secondary } = this.parts;
+    const { secondary, tracking } = this.parts;
     const bytes = await read();
     if (bytes === null) return;
     const offset = range.from * BLOCK_BYTES;
@@ -226,6 +226,7 @@ export class Sweep {
     else await secondary.write(offset, bytes);
     // Not before: a flush that has begun by now is none of it.
     this.#unsettled.push(range);
+    tracking.uncopied?.copied(range);
     this.#unsettledBytes += bytes.byteLength;
     this.counts.copiedBlocks += range.count;
     this.counts.copiedBytes += bytes.byteLength;

@@ -25,8 +25,8 @@ export class Acknowledged {
 
   constructor(
     private readonly tracker: BlockTracker,
-    /** Whether what was written to the primary with this stamp is durable there. */
-    private readonly isDurable: (stamp: number) => boolean,
+    /** Whether what was written to these blocks of the primary with this stamp is durable there, and they may be clean. */
+    private readonly isReady: (stamp: number, range: BlockRange) => boolean,
   ) {}
 
   /** Updates that wait for the primary. */
@@ -45,9 +45,9 @@ export class Acknowledged {
 
   /** RESET of what both sides have (steps 440 and 442). To be called when something was added, and when the primary was flushed. */
   settle(): void {
-    const ready = this.#updates.filter(({ stamp }) => this.isDurable(stamp));
+    const ready = this.#updates.filter(({ stamp, range }) => this.isReady(stamp, range));
     if (ready.length === 0) return;
-    this.#updates = this.#updates.filter(({ stamp }) => !this.isDurable(stamp));
+    this.#updates = this.#updates.filter(({ stamp, range }) => !this.isReady(stamp, range));
     for (const { range } of ready) this.#waiting.remove(range);
     this.tracker.reset(ready.flatMap(({ range }) => this.#waiting.zeroWithin(range)));
   }

@@ -4,6 +4,7 @@
  * lost: what is acknowledged after that makes nothing clean.
  */
 import type { BlockDevice } from '../../device/contract.js';
+import type { BlockRange } from '../blocks.js';
 import { messageOf } from '../losses.js';
 import type { ReplicaSettings } from '../settings.js';
 import type { SecondaryTracking } from '../tracking/secondary-tracking.js';
@@ -34,11 +35,14 @@ export class Sending {
   readonly #sender: Sender;
   readonly #acknowledged: Acknowledged;
   #isOver = false;
+  #releasing: Promise<void> | null = null;
+  /** Since then something waits for it. */
+  #mustRelease = false;
 
   /** Nothing is sent before `run`. */
   constructor(private readonly parts: SendingParts) {
-    const { tracking, flushes, device, epochBytes, settings, onFailed } = parts;
-    this.#acknowledged = new Acknowledged(tracking, (stamp) => flushes.isDurable(stamp));
+    const { tracking, device, epochBytes, settings, onFailed } = parts;
+    this.#acknowledged = new Acknowledged(tracking, (stamp, range) => this.#isReady(stamp, range));
     this.#queue = new ReplicaQueue(settings.queue);
     this.#sender = new Sender(device, this.#queue, {
       ...{ inFlight: settings.inFlight, epochBytes, idleMs: settings.idleMs, onFailed },
@@ -76,6 +80,12 @@ export class Sending {
     return this.#sender.durable(this.#queue.last);
   }
 
+  /** As `drained`; and what of that the primary has flushed is clean. */
+  async cleaned(): Promise<void> {
+    await this.drained();
+    while (this.#releasing !== null) await this.#releasing;
+  }
+
   /** The primary was flushed: what is durable on both sides is not dirty any more. What was queued is to follow soon. */
   primaryFlushed(): void {
     this.#resetReady();
@@ -104,6 +114,8 @@ export class Sending {
     if (this.#isOver) return;
     const { flushes, warn, tracking } = this.parts;
     this.#acknowledged.settle();
+    if (this.#mustRelease) this.#releasing ??= this.#release();
+    if (this.#releasing !== null) return;
     // Nobody flushes the primary, and the log would fill up.
     if (this.#acknowledged.size < MOST_WAITING) return;
     flushes
@@ -111,5 +123,25 @@ export class Sending {
       .catch((cause: unknown) =>
         warn(`${tracking.name}: the primary could not be flushed: ${messageOf(cause)}`),
       );
+  }
+
+  #isReady(stamp: number, range: BlockRange): boolean {
+    const { flushes, tracking } = this.parts;
+    if (!flushes.isDurable(stamp)) return false;
+    if (tracking.uncopied?.isReleased(range) !== false) return true;
+    this.#mustRelease = true;
+    return false;
+  }
+
+  /** Of what was copied for the first time: all that waits by now at once. */
+  async #release(): Promise<void> {
+    this.#mustRelease = false;
+    try {
+      await this.parts.tracking.releaseUncopied();
+    } catch (cause) {
+      if (!this.#isOver) this.parts.onFailed(cause);
+    }
+    this.#releasing = null;
+    this.#resetReady();
   }
 }

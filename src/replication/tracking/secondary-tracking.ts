@@ -15,6 +15,7 @@
 import type { BlockRange } from '../blocks.js';
 import type { BlockMapFile, BlockTracker } from '../contract.js';
 import { BlockMap } from '../map/block-map.js';
+import type { UncopiedBlocks } from './uncopied-blocks.js';
 import { UpdateLists } from './update-lists.js';
 
 export class SecondaryTracking implements BlockTracker {
@@ -33,8 +34,8 @@ export class SecondaryTracking implements BlockTracker {
   /** The map on disk takes nothing any more: until it is opened again, there is no resync. */
   mapFailure: { readonly cause: unknown } | null = null;
   readonly map: BlockMap;
-  /** Blocks that were never copied, and need not be: no filesystem uses them. null: there are none. */
-  uncopied: BlockMapFile | null = null;
+  /** null: there are none. */
+  uncopied: UncopiedBlocks | null = null;
 
   constructor(
     /** For messages. */
@@ -64,7 +65,6 @@ export class SecondaryTracking implements BlockTracker {
   mark(range: BlockRange): void {
     this.map.set(range);
     this.todo?.set(range);
-    this.uncopied?.map.clear(range);
   }
 
   /** In one turn: what was in flight to it is dirty, and so is what a resync has copied and not settled. */
@@ -76,7 +76,6 @@ export class SecondaryTracking implements BlockTracker {
 
   /** All of the map is to be copied, each block as a whole. */
   beginResync(): BlockMap {
-    for (const range of this.map.runs()) this.uncopied?.map.clear(range);
     this.todo = new BlockMap(this.map.blocks);
     this.todo.add(this.map);
     return this.todo;
@@ -90,6 +89,16 @@ export class SecondaryTracking implements BlockTracker {
     if (this.todo === null) return;
     for (const unsent of this.lists.emptyWithin(range))
       for (const copied of this.todo.gapsWithin(unsent)) this.map.clear(copied);
+  }
+
+  /** See UncopiedBlocks. What fails is final. */
+  async releaseUncopied(): Promise<void> {
+    try {
+      await this.uncopied?.release();
+    } catch (cause) {
+      this.mapFailure ??= { cause };
+      throw cause;
+    }
   }
 
   reset(ranges: readonly BlockRange[]): void {

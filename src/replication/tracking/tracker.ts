@@ -199,10 +199,7 @@ export class Tracker {
     const durable: Promise<void>[] = [];
     for (const secondary of this.secondaries) {
       if (secondary.mode === 'listed') {
-        for (const { sequence, range, filled } of updates) {
-          secondary.insert(sequence, range);
-          secondary.uncopied?.map.clear(filled);
-        }
+        for (const { sequence, range } of updates) secondary.insert(sequence, range);
         continue;
       }
       for (const range of ranges) secondary.mark(range);
@@ -210,6 +207,9 @@ export class Tracker {
     }
     durable.push(this.#list(ranges));
     await allEnded(durable);
+    // Not before they are named: what is not is to be like the primary. One that is lost gets them by a resync.
+    for (const { mode, uncopied } of this.secondaries)
+      if (mode === 'listed') for (const { filled } of updates) uncopied?.copied(filled);
   }
 
   async #list(ranges: readonly BlockRange[]): Promise<void> {

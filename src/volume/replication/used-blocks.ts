@@ -27,6 +27,6 @@ export async function markUsed(
   // After that: what is written meanwhile is dirty, and no more uncopied.
   for (const range of [...tracking.map.runs()]) uncopied?.map.clear(range);
   for (const { start, end } of used.list()) tracking.mark(blocksWithin(start, end - start));
-  await uncopied?.persist([tracking.everything]);
+  await uncopied?.file.persist([tracking.everything]);
   await tracking.file.persist([tracking.everything]);
 }

@@ -103,7 +103,7 @@ export async function markDiffering(
   const all = { from: 0, count: tracking.map.blocks };
   const back = putBack.map === null ? [all] : putBack.map.runs();
   for (const ranges of [ours, changed.runs(), back]) for (const range of ranges) tracking.mark(range);
-  await tracking.uncopied?.persist([all]);
+  await tracking.uncopied?.file.persist([all]);
   await tracking.file.persist([all]);
 }
 
