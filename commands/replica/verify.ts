@@ -25,16 +25,19 @@ export default class ReplicaVerify extends ReplicaCommand<typeof ReplicaVerify> 
     const { volume } = this.args;
     const name = await this.chosen(volume, this.flags.name);
     const found = await this.act([volume], 'replica verify', { name, repair: this.flags.repair });
-    const { differingBlocks, differingBytes, repairedBlocks, checkedBytes, busyBlocks, ranges } = found;
+    const { differingBlocks, differingBytes, repairedBlocks, busyBlocks, ranges } = found;
+    const { checkedBytes, neverCopiedBytes } = found;
     const busy =
       busyBlocks === 0 ? '' : `; ${counted(busyBlocks, 'block')} written to all the time, and not compared`;
+    const never =
+      neverCopiedBytes === 0 ? '' : `; ${formatSize(neverCopiedBytes)} never copied, and not compared`;
     const lines = ranges.map(
       ({ offsetBytes, lengthBytes }) => `  ${lengthBytes} bytes at ${offsetBytes} differ`,
     );
     const head =
       differingBlocks === 0
-        ? `replica ${name} is like the volume: ${formatSize(checkedBytes)} compared${busy}`
-        : `${counted(differingBlocks, 'block')} not alike (${formatSize(differingBytes)})${repairedBlocks > 0 ? ', copied again' : ''}${busy}`;
+        ? `replica ${name} is like the volume: ${formatSize(checkedBytes)} compared${never}${busy}`
+        : `${counted(differingBlocks, 'block')} not alike (${formatSize(differingBytes)})${repairedBlocks > 0 ? ', copied again' : ''}${never}${busy}`;
     return {
       result: { name, ...found },
       text: () => [head, ...lines].join('\n'),

@@ -29,7 +29,9 @@ export interface DifferingRange {
 }
 
 export interface Verified {
+  /** Of the volume, all but what was never copied. */
   readonly checkedBytes: number;
+  readonly neverCopiedBytes: number;
   readonly differingBlocks: number;
   readonly differingBytes: number;
   readonly ranges: readonly DifferingRange[];
@@ -41,15 +43,18 @@ export interface Verified {
 export async function verify(parts: VerifyParts, signal: AbortSignal): Promise<Verified> {
   const { primary } = parts;
   const suspects: BlockRange[] = [];
+  let neverCopiedBytes = 0;
   for (let from = 0; from < blocksOf(primary.size); from += PIECE_BLOCKS) {
     signal.throwIfAborted();
     const count = Math.min(PIECE_BLOCKS, blocksOf(primary.size) - from);
     const blocks = (await differing(parts, { from, count })).filter((block) => !parts.isUncopied(block));
+    neverCopiedBytes += uncopiedBytes(parts, { from, count });
     suspects.push(...blocks.map((block) => ({ from: block, count: 1 })));
   }
   const found = await lookAgain(parts, suspects, signal);
   return {
-    checkedBytes: primary.size,
+    checkedBytes: primary.size - neverCopiedBytes,
+    neverCopiedBytes,
     differingBlocks: found.differing.length,
     differingBytes: found.differing.length * BLOCK_BYTES,
     ranges: joined(found.differing, primary.size),
@@ -76,6 +81,13 @@ async function lookAgain(
     left = busy;
   }
   return { differing: certain, busy: left };
+}
+
+function uncopiedBytes({ primary, isUncopied }: VerifyParts, { from, count }: BlockRange): number {
+  let bytes = 0;
+  for (let block = from; block < from + count; block++)
+    if (isUncopied(block)) bytes += Math.min(BLOCK_BYTES, primary.size - block * BLOCK_BYTES);
+  return bytes;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Blocks that were never copied are passed over by verify: no crash and no damage may bring a block there that was written. */
 import { expect, it } from 'vitest';
 import { BLOCK_BYTES } from '../../src/replication/blocks.js';
+import { verify } from '../../src/replication/verify.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { turns, until } from './support/parts.js';
 import { ReplicationStage } from './support/stage.js';
@@ -86,6 +87,25 @@ it('a block is dirty as long as that it was written is not in the file; and wher
   expect(file.map.isEmpty).toBe(true);
   expect(stage.replica.dirtyBlocks).toBe(1);
   await stage.replication.close();
+});
+
+it('verify tells what it has compared, and what not', async () => {
+  const stage = await withUncopied(5, 3);
+  const { replication, replica, primary } = stage;
+  const found = await verify(
+    {
+      ...{ replica, tracker: replication.tracker, primary },
+      isUncopied: (at) => replication.isUncopied(replica, at),
+      settle: () => replication.settle(replica),
+    },
+    new AbortController().signal,
+  );
+  expect(found).toMatchObject({
+    checkedBytes: 61 * BLOCK_BYTES,
+    neverCopiedBytes: 3 * BLOCK_BYTES,
+    differingBlocks: 0,
+  });
+  await replication.close();
 });
 
 it.each([
