@@ -34,7 +34,9 @@ function describe({ image, point, generation, restoredBlocks, wasPromoted }: Pro
   const at =
     point === null
       ? 'at no consistent point: check what is in it'
-      : `as of epoch ${point.epoch} (${new Date(point.atMs).toISOString()})`;
+      : point.epoch === 0
+        ? 'as its first copy left it'
+        : `as of epoch ${point.epoch} (${new Date(point.atMs).toISOString()})`;
   const what = `${image} is a volume of its own, generation ${generation}, ${at}`;
   if (wasPromoted) return `${what}; it was already`;
   return restoredBlocks === 0 ? what : `${what}; ${counted(restoredBlocks, 'block')} put back`;

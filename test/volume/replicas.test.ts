@@ -300,6 +300,9 @@ describe('mistakes', { timeout: 240_000 }, () => {
     expect(await attempt('replica', 'add', volume, '--to', join(folder, 'b'), '--name', 'a')).toMatchObject({
       error: { code: 'FILE_EXISTS' },
     });
+    expect(await attempt('replica', 'add', volume, '--to', second)).toMatchObject({
+      error: { code: 'REFUSED', details: { replica: 'a' } },
+    });
     expect(await attempt('replica', 'sync', volume, '--name', 'b')).toMatchObject({ exitCode: 10 });
     expect(await attempt('replica', 'tracking', 'disable', volume)).toMatchObject({
       error: { code: 'REFUSED' },

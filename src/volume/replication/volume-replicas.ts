@@ -341,6 +341,12 @@ export class VolumeReplicas {
       ...{ to, isServed: false, mode, onLoss, limits, isPaused: false, isWhole: false, isMapLost: false },
       ...{ diverged: null, awaySinceMs: null },
     };
+    const other = this.file.content.replicas.find((one) => one.to === to);
+    if (other !== undefined)
+      throw new UserError('REFUSED', `${to} is replica ${other.name} of this volume already`, {
+        hint: `To make it anew: holdfast replica remove --name ${other.name} first.`,
+        details: { image: to, replica: other.name },
+      });
     if (this.file.entry(entry.name) === undefined && entry.name !== FORMER_NAME) return entry;
     throw new UserError('FILE_EXISTS', `there is a replica ${entry.name} already`, {
       hint: 'Give it another name with --name.',
