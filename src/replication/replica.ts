@@ -139,6 +139,8 @@ export class Replica {
     // Nobody is told: one that is about to be reached is not away.
     this.#standing.become('unsynchronized', 'it has not been reached yet');
     this.#life = new AbortController();
+    // Why it was lost before is not why it cannot be reached from now on.
+    this.#isLost = false;
     // It ends by itself where nothing can go on: then it may be started again.
     const living = this.#live(this.#life.signal).finally(() => {
       if (this.#living === living) this.#living = null;

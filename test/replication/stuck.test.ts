@@ -110,6 +110,18 @@ describe('a replica that has diverged', () => {
   });
 });
 
+describe('a replica that was paused', () => {
+  it('says why it cannot be reached when it goes on', async () => {
+    const stage = await ReplicationStage.makeInSync();
+    await stage.replica.pause();
+    stage.isReachable = false;
+    await stage.replication.resume(stage.replica);
+    await stage.replica.attempted();
+    expect(stage.replica.reason).toContain('nobody answers');
+    await stage.replication.close();
+  });
+});
+
 describe('a log that is short', () => {
   it('loses no secondary that keeps up, though nobody flushes', async () => {
     const stage = await ReplicationStage.makeInSync({ logSectors: 4 });

@@ -236,16 +236,24 @@ export class VolumeReplicas {
     return this.#status(name);
   }
 
-  /** Ends when it is in sync, and on disk as such. Throws what keeps it from that. */
+  /**
+   * Ends when it is in sync, and on disk as such. What was copied meanwhile; of a volume that is open for this alone, since
+   * it was opened. Throws what keeps it from that.
+   */
   async sync(
     name: string,
     reporting: SyncReporting,
     method: SyncMethod = 'sweep',
   ): Promise<{ copiedBlocks: number; copiedBytes: number }> {
     const { replica } = this.#named(name);
+    const before = reporting.isServed === true ? { ...replica.totals } : { copiedBlocks: 0, copiedBytes: 0 };
     await inSync(replica, reporting, method);
     await this.replication.settle(replica);
-    return replica.totals;
+    const { copiedBlocks, copiedBytes } = replica.totals;
+    return {
+      copiedBlocks: copiedBlocks - before.copiedBlocks,
+      copiedBytes: copiedBytes - before.copiedBytes,
+    };
   }
 
   async verify(
