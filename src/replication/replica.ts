@@ -141,6 +141,7 @@ export class Replica {
     this.#life = new AbortController();
     // Why it was lost before is not why it cannot be reached from now on.
     this.#isLost = false;
+    this.#standing.begins();
     // It ends by itself where nothing can go on: then it may be started again.
     const living = this.#live(this.#life.signal).finally(() => {
       if (this.#living === living) this.#living = null;
@@ -315,7 +316,7 @@ export class Replica {
       return closing;
     };
     this.#isLost = false;
-    this.#standing.reached();
+    this.#standing.begins();
     this.#connected = connected;
     signal.throwIfAborted();
     return connected;

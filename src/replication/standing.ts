@@ -11,7 +11,7 @@ export class Standing {
   isStuck = false;
   /** To reach it and be in sync, that have failed. */
   #attempts = 0;
-  /** Since it was last reached. */
+  /** Since it was last reached, or began to be looked for. */
   #wasInSync = false;
   readonly #onChange = new Set<() => void>();
 
@@ -23,7 +23,8 @@ export class Standing {
     this.#onChange.clear();
   }
 
-  reached(): void {
+  /** It was reached, or begins to be looked for: what was before is no answer to who asks from now on. */
+  begins(): void {
     this.#wasInSync = false;
   }
 
