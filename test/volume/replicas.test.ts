@@ -223,8 +223,6 @@ describe('a volume that is served', { timeout: 240_000 }, () => {
     const client = await NbdDevice.open(served.uri, { readOnly: false });
     for (let n = 0; n < 50; n++) await client.write(n * 65536, randomBytes(20480));
     await ok('replica', 'sync', volume);
-    // What has been copied before is none of this one's.
-    expect(await ok('replica', 'sync', volume)).toMatchObject({ copiedBlocks: 0 });
     await killed(served, client);
     expect(await listed(volume)).toMatchObject({ dirtyBlocks: 0 });
     expect(await ok('replica', 'sync', volume)).toMatchObject({ copiedBlocks: 0 });

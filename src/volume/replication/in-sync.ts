@@ -14,8 +14,6 @@ export type SyncMethod = (typeof SYNC_METHODS)[number];
 export interface SyncReporting {
   readonly signal: AbortSignal;
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
-  /** It was open before, and may have copied much that nobody asks for now. */
-  readonly isServed?: boolean;
 }
 
 /** What to do about one that is not in sync. */

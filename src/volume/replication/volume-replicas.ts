@@ -237,8 +237,8 @@ export class VolumeReplicas {
   }
 
   /**
-   * Ends when it is in sync, and on disk as such. What was copied meanwhile; of a volume that is open for this alone, since
-   * it was opened. Throws what keeps it from that.
+   * Ends when it is in sync, and on disk as such. What was copied since the volume was opened: a resync begins by itself, and
+   * may have ended before anybody asks. Throws what keeps it from that.
    */
   async sync(
     name: string,
@@ -246,14 +246,9 @@ export class VolumeReplicas {
     method: SyncMethod = 'sweep',
   ): Promise<{ copiedBlocks: number; copiedBytes: number }> {
     const { replica } = this.#named(name);
-    const before = reporting.isServed === true ? { ...replica.totals } : { copiedBlocks: 0, copiedBytes: 0 };
     await inSync(replica, reporting, method);
     await this.replication.settle(replica);
-    const { copiedBlocks, copiedBytes } = replica.totals;
-    return {
-      copiedBlocks: copiedBlocks - before.copiedBlocks,
-      copiedBytes: copiedBytes - before.copiedBytes,
-    };
+    return replica.totals;
   }
 
   async verify(
