@@ -207,7 +207,7 @@ export class Replica {
   }
 
   isDirty(range: BlockRange): boolean {
-    return this.parts.tracking.map.runsWithin(range).next().done !== true;
+    return this.parts.tracking.map.meets(range);
   }
 
   /** Ends when it is in sync, or an attempt at that has failed; no later than that, in ms. */

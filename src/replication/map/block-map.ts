@@ -52,6 +52,13 @@ export class BlockMap {
     return words !== undefined && ((words[bit >>> 5]! >>> (bit & 31)) & 1) === 1;
   }
 
+  /** Whether any of these has a bit. */
+  meets({ from, count }: BlockRange): boolean {
+    if (this.isEmpty) return false;
+    const run = this.next(from, count);
+    return run !== null && run.from < from + count;
+  }
+
   set(range: BlockRange): void {
     for (const { page, low, high } of this.partsOf(range)) {
       if (low === 0 && high === PAGE_BITS) this.#put(page, FULL_PAGE, PAGE_BITS);

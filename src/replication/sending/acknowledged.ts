@@ -45,9 +45,11 @@ export class Acknowledged {
 
   /** RESET of what both sides have (steps 440 and 442). To be called when something was added, and when the primary was flushed. */
   settle(): void {
-    const ready = this.#updates.filter(({ stamp, range }) => this.isReady(stamp, range));
+    const [ready, waiting]: [AcknowledgedUpdate[], AcknowledgedUpdate[]] = [[], []];
+    for (const update of this.#updates)
+      (this.isReady(update.stamp, update.range) ? ready : waiting).push(update);
     if (ready.length === 0) return;
-    this.#updates = this.#updates.filter(({ stamp, range }) => !this.isReady(stamp, range));
+    this.#updates = waiting;
     for (const { range } of ready) this.#waiting.remove(range);
     this.tracker.reset(ready.flatMap(({ range }) => this.#waiting.zeroWithin(range)));
   }

@@ -34,7 +34,7 @@ export class UncopiedBlocks {
 
   /** Of these that were copied, the file has none. */
   isReleased(range: BlockRange): boolean {
-    return this.#surplus.runsWithin(range).next().done === true;
+    return !this.#surplus.meets(range);
   }
 
   /** What was copied by now is on disk as such when it returns. */

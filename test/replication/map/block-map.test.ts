@@ -56,6 +56,14 @@ describe('the map', () => {
           expect(map.has(at)).toBe(model.has(at));
           const most = random.between(1, blocks);
           expect(map.rangesFrom(at, most)).toEqual(pair.ranges(at, most));
+          const range = { from: at, count: random.below(Math.min(200, blocks - at) + 1) };
+          const within = Array.from({ length: range.count }, (_, each) => at + each);
+          expect(map.meets(range)).toBe(within.some((block) => model.has(block)));
+          expect(
+            [...map.gapsWithin(range)].flatMap(({ from, count }) =>
+              within.slice(from - at, from - at + count),
+            ),
+          ).toEqual(within.filter((block) => !model.has(block)));
         }
         expect([...pair.map.runs()]).toEqual(pair.ranges(0, pair.blocks));
       }

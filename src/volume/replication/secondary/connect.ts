@@ -16,12 +16,10 @@ import { firstContent, makeBlank } from '../../blank.js';
 import { isRemote } from '../../remote.js';
 import type { ReplicaEntry, ReplicasContent } from '../replicas-file.js';
 import { ImagePlace } from './image-place.js';
-import { notBlank, type SecondaryPlace, tooSmall } from './place.js';
+import { notBlank, type SecondaryPlace, SILENCE_MS, tooSmall } from './place.js';
 
 /** Of a server that has no epochs: how much is sent before it is flushed. */
 const FOREIGN_EPOCH_BYTES = 32 * 1024 * 1024;
-/** One that owes an answer and says nothing for so long is gone, unless it was given longer (`lateMs`). */
-const SILENCE_MS = 60_000;
 /** All of it may be zeroed, with few answers, as fast as its disk is. */
 const PREPARE_SILENCE_MS = 5 * 60_000;
 

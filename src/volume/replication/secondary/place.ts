@@ -13,6 +13,9 @@ import type { Generation } from '../replicas-file.js';
 /** Of the epoch log: an epoch may be half as long. */
 export const EPOCH_LOG_BYTES = 64 * 1024 * 1024;
 
+/** A server that owes an answer and says nothing for so long is gone: a connection may be cut without a word. */
+export const SILENCE_MS = 60_000;
+
 /** Which secondary of which volume. */
 export interface SecondaryIdentity {
   readonly volumeUuid: string;

@@ -30,6 +30,7 @@ import {
   type SecondaryIdentity,
   type SecondaryPlace,
   type SecondaryToMake,
+  SILENCE_MS,
 } from './place.js';
 
 /** What changes nothing and waits for nobody. */
@@ -40,8 +41,6 @@ const CHANGES_MS = 30_000;
 const JOIN_MS = 30_000;
 /** Epochs that are durable are applied and flushed first, which takes as long as that disk is slow. */
 const CHANGE_MS = 5 * 60_000;
-/** A server that owes an answer and says nothing for so long is gone: a connection may be cut without a word. */
-const SILENCE_MS = 60_000;
 /** More is not sent as one epoch, whatever the server would take. */
 const MOST_EPOCH_BYTES = EPOCH_LOG_BYTES / 2;
 /** What is written there while it is looked at is looked at again. */
