@@ -17,7 +17,7 @@ export interface OpenedLocalFlags extends LocalFlagsFile {
   close(): Promise<void>;
 }
 
-export function localFlagsPath(directory: string, client: string): string {
+function localFlagsPath(directory: string, client: string): string {
   return join(directory, `${LOCAL_FLAGS_NAME}-${encodeURIComponent(client)}`);
 }
 

@@ -23,7 +23,7 @@ export interface Group {
 }
 
 /** The block that the primary superblock lies in. */
-export function superblockBlock(sb: Superblock): number {
+function superblockBlock(sb: Superblock): number {
   return sb.blockBytes === 1024 ? 1 : 0;
 }
 
@@ -53,7 +53,7 @@ function isPower(value: number, base: number): boolean {
 }
 
 /** Which block block `index` of the descriptors is, in its first copy. */
-export function descriptorBlock(sb: Superblock, index: number): number {
+function descriptorBlock(sb: Superblock, index: number): number {
   if (index < sb.descriptorBlocksTogether) return superblockBlock(sb) + 1 + index;
   const group = index * (sb.blockBytes / sb.descriptorBytes);
   return copyStart(sb, group) + (hasSuperblock(sb, group) ? 1 : 0);

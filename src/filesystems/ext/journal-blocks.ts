@@ -39,7 +39,7 @@ export function tagsOf(journal: JournalState, bytes: Uint8Array): Tag[] {
 }
 
 /** Version 2 has two bytes of padding that it never meant to have. */
-export function tagBytesOf(journal: JournalState): number {
+function tagBytesOf(journal: JournalState): number {
   if (journal.checksums === 'v3') return TAG_V3.sizeBytes;
   return TAG.sizeBytes + (journal.is64 ? 4 : 0) + (journal.checksums === 'v2' ? 2 : 0);
 }

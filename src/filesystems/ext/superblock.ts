@@ -8,7 +8,7 @@ import { type Region, Untrusted } from '../contract.js';
 import { FIRST_SEED, rawCrc32c } from './checksums.js';
 import { DESCRIPTOR, SUPERBLOCK, SUPERBLOCK_MAGIC } from './fields.js';
 
-export const COMPAT = { journal: 0x4, resizeInode: 0x10, sparseSuper2: 0x200 } as const;
+const COMPAT = { journal: 0x4, resizeInode: 0x10, sparseSuper2: 0x200 } as const;
 const KNOWN_COMPAT = 0x3f | 0x200 | 0x400 | 0x800 | 0x1000;
 
 const INCOMPAT = {

@@ -10,7 +10,7 @@ import { type Region, Untrusted } from '../contract.js';
 import type { ByteSource } from '../source.js';
 import { guidText } from './guid.js';
 
-export const GPT_SECTOR_BYTES = [512, 4096] as const;
+const GPT_SECTOR_BYTES = [512, 4096] as const;
 const SIGNATURE = 'EFI PART';
 const MOST_ENTRIES_BYTES = 1024 * 1024;
 

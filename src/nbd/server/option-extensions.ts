@@ -12,7 +12,7 @@ import type { ExtensionAnswer } from './export.js';
 import { findShown, type Outcome, type Talk } from './talk.js';
 
 /** Of a payload: it is a few names and numbers. */
-export const MAX_EXTENSION_BYTES = 16 * 1024;
+const MAX_EXTENSION_BYTES = 16 * 1024;
 
 /** An option that the protocol does not have. */
 export async function askExtension(talk: Talk, option: number, data: Buffer): Promise<Outcome> {

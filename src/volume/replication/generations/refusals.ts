@@ -69,6 +69,6 @@ export async function refuseOldPrimary(to: string, ours: ReplicasContent): Promi
   );
 }
 
-export function timeOf(ms: number): string {
+function timeOf(ms: number): string {
   return new Date(ms).toISOString();
 }
