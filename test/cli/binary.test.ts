@@ -1,5 +1,7 @@
 /** The built binary itself: what is there before any command runs. */
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { runHoldfast, runJson, runOnTerminal } from '../support/run-holdfast.js';
@@ -40,8 +42,32 @@ it('--version says which it is, with the same words as oclif', async () => {
 it('--version loads nothing but node itself', async () => {
   const { stdout, stderr } = await runHoldfast(['--version'], { env: { NODE_DEBUG: 'esm,module' } });
   expect(stdout).toContain(version);
-  expect(stderr).not.toContain('node_modules');
+  expect(stderr).not.toContain('/node_modules/');
   expect(stderr).not.toContain('/dist/');
+});
+
+describe('threads for calls that wait', () => {
+  /** Of the process that serves, as what it started sees it; and what that was told of them. */
+  async function seen(env: Readonly<Record<string, string | undefined>>) {
+    const directory = await mkdtemp(join(tmpdir(), 'holdfast-threads-'));
+    try {
+      const made = await runHoldfast(['create', 'v', '--members', '1', '--size', '1MiB'], { cwd: directory });
+      expect(made.exitCode).toBe(0);
+      const run = 'ls /proc/$PPID/task | wc -l; printenv UV_THREADPOOL_SIZE || echo nothing';
+      const { stdout } = await runHoldfast(['serve', 'v', '--run', run], { cwd: directory, env });
+      const [, threads, told] = /^(\d+)\n(\w+)$/m.exec(stdout) ?? [];
+      return { threads: Number(threads), told };
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  }
+
+  it('are sixteen, or what the environment says, which alone is handed on', async () => {
+    const four = await seen({ UV_THREADPOOL_SIZE: '4' });
+    const usual = await seen({ UV_THREADPOOL_SIZE: undefined });
+    expect([four.told, usual.told]).toEqual(['4', 'nothing']);
+    expect(usual.threads - four.threads).toBe(12);
+  });
 });
 
 describe('help', () => {

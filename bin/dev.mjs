@@ -15,4 +15,4 @@ for (const step of [
 
 settings.debug = true;
 const { main } = await import('../dist/src/cli/main.js');
-await main(process.argv.slice(2), import.meta.url);
+await main(process.argv.slice(2), new URL('../package.json', import.meta.url).href);
