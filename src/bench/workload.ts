@@ -13,6 +13,8 @@ export interface Workload {
   readonly depth: number;
   /** Requests between two flushes; absent: one flush at the end. */
   readonly flushEvery?: number;
+  /** Flushes that may be under way while what follows is written; absent: each is waited for. */
+  readonly flushesUnderWay?: number;
 }
 
 /** From the start on, one request after the other. */
@@ -35,14 +37,15 @@ export function scattered(count: number, requestBytes: number, end: number): num
 }
 
 /**
- * Makes every request, `depth` at a time and started in order; `flush` runs when all before it have ended.
- * `lane` numbers those in flight: each may have a buffer of its own.
+ * Makes every request, `depth` at a time and started in order; `flush` begins when all before it have ended, and all
+ * flushes have ended when this does. `lane` numbers those in flight: each may have a buffer of its own.
  */
 export async function perform(
-  { offsets, depth, flushEvery = offsets.length }: Workload,
+  { offsets, depth, flushEvery = offsets.length, flushesUnderWay = 0 }: Workload,
   request: (offset: number, lane: number) => Promise<void>,
   flush: () => Promise<void> = async () => undefined,
 ): Promise<void> {
+  const flushes: Promise<void>[] = [];
   for (let start = 0; start < offsets.length; start += flushEvery) {
     const end = Math.min(start + flushEvery, offsets.length);
     let next = start;
@@ -50,8 +53,13 @@ export async function perform(
       while (next < end) await request(offsets[next++]!, lane);
     };
     await Promise.all(Array.from({ length: Math.min(depth, end - start) }, worker));
-    await flush();
+    const flushed = flush();
+    // Its failure is thrown where it is waited for, which may be later, or never where a request fails first.
+    flushed.catch(() => undefined);
+    flushes.push(flushed);
+    if (flushes.length > flushesUnderWay) await flushes.shift();
   }
+  await Promise.all(flushes);
 }
 
 /** Every request writes the same bytes. */

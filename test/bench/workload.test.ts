@@ -57,6 +57,37 @@ describe('perform', () => {
     expect(totalBytes(workload)).toBe(100);
   });
 
+  test('goes on while so many flushes are under way, and waits for them all', async () => {
+    const diary: (number | string)[] = [];
+    const ends: (() => void)[] = [];
+    const performed = perform(
+      { ...workload, depth: 1, flushEvery: 2, flushesUnderWay: 2 },
+      async (offset) => void diary.push(offset),
+      () => {
+        diary.push('flush');
+        return new Promise((resolve) => ends.push(resolve));
+      },
+    );
+    await setImmediate();
+    const ahead = [0, 10, 'flush', 20, 30, 'flush', 40, 50, 'flush'];
+    expect(diary).toEqual(ahead);
+    ends[0]!();
+    await setImmediate();
+    expect(diary).toEqual([...ahead, 60, 70, 'flush']);
+    ends[1]!();
+    await setImmediate();
+    expect(diary).toEqual([...ahead, 60, 70, 'flush', 80, 90, 'flush']);
+    let hasEnded = false;
+    const ended = performed.then(() => {
+      hasEnded = true;
+    });
+    for (const end of ends.slice(2, 4)) end();
+    await setImmediate();
+    expect(hasEnded).toBe(false);
+    ends[4]!();
+    await ended;
+  });
+
   test('passes on what a request throws', async () => {
     await expect(perform(workload, () => Promise.reject(new Error('no disk')))).rejects.toThrow('no disk');
   });
