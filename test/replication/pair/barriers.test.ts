@@ -5,14 +5,18 @@
  */
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Report } from '../../../src/crash/explorer-report.js';
+import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import type { BlockRange } from '../../../src/replication/blocks.js';
 import { TransactionLog } from '../../../src/replication/log/transaction-log.js';
 import { MapFile } from '../../../src/replication/map/map-file.js';
+import { Acknowledged } from '../../../src/replication/sending/acknowledged.js';
 import { PrimaryFlushes } from '../../../src/replication/sending/primary-flushes.js';
+import { Sender } from '../../../src/replication/sending/sender.js';
 import { SecondaryTracking } from '../../../src/replication/tracking/secondary-tracking.js';
 import { expectEachMissed, firstFailure } from '../../support/crash/flush-mutation.js';
 import { sitesIn, withoutFlush } from '../../support/crash/flush-sites.js';
+import { turns } from '../../support/devices/delays.js';
 import { withCalls } from '../../support/devices/with-calls.js';
 import type { DeviceName, Side } from '../../support/replication/pair-devices.js';
 import type { PairRecordOptions, PairWorkload } from '../../support/replication/pair-recording.js';
@@ -33,6 +37,9 @@ const OF_PRIMARY: ReadonlySet<DeviceName> = new Set<DeviceName>(['primary', 'log
 
 /** What an opening has found is in the maps, durably, before the log is written again: the log alone promises more. */
 const IS_FOR_LOG_ALONE = /^log, flush: .*#flush$/;
+
+/** No resync: its flushes are not meant. */
+const EPOCHS = PAIR_WORKLOADS.filter(({ name }) => name.startsWith('one epoch after another'));
 
 type Plant = Pick<PairRecordOptions, 'wrap' | 'overConnection'>;
 
@@ -84,6 +91,48 @@ describe('the explorer finds that', { timeout: 600_000 }, () => {
       return withCalls(device, { flush });
     };
     expect(await found({ overConnection: late })).toMatch(/named|known|promised/);
+  });
+
+  it('an epoch is sent before the last one is durable', async () => {
+    // Each request takes its own time on the way, as over NBD: a flush may be overtaken.
+    const reordered = (call: (device: BlockDevice) => BlockDevice['flush']): Plant => ({
+      overConnection(device) {
+        const delay = { random: new SeededRandom(1), maxTurns: 4 };
+        const late =
+          <A extends unknown[]>(work: (...args: A) => Promise<void>) =>
+          async (...args: A) => {
+            await turns(delay);
+            await work(...args);
+          };
+        return withCalls(device, {
+          write: late((...args) => device.write(...args)),
+          writeZeroes: late((...args) => device.writeZeroes(...args)),
+          flush: call(withCalls(device, { flush: late(() => device.flush()) })),
+        });
+      },
+    });
+    expect(
+      await found(
+        reordered((device) => () => device.flush()),
+        EPOCHS,
+      ),
+    ).toBe('nothing');
+    // What is acknowledged is what is durable, as ever: only the order of sending is another.
+    let flushed: Promise<void> = Promise.resolve();
+    const { add } = Acknowledged.prototype;
+    vi.spyOn(Acknowledged.prototype, 'add').mockImplementation(function (this: Acknowledged, updates) {
+      void flushed.then(() => add.call(this, updates));
+    });
+    const { durable } = Sender.prototype;
+    vi.spyOn(Sender.prototype, 'durable').mockImplementation(async function (this: Sender, position) {
+      await durable.call(this, position);
+      await flushed;
+    });
+    const early = (device: BlockDevice) => async () => {
+      flushed = device.flush();
+      flushed.catch(() => undefined);
+    };
+    expect(await found(reordered(early), EPOCHS)).toMatch(/moment|promised/);
   });
 
   it('a map is written after its data', async () => {

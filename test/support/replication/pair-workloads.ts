@@ -68,6 +68,17 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
     },
   },
   {
+    name: 'one epoch after another, and nobody waits for them',
+    async run(bench) {
+      await bench.inSync();
+      for (let round = 0; round < 6; round++) {
+        await bench.changes(2);
+        await bench.flush();
+      }
+      await bench.drained();
+    },
+  },
+  {
     name: 'each write is durable on both sides',
     settings: SYNCHRONOUS,
     async run(bench) {
