@@ -81,6 +81,16 @@ export interface PromptDevice extends BlockDevice {
   writeNow(offset: number, from: readonly Uint8Array[], length: number): boolean;
 }
 
+/**
+ * A device that does better when it knows what is written soon: RAID names the stripes in its record ahead, and the write
+ * need not wait for one. It is advice, as posix_fadvise gives it: nothing depends on it, and what is told and never
+ * written costs little. Who tells of more than some tens of MiB has the oldest forgotten.
+ */
+export interface AdvisedDevice extends BlockDevice {
+  /** Any bytes: what is out of range is passed over. Writes nothing by itself, and never throws. */
+  willWrite(offset: number, length: number): void;
+}
+
 export type DeviceOperation =
   | 'open'
   | 'read'

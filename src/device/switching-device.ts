@@ -10,8 +10,10 @@
  * - It costs a look at each call, and one promise for those that do not end at once: the caller has the promise of
  *   the device below, and waits for nothing of ours. Once switched it costs the look.
  */
+import { adviseWrite } from './advice.js';
 import { allEnded } from './all-ended.js';
 import type {
+  AdvisedDevice,
   BatchDevice,
   BatchWrite,
   BlockDevice,
@@ -20,7 +22,7 @@ import type {
   WriteOptions,
 } from './contract.js';
 
-export class SwitchingDevice implements PromptDevice, BatchDevice {
+export class SwitchingDevice implements PromptDevice, BatchDevice, AdvisedDevice {
   readonly name: string;
   readonly size: number;
   readonly blockSize: number;
@@ -98,6 +100,10 @@ export class SwitchingDevice implements PromptDevice, BatchDevice {
 
   writeNow(offset: number, from: readonly Uint8Array[], length: number): boolean {
     return this.#gate === null && this.#prompt !== null && this.#prompt.writeNow(offset, from, length);
+  }
+
+  willWrite(offset: number, length: number): void {
+    adviseWrite(this.#current, offset, length);
   }
 
   writeZeroes(offset: number, length: number, options?: WriteOptions): Promise<void> {

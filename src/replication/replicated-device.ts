@@ -6,10 +6,12 @@
  * writes are volatile on both sides, as the contract of devices has it; whoever wants each write durable on both (replica
  * mode `sync`) writes with fua.
  */
+import { adviseWrite } from '../device/advice.js';
 import { allEnded } from '../device/all-ended.js';
 import { byteLength, gather } from '../device/buffers.js';
 import { CallGuard } from '../device/call-guard.js';
 import type {
+  AdvisedDevice,
   BatchDevice,
   BatchWrite,
   BlockDevice,
@@ -41,7 +43,7 @@ type Asked =
   | { readonly kind: 'write'; readonly offset: number; readonly length: number; readonly from: Buffers }
   | { readonly kind: 'write-zeroes'; readonly offset: number; readonly length: number };
 
-export class ReplicatedDevice implements BatchDevice {
+export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
   readonly name: string;
   readonly size: number;
   readonly blockSize: number;
@@ -96,6 +98,10 @@ export class ReplicatedDevice implements BatchDevice {
         else await allEnded(batch.map(({ offset, from }) => lower.write(offset, from)));
       }),
     );
+  }
+
+  willWrite(offset: number, length: number): void {
+    adviseWrite(this.lower, offset, length);
   }
 
   writeZeroes(offset: number, length: number, options: WriteOptions = {}): Promise<void> {

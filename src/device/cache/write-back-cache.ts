@@ -15,9 +15,18 @@
  * - Memory is bounded by `capacityBytes`, dirty memory by `dirtyLimitBytes`.
  * - A block that failed to go down stays dirty. Only a failed flush of the lower device is final.
  */
+import { adviseWrite } from '../advice.js';
 import { byteLength, Gathering, sliceBuffers } from '../buffers.js';
 import { CallGuard } from '../call-guard.js';
-import type { BatchDevice, BlockDevice, Buffers, Extent, PromptDevice, WriteOptions } from '../contract.js';
+import type {
+  AdvisedDevice,
+  BatchDevice,
+  BlockDevice,
+  Buffers,
+  Extent,
+  PromptDevice,
+  WriteOptions,
+} from '../contract.js';
 import { toDeviceError } from '../device-errors.js';
 import { ExtentList } from '../extent-list.js';
 import { type Arena, BufferPool, type PoolBuffer } from '../pool.js';
@@ -46,7 +55,7 @@ export interface CacheStatistics {
   readonly fullStripes: number;
 }
 
-export class WriteBackCache implements PromptDevice {
+export class WriteBackCache implements PromptDevice, AdvisedDevice {
   readonly name: string;
   readonly size: number;
   readonly blockSize = 1;
@@ -146,6 +155,10 @@ export class WriteBackCache implements PromptDevice {
     );
     this.#writeBack.kick();
     return isPlaced;
+  }
+
+  willWrite(offset: number, length: number): void {
+    adviseWrite(this.#lower, offset, length);
   }
 
   /** Less than a stripe is zeroed in the cache, where it gathers; of more, the whole blocks go down at once. */
