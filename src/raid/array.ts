@@ -7,7 +7,14 @@
  */
 import { byteLength } from '../device/buffers.js';
 import { CallGuard } from '../device/call-guard.js';
-import type { BatchDevice, BatchWrite, Buffers, Extent, WriteOptions } from '../device/contract.js';
+import type {
+  AdvisedDevice,
+  BatchDevice,
+  BatchWrite,
+  Buffers,
+  Extent,
+  WriteOptions,
+} from '../device/contract.js';
 import { ArrayActivity } from './activity.js';
 import type { ArrayCore } from './core.js';
 import { arrayExtents } from './extents.js';
@@ -27,7 +34,7 @@ import { zeroStripes } from './zero-stripes.js';
 
 type RunOptions = Omit<SweepOptions, 'checkpoint'>;
 
-export class RaidArray implements BatchDevice {
+export class RaidArray implements BatchDevice, AdvisedDevice {
   readonly name: string;
   readonly size: number;
   readonly blockSize = SECTOR_BYTES;
@@ -85,6 +92,13 @@ export class RaidArray implements BatchDevice {
     const start = Math.min(...batch.map((entry) => entry.offset));
     const end = Math.max(...batch.map((entry) => entry.offset + byteLength(entry.from)));
     await this.guard.run('write', start, end - start, () => this.writer.write(batch, {}));
+  }
+
+  /** Where no record is kept there is nothing to be done ahead. */
+  willWrite(offset: number, length: number): void {
+    const { stripeDataBytes } = this.core.geometry;
+    const [start, end] = [offset / stripeDataBytes, (offset + length) / stripeDataBytes];
+    this.keeper?.expect({ start: Math.floor(start), end: Math.ceil(end) });
   }
 
   /** Whole stripes are zeroed on all members at once (the parity of zeroes is zero), and may become holes. */

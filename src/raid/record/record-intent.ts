@@ -28,6 +28,8 @@ const MIB = 1024 * 1024;
 const AHEAD_BYTES = 64 * MIB;
 const RECENT_BYTES = 64 * MIB;
 const RECENT_RANGES = 96;
+const EXPECTED_BYTES = 64 * MIB;
+const EXPECTED_RANGES = 64;
 /** Superblocks of a member that were tried to be written, and may be on disk. */
 const MAX_ATTEMPTS = 4;
 /** A turn is some hundredths of a millisecond: together less than most disks take for the record. */
@@ -69,8 +71,8 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
     const stripesOf = (bytes: number) => Math.max(1, Math.floor(bytes / geometry.stripeDataBytes));
     this.journal = new StripeJournal({
       stripes: geometry.stripes,
-      recentRanges: RECENT_RANGES,
-      recentStripes: stripesOf(RECENT_BYTES),
+      recent: { ranges: RECENT_RANGES, stripes: stripesOf(RECENT_BYTES) },
+      expected: { ranges: EXPECTED_RANGES, stripes: stripesOf(EXPECTED_BYTES) },
       aheadStripes: stripesOf(AHEAD_BYTES),
     });
     this.writer = new RecordWriter({
@@ -105,8 +107,12 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   async durable(ticket: IntentTicket): Promise<void> {
     const { stripes } = ticket as Ticket;
     if (!this.writer.isListed(stripes)) return this.writer.list(stripes);
-    // A stream is listed, but not all that it will come to: that is written while it goes on.
-    if (!this.writer.isListed(this.journal.marks.provenAhead())) this.writeAhead();
+    if (this.lacksAhead()) this.writeAhead();
+  }
+
+  /** They are written soon, by who writes them. Nothing is written for them but while others are: see `durable`. */
+  expect(stripes: Range): void {
+    this.journal.expected.expect(stripes);
   }
 
   assertAllowed(): void {}
@@ -196,7 +202,10 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
     const isClean = this.isStopping && dirty.isEmpty;
     const inDoubt = isDoubt ? fewer(suspect, Math.floor(room / 2)) : [];
     if (dirty.list().length > room - inDoubt.length) this.relieve();
-    if (!isClean && !isDegraded) addUseful(dirty, this.journal.useful(), room - inDoubt.length);
+    if (!isClean && !isDegraded) {
+      addUseful(dirty, this.journal.useful(), room - inDoubt.length);
+      this.journal.expected.considered();
+    }
     return { isClean, superblocks, dirty: fewer(dirty.list(), room - inDoubt.length), inDoubt };
   }
 
@@ -251,6 +260,16 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
   /** Who is alone has nobody to wait for: the record is written while it still reads what makes its parity. */
   private listEarly({ stripes }: Ticket): void {
     if (this.journal.isAlone && !this.writer.isListed(stripes)) this.writeAhead();
+  }
+
+  /**
+   * A stream is listed, but not all that it will come to, or not all that is expected: that is written while others are
+   * written. With a member missing it would not be in the record.
+   */
+  private lacksAhead(): boolean {
+    if (this.core.isDegraded) return false;
+    const { marks, expected } = this.journal;
+    return !this.writer.isListed([...marks.provenAhead(), ...expected.unconsidered()]);
   }
 
   /** Nobody waits for it; who needs what it lists waits for it then, and hears of its failure. */

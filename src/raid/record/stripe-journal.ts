@@ -11,6 +11,8 @@
  *   is loss.
  */
 import { type Range, RangeSet } from '../../device/range-set.js';
+import { ExpectedStripes } from './expected-stripes.js';
+import { type ListLimits, newestWithin } from './fitting.js';
 import { StreamMarks } from './stream-marks.js';
 
 /** One write, from its beginning to its end: the stripes that it names. */
@@ -23,6 +25,7 @@ type Covered = RangeSet;
 
 export class StripeJournal {
   readonly marks: StreamMarks;
+  readonly expected: ExpectedStripes;
   /** Writes that have begun since the volume was opened. */
   begun = 0;
   private readonly writing = new Set<Ticket>();
@@ -30,10 +33,12 @@ export class StripeJournal {
   private ended = new RangeSet();
   private readonly beingFlushed = new Set<Covered>();
   /** Clean, but listed: whoever writes them again needs no new record. The newest come last. */
-  private recent: Range[] = [];
+  private recent: readonly Range[] = [];
 
   constructor(private readonly limits: JournalLimits) {
-    this.marks = new StreamMarks(limits.aheadStripes, limits.stripes);
+    const { expected, aheadStripes, stripes } = limits;
+    this.marks = new StreamMarks(aheadStripes, stripes);
+    this.expected = new ExpectedStripes(expected, stripes);
   }
 
   /** A write of these stripes begins (Corrado, paragraphs 23 and 24). */
@@ -41,7 +46,10 @@ export class StripeJournal {
     const ticket = { stripes };
     this.begun += 1;
     this.writing.add(ticket);
-    for (const { start, end } of stripes) this.marks.note(start, end);
+    for (const range of stripes) {
+      this.marks.note(range.start, range.end);
+      this.expected.begun(range);
+    }
     return ticket;
   }
 
@@ -91,15 +99,20 @@ export class StripeJournal {
     return listed;
   }
 
-  /** What the next record had better list too, the most useful last: hot stripes, and what streams come to. */
+  /**
+   * What the next record had better list too, the most useful last. Hot stripes save one record each, if the guess is
+   * right. Those that are expected save as much, and are no guess. Streams are few, and each saves a record for every one
+   * of its writes: they take no room that would be missed.
+   */
   useful(): readonly Range[] {
-    return [...this.recent, ...this.marks.ahead()];
+    return [...this.recent, ...this.expected.list(), ...this.marks.ahead()];
   }
 
   /** Nothing is written any more: nothing clean needs to be listed. */
   forgetClean(): void {
     this.recent = [];
     this.marks.reset();
+    this.expected.reset();
   }
 
   private keepUnflushed(stripes: readonly Range[]): void {
@@ -107,25 +120,21 @@ export class StripeJournal {
   }
 
   private keepRecent(stripes: readonly Range[]): void {
-    const fresh = stripes.slice(-this.limits.recentRanges);
+    const { recent } = this.limits;
+    const fresh = stripes.slice(-recent.ranges);
     const overlaps = (a: Range) => fresh.some((b) => a.start < b.end && b.start < a.end);
     const kept = this.recent.filter((range) => !overlaps(range));
-    this.recent = [...kept, ...fresh].slice(-this.limits.recentRanges);
-    let room = this.limits.recentStripes;
-    const from = this.recent.findLastIndex((range) => {
-      room -= range.end - range.start;
-      return room < 0;
-    });
-    this.recent = this.recent.slice(from + 1);
+    this.recent = newestWithin([...kept, ...fresh], recent);
   }
 }
 
 export interface JournalLimits {
   /** Of the array. */
   readonly stripes: number;
-  /** How many clean ranges stay listed, and stripes in them. */
-  readonly recentRanges: number;
-  readonly recentStripes: number;
+  /** What is clean and stays listed. */
+  readonly recent: ListLimits;
+  /** What is listed because somebody above has told that it is written soon. */
+  readonly expected: ListLimits;
   /** How far a stream is marked ahead at most. */
   readonly aheadStripes: number;
 }

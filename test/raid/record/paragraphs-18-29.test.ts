@@ -3,7 +3,6 @@
  * "Method, system, and program for managing data updates", paragraphs 18 to 29: where the record lies, how entries
  * come into it, and when it is written). Where we do something else on purpose, the test's name says so.
  */
-import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { RECORD_COPIES } from '../../../src/raid/record/index.js';
@@ -17,15 +16,11 @@ import {
   openFor,
   recordsOn,
   SECTOR,
+  settle,
   stripesOf,
   WIDE,
   watchedArray,
 } from './support/watched-array.js';
-
-/** Turns of the event loop in which whatever can happen does. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 20; turn++) await setImmediate();
-}
 
 describe('where the record lies', () => {
   it('paragraph 18: the journal manager keeps a record of dirty stripes on the members themselves', async () => {

@@ -9,7 +9,7 @@ import { RecordIntent } from '../../../src/raid/record/record-intent.js';
 import { judgeDevices, makeMembers, SMALL, type TestShape } from '../../support/arrays.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
 import { withSeed } from '../../support/devices/seeded-random.js';
-import { MANY, newestOn, openFor, placesOf, SECTOR, watchedArray } from './support/watched-array.js';
+import { MANY, newestOn, openFor, placesOf, SECTOR, settle, watchedArray } from './support/watched-array.js';
 
 const LONG: TestShape = { members: 3, chunkBytes: 4096, layout: 2, stripes: 1000 };
 const SMALL_SLOT_BYTES = 4096;
@@ -68,6 +68,21 @@ describe('more stripes than a slot has room for', () => {
     expect(flushes).toBe(1);
   });
 
+  it('leave none for what is expected: a record is written ahead for it once, and not with every write', async () => {
+    const array = await openFor(await makeMembers(LONG));
+    const { intent, newest } = await narrow(array);
+    const stripes = Array.from({ length: 300 }, (_, index) => 3 * index);
+    const ticket = intent.begin(rowsOf(stripes, LONG));
+    await intent.durable(ticket);
+    intent.expect({ start: 950, end: 960 });
+    for (let times = 0; times < 4; times++) {
+      await intent.durable(intent.begin(rowsOf([30], LONG)));
+      await settle();
+    }
+    expect(intent.generations).toBe(2);
+    expect(new RangeSet((await newest()).dirty).overlaps(950, 960)).toBe(false);
+  });
+
   it('share it with what is in doubt, which stays too', async () => {
     const devices = await makeMembers(LONG);
     const array = await openFor(devices.slice(1));
@@ -91,6 +106,18 @@ describe('a sequential stream', () => {
     for (let stripe = 0; stripe < MANY.stripes; stripe++) await watched.touch(stripe);
     // Twice as many ahead each time, 1 to 256; each time once to go on, and once while it runs ahead.
     expect(watched.generations).toBeLessThanOrEqual(2 * 9);
+  });
+
+  it('has none written ahead with a member missing: nothing would be listed by it but what is dirty', async () => {
+    const array = await openFor((await makeMembers(MANY)).slice(1));
+    array.core.isRecovered = true;
+    for (let stripe = 0; stripe < 10; stripe++) {
+      const offset = stripe * array.core.geometry.stripeDataBytes;
+      for (let part = 0; part < 3; part++) await array.write(offset + part * SECTOR.length, SECTOR);
+      await settle();
+    }
+    // Each stripe, and what made the array active.
+    expect(array.recordWrites).toBe(10 + 1);
   });
 
   it('has all of it listed before it comes there', async () => {

@@ -101,6 +101,33 @@ const scattered: Workload = {
   },
 };
 
+const foretold: Workload = {
+  name: 'stripes that were told of before they are written',
+  shape: FOUR,
+  isHealthy: true,
+  async run(bench) {
+    const { array, witnessed } = await bench.open();
+    const { random } = bench;
+    const sectorsOf = (stripe: number) => {
+      const offset = stripe * STRIPE_BYTES + SECTOR_BYTES * random.below(20);
+      return { offset, bytes: random.bytes(2 * SECTOR_BYTES) };
+    };
+    // Of some the first write finds them listed, of one it comes while they are being listed; one is never written.
+    array.willWrite(2 * STRIPE_BYTES, 3 * STRIPE_BYTES);
+    await writeAll(witnessed, [sectorsOf(0)]);
+    await writeAll(witnessed, [sectorsOf(3)]);
+    await witnessed.flush();
+    array.willWrite(STRIPE_BYTES, STRIPE_BYTES);
+    await writeAll(witnessed, [sectorsOf(0), sectorsOf(2)]);
+    await writeAll(witnessed, [sectorsOf(1)]);
+    await array.activity.rest();
+    array.willWrite(5 * STRIPE_BYTES, STRIPE_BYTES);
+    await writeAll(witnessed, [sectorsOf(0)]);
+    await writeAll(witnessed, [sectorsOf(5)]);
+    await array.close();
+  },
+};
+
 const mixed: Workload = {
   name: 'writes, flushes and fua',
   shape: FOUR,
@@ -252,4 +279,12 @@ const failing: Workload = {
 
 /** Every one of them is explored in CI, in two halves of about the same cost. */
 export const FIRST_HALF: readonly Workload[] = [several, scattered, mixed, resting, degraded, large, rebuilt];
-export const SECOND_HALF: readonly Workload[] = [flushing, reopened, batches, zeroes, withBitmap, failing];
+export const SECOND_HALF: readonly Workload[] = [
+  flushing,
+  foretold,
+  reopened,
+  batches,
+  zeroes,
+  withBitmap,
+  failing,
+];

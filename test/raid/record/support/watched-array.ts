@@ -2,6 +2,7 @@
  * An array over memory of which every call to its members is seen, and told apart: records, superblocks, data, parity.
  * Its record writes can be held at the door.
  */
+import { setImmediate } from 'node:timers/promises';
 import { afterEach } from 'vitest';
 import { Recorder } from '../../../../src/crash/recorder.js';
 import type { Operation } from '../../../../src/crash/trace.js';
@@ -46,6 +47,11 @@ export async function openFor(
   });
   opened.push(array);
   return array;
+}
+
+/** Turns of the event loop in which whatever can happen does: what is written ahead nobody waits for. */
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < 40; turn++) await setImmediate();
 }
 
 /** One call to a member, in the order in which they begin and end. */
