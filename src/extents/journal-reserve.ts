@@ -8,6 +8,7 @@
 import { UserError } from '../errors.js';
 import { MOST_JOURNAL_AT_ONCE } from '../metadata/messages.js';
 import type { PoolTarget } from './contract.js';
+import type { JournalAdvice } from './journal-advice.js';
 import type { Session } from './session.js';
 
 export interface Span {
@@ -44,6 +45,7 @@ export class JournalReserve {
     private readonly warn: (message: string) => void,
     /** Ends when what is being completed has given back what it frees; false: nothing is. */
     private readonly completed: () => Promise<boolean>,
+    private readonly advice: JournalAdvice,
   ) {}
 
   /** Grows whenever extents have come in that were not there before: who found none may try again. */
@@ -65,6 +67,7 @@ export class JournalReserve {
       throw cause;
     }
     this.#refillIfLow();
+    this.advice.ready(this.#ready);
     return taken.sort((a, b) => a - b);
   }
 
@@ -108,6 +111,7 @@ export class JournalReserve {
   putBack(extents: readonly number[]): void {
     const reserved = extents.filter((extent) => this.#reservedFor.has(extent));
     this.#ready.push(...extents.filter((extent) => !this.#reservedFor.has(extent)));
+    this.advice.ready(this.#ready);
     if (reserved.length > 0) this.#inBackground(this.free(reserved));
   }
 
@@ -181,6 +185,7 @@ export class JournalReserve {
       if (taken.length < count && isGood(extent)) taken.push(extent);
       else left.push(extent);
     this.#ready = left;
+    this.advice.taken(taken);
     return taken;
   }
 

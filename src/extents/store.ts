@@ -12,6 +12,7 @@ import { WriteMemory } from './epoch.js';
 import type { ExtentFile } from './file.js';
 import { FlagPlaces } from './flags/places.js';
 import { giveUp, tellLost } from './giving-up.js';
+import { JournalAdvice } from './journal-advice.js';
 import { JournalReserve } from './journal-reserve.js';
 import { OpenFiles } from './open-files.js';
 import { findKept, transactionsToComplete } from './opening.js';
@@ -46,16 +47,17 @@ export class ExtentStore {
     const opened = await session.open();
     try {
       const reads = new ReadsInFlight();
-      const reserve = new JournalReserve(session, client, settings.warn, () => completions.freed());
+      const { blocksPerExtent } = opened;
+      const { blockBytes } = pool;
+      const extentBytes = blockBytes * blocksPerExtent;
+      const advice = new JournalAdvice(pool, extentBytes);
+      const reserve = new JournalReserve(session, client, settings.warn, () => completions.freed(), advice);
       const open = new OpenFiles();
       const completions: Completions = new Completions({
         ...{ session, client, pool, reserve, reads, settings },
         onExtentDone: (done: CompletedExtent) => open.state(done.entry.file)?.extentDone(done),
         onAborted: (transaction, file, cause) => open.aborted(transaction, file, cause),
       });
-      const { blocksPerExtent } = opened;
-      const { blockBytes } = pool;
-      const extentBytes = blockBytes * blocksPerExtent;
       const flags = new FlagPlaces({
         ...{ session, client, pool, reserve, blocksPerExtent, extentBytes },
         extents: opened.extents,
