@@ -18,6 +18,11 @@
  * - Calls that wait had Node's four threads, which one flush of four members has all: with sixteen (decision 0013) what is
  *   written meanwhile is. A file then came to 0.92 of the volume that is flushed once at the end.
  * - Flushing the next commit's data while the one before is hardened: nothing gained, the processors have no time left.
+ * - Each commit waited for a dirty-stripe record: no stream foresees its extents, which come from wherever extents were
+ *   spent, and with commits under way while the next is written that record, durable at once, stood behind their fdatasync:
+ *   up to 7 ms in which no data was written. Tried with all stripes listed ahead: 175 ms a round of 192 MiB instead of 192.
+ *   Now the extents that are taken next are told to the array (extents/journal-advice.ts), which lists them while others
+ *   are written; that was not measured by the clock.
  */
 import type { Buffers } from '../device/contract.js';
 import type { ExtentFile } from '../extents/index.js';
