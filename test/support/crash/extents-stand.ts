@@ -5,6 +5,7 @@
 import { StateContent } from '../../../src/crash/state-content.js';
 import { StateDevice } from '../../../src/crash/state-device.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
+import type { Clock } from '../../../src/extents/contract.js';
 import { slotBytes } from '../../../src/extents/flags/local.js';
 import {
   type ClientPool,
@@ -32,10 +33,17 @@ const VOLUME_UUID = 'c0'.repeat(16);
 const NEVER_MS = 2 ** 31 - 1;
 export const CLIENT = 'client';
 
-const standing = {
-  nowMs: () => 0,
-  wait: () => new Promise<void>(() => undefined),
-};
+/** Stands still, but for who waits for it: his time has passed at once. What is done in the background with time never is. */
+function standingClock(): Clock {
+  let nowMs = 0;
+  return {
+    nowMs: () => nowMs,
+    wait: async (ms, { isBackground = false } = {}) => {
+      if (isBackground) await new Promise(() => undefined);
+      nowMs += ms;
+    },
+  };
+}
 
 /** Devices, and the one that they make together. */
 export interface Stand {
@@ -182,13 +190,13 @@ async function openStore(
   const opened = await openEngine(range, { warn: () => undefined, readOnly });
   const own = readOnly ? new OverlayEngine(opened) : opened;
   const engine = plant.engine?.(own) ?? own;
-  const server = await MetadataServer.open(engine, { nowMs: standing.nowMs, leaseMs: NEVER_MS });
+  const server = await MetadataServer.open(engine, { nowMs: () => 0, leaseMs: NEVER_MS });
   const store = await ExtentStore.open({
     service: server,
     pool: poolOn(device, stand),
     client: CLIENT,
     journalShares: true,
-    clock: standing,
+    clock: standingClock(),
     readOnly,
     flags: { volumeUuid: VOLUME_UUID, where, local: localFile(local, plant) },
     ...options,
