@@ -41,4 +41,5 @@ export type LossReason =
   | 'primary-failed'
   | 'log-failed'
   | 'paused'
+  | 'held'
   | 'repair';

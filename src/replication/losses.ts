@@ -9,6 +9,7 @@ const LOSSES: Readonly<Record<LossReason, string>> = {
   'primary-failed': 'a write to the primary failed',
   'log-failed': 'the transaction log failed',
   paused: 'paused',
+  held: 'it is held',
   repair: 'blocks are to be copied again',
 };
 

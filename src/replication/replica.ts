@@ -9,6 +9,9 @@
  * - `paused`: as unsynchronized, before it is started and until it is told to go on.
  * - `diverged`: it is not ours to write to any more: somebody promoted it.
  *
+ * One that is *held*, since the primary is no moment of anything just now, is unsynchronized and not tried again before it is
+ * released. Paused and diverged ones stay so.
+ *
  * From resyncing to in-sync is one turn of the loop, in which no block is dirty: what is written from then on is queued. What
  * was copied is flushed on both sides before the secondary is told that it is whole, and only then the queue is sent: so it is
  * a moment of the primary, and after it those of the queue.
@@ -19,50 +22,13 @@ import { UserError } from '../errors.js';
 import type { BlockRange } from './blocks.js';
 import type { LossReason } from './contract.js';
 import { describeLoss, isDiverged, messageOf } from './losses.js';
+import type { ConnectedSecondary, ReplicaParts } from './replica-parts.js';
 import { Resync, type ResyncProgress } from './resync/resync.js';
 import type { Change } from './sending/changes.js';
-import type { PrimaryFlushes } from './sending/primary-flushes.js';
 import { Sending } from './sending/sending.js';
 import type { ReplicaSettings } from './settings.js';
 import { type ReplicaState, Standing } from './standing.js';
-import type { SecondaryTracking } from './tracking/secondary-tracking.js';
-import type { Tracker } from './tracking/tracker.js';
 import type { Update } from './tracking/update-lists.js';
-
-/** A secondary, reached. */
-export interface ConnectedSecondary {
-  readonly device: BlockDevice;
-  /** It takes no longer epochs. */
-  readonly epochBytes: number;
-  /** Durable when it returns: what comes is no moment of the primary until `endResync`. */
-  beginResync(): Promise<void>;
-  /** Durable when it returns: it is a moment of the primary. */
-  endResync(): Promise<void>;
-  /**
-   * Also while calls are in flight: they end, or fail, and it waits for them, though not for answers that may never come.
-   * Called once.
-   */
-  close(): Promise<void>;
-}
-
-export interface ReplicaParts {
-  readonly name: string;
-  readonly tracker: Tracker;
-  readonly tracking: SecondaryTracking;
-  readonly primary: BlockDevice;
-  readonly flushes: PrimaryFlushes;
-  /** It has never been like the primary, or that is not known: a resync comes first, though no block be dirty. */
-  readonly isWhole: boolean;
-  /**
-   * Throws what keeps it from being reached; one whose details say that it has diverged is not tried again.
-   */
-  readonly connect: (signal: AbortSignal) => Promise<ConnectedSecondary>;
-  readonly isPaused: boolean;
-  /** How it stands now, also where that is no news; not told of one that is only being reached. */
-  readonly onStanding?: (state: ReplicaState) => void;
-  readonly settings: ReplicaSettings;
-  readonly warn: (message: string) => void;
-}
 
 export class Replica {
   readonly #standing = new Standing();
@@ -73,6 +39,8 @@ export class Replica {
   #sending: Sending | null = null;
   #isWhole: boolean;
   #isPaused: boolean;
+  /** It goes on when it is released. */
+  #isAwaited = false;
   /** Of all that it does; aborted when it is closed or paused. */
   #life = new AbortController();
   #living: Promise<void> | null = null;
@@ -87,6 +55,7 @@ export class Replica {
   constructor(private readonly parts: ReplicaParts) {
     this.#isWhole = parts.isWhole;
     this.#isPaused = parts.isPaused;
+    this.#standing.heldFor = parts.heldFor;
   }
 
   get name(): string {
@@ -129,8 +98,18 @@ export class Replica {
     return this.parts.settings;
   }
 
-  /** False: it is paused. */
+  get isHeld(): boolean {
+    return this.#standing.heldFor !== null;
+  }
+
+  /** False: it is paused, or held. */
   start(): boolean {
+    const { heldFor } = this.#standing;
+    if (heldFor !== null && !this.#isPaused) {
+      this.#isAwaited = true;
+      this.#become('unsynchronized', heldFor);
+      return false;
+    }
     if (this.#living !== null) return true;
     if (this.#isPaused) {
       this.#become('paused', 'paused');
@@ -157,6 +136,14 @@ export class Replica {
     const position = this.#sending.push(update, change, stamp);
     if (position === null) this.#lose(tracker.lose(tracking, 'queue-full', null));
     return position;
+  }
+
+  /** As `enqueue`, of changes that no epoch may part: all of them are queued, or none. */
+  enqueueBatch(updates: readonly Update[], changes: readonly Change[], stamp: number): void {
+    const { tracking, tracker } = this.parts;
+    if (tracking.mode !== 'listed' || this.#sending === null) return;
+    if (this.#sending.pushBatch(updates, changes, stamp) === null)
+      this.#lose(tracker.lose(tracking, 'queue-full', null));
   }
 
   /** Ends when all that was queued up to there is durable. Throws where it was lost before. */
@@ -234,8 +221,25 @@ export class Replica {
     await allEnded([losing, tracking.file.persist(ranges)]);
   }
 
+  /** When it returns nothing more is sent. See Replication. */
+  async hold(reason: string): Promise<void> {
+    this.#standing.heldFor = reason;
+    this.#isAwaited ||= this.#living !== null;
+    await this.#end('held');
+    if (this.#isAwaited) this.#become('unsynchronized', reason);
+  }
+
+  /** True: it is to be started. */
+  release(): boolean {
+    const isAwaited = this.#isAwaited;
+    this.#standing.heldFor = null;
+    this.#isAwaited = false;
+    return isAwaited;
+  }
+
   async pause(): Promise<void> {
     this.#isPaused = true;
+    this.#isAwaited = false;
     await this.#end('paused');
     this.#become('paused', 'paused');
   }
@@ -260,10 +264,13 @@ export class Replica {
 
   async #end(reason: LossReason): Promise<void> {
     this.#life.abort();
-    await this.parts.tracker.lose(this.parts.tracking, reason, null);
-    void this.#hangUp?.();
-    await this.#living;
-    this.#living = null;
+    try {
+      await this.parts.tracker.lose(this.parts.tracking, reason, null);
+    } finally {
+      void this.#hangUp?.();
+      await this.#living;
+      this.#living = null;
+    }
   }
 
   async #live(signal: AbortSignal): Promise<void> {

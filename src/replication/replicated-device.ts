@@ -27,7 +27,7 @@ import type { Replica } from './replica.js';
 import type { Change } from './sending/changes.js';
 import { DURABLE_AT_ONCE, type PrimaryFlushes } from './sending/primary-flushes.js';
 import type { ReplicaState } from './standing.js';
-import type { Tracker } from './tracking/tracker.js';
+import type { TrackedUpdate, Tracker } from './tracking/tracker.js';
 
 /** Of one update: lists are for what is in flight, and a trim may be of a whole disk. */
 const MOST_BYTES = 16384 * BLOCK_BYTES;
@@ -38,8 +38,8 @@ const SHARED_BYTES = 256 * 1024;
 /** Of a synchronous replica: writes go on, whatever is to become of them when it is lost. */
 const GOES_ON: ReadonlySet<ReplicaState> = new Set<ReplicaState>(['in-sync', 'resyncing', 'paused']);
 
-/** A change that is not copied yet. */
-type Asked =
+/** A change whose bytes are the caller's: not copied yet. */
+export type WholeChange =
   | { readonly kind: 'write'; readonly offset: number; readonly length: number; readonly from: Buffers }
   | { readonly kind: 'write-zeroes'; readonly offset: number; readonly length: number };
 
@@ -83,7 +83,7 @@ export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
   /** All of it is refused, or nothing. */
   async writeBatch(batch: readonly BatchWrite[]): Promise<void> {
     const { lower } = this;
-    const asked: Asked[] = [];
+    const asked: WholeChange[] = [];
     for (const { offset, from } of batch) {
       const length = byteLength(from);
       if (!this.#guard.admits('write', offset, length))
@@ -102,6 +102,20 @@ export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
 
   willWrite(offset: number, length: number): void {
     adviseWrite(this.lower, offset, length);
+  }
+
+  /**
+   * Changes of disjoint ranges that belong together: no epoch of a secondary ends amid them. Below they are called in one turn,
+   * so a secondary that lies there has them all between two flushes, whoever flushes. All of it is refused, or nothing.
+   */
+  async writeWhole(changes: readonly WholeChange[]): Promise<void> {
+    for (const { kind, offset, length } of changes)
+      if (length === 0 || !this.#guard.admits('write', offset, length))
+        await this.#guard.run(kind, offset, length, async () => {});
+    const asked = changes.filter(({ length }) => length > 0);
+    const [first] = asked;
+    if (first === undefined) return;
+    await this.#guard.run(first.kind, first.offset, first.length, () => this.#whole(asked));
   }
 
   writeZeroes(offset: number, length: number, options: WriteOptions = {}): Promise<void> {
@@ -157,23 +171,36 @@ export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
       );
   }
 
+  async #whole(asked: readonly WholeChange[]): Promise<void> {
+    this.#assertNotStopped();
+    const split = asked.flatMap(splitZeroes);
+    const updates = this.#updatesOf(split);
+    await this.tracker.write(updates, async () => {
+      await allEnded(asked.map((each) => this.#below(each)));
+      const changes = this.#isAnyQueued ? copiesOf(split) : [];
+      if (changes.length === 0) return;
+      for (const replica of this.replicas) replica.enqueueBatch(updates, changes, this.flushes.stamp);
+    });
+  }
+
+  #below(change: WholeChange): Promise<void> {
+    const { kind, offset, length } = change;
+    return kind === 'write' ? this.lower.write(offset, change.from) : this.lower.writeZeroes(offset, length);
+  }
+
   async #change(
-    asked: readonly Asked[],
+    asked: readonly WholeChange[],
     { fua = false }: WriteOptions,
     below: () => Promise<void>,
   ): Promise<void> {
     this.#assertNotStopped();
-    const updates = this.tracker.updates(
-      asked.map(({ offset, length }) => blocksWithin(offset, length)),
-      asked.map(({ offset, length }) => blocksFilled(offset, length, this.size)),
-    );
+    const updates = this.#updatesOf(asked);
     const sent: (readonly [Replica, number])[] = [];
     await this.tracker.write(updates, async () => {
       await below();
       const stamp = fua ? DURABLE_AT_ONCE : this.flushes.stamp;
-      const isQueued = [...this.replicas].some(({ state }) => state === 'in-sync' || state === 'resyncing');
       // One copy for all of them.
-      const changes = isQueued ? copiesOf(asked) : [];
+      const changes = this.#isAnyQueued ? copiesOf(asked) : [];
       for (const [i, change] of changes.entries())
         for (const replica of this.replicas) {
           const position = replica.enqueue(updates[i]!, change, stamp);
@@ -189,6 +216,17 @@ export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
     this.#assertNotStopped();
   }
 
+  #updatesOf(asked: readonly WholeChange[]): TrackedUpdate[] {
+    return this.tracker.updates(
+      asked.map(({ offset, length }) => blocksWithin(offset, length)),
+      asked.map(({ offset, length }) => blocksFilled(offset, length, this.size)),
+    );
+  }
+
+  get #isAnyQueued(): boolean {
+    return [...this.replicas].some(({ state }) => state === 'in-sync' || state === 'resyncing');
+  }
+
   #synchronous(): Replica[] {
     return [...this.replicas].filter(({ settings }) => settings.mode === 'sync');
   }
@@ -202,11 +240,11 @@ export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
     }
   }
 
-  /** One that was paused is away because somebody wanted it so. */
+  /** One that was paused or is held is away because somebody wanted it so. */
   #assertNotStopped(matters: (replica: Replica) => boolean = () => true): void {
     for (const replica of this.#synchronous().filter(matters)) {
-      const { name, state, reason, settings } = replica;
-      if (settings.onLoss === 'continue' || GOES_ON.has(state)) continue;
+      const { name, state, reason, settings, isHeld } = replica;
+      if (settings.onLoss === 'continue' || GOES_ON.has(state) || isHeld) continue;
       throw new UserError(
         'REFUSED',
         `${this.name} takes no writes: its synchronous replica ${name} is ${state} (${reason})`,
@@ -220,7 +258,7 @@ export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
 }
 
 /** Small ones share their memory: as many buffers of their own would be work for the collector. */
-function copiesOf(asked: readonly Asked[]): Change[] {
+function copiesOf(asked: readonly WholeChange[]): Change[] {
   let left = asked.reduce((sum, each) => sum + (each.kind === 'write' ? each.length : 0), 0);
   let room = new Uint8Array(0);
   return asked.map((each) => {
@@ -233,6 +271,11 @@ function copiesOf(asked: readonly Asked[]): Change[] {
     gather(from, 0, bytes);
     return { kind, offset, length, bytes };
   });
+}
+
+function splitZeroes(change: WholeChange): WholeChange[] {
+  if (change.kind === 'write') return [change];
+  return [...pieces(change.offset, change.length)].map((piece) => ({ kind: 'write-zeroes', ...piece }));
 }
 
 function* pieces(offset: number, length: number): Generator<{ offset: number; length: number }> {

@@ -11,7 +11,8 @@ import type { BatchDevice, BlockDevice } from '../device/contract.js';
 import { type BlockRange, blocksOf } from './blocks.js';
 import { TransactionLog } from './log/transaction-log.js';
 import { MapFile } from './map/map-file.js';
-import { type ConnectedSecondary, Replica } from './replica.js';
+import { Replica } from './replica.js';
+import type { ConnectedSecondary } from './replica-parts.js';
 import { ReplicatedDevice } from './replicated-device.js';
 import { PrimaryFlushes } from './sending/primary-flushes.js';
 import { DEFAULT_SETTINGS, type ReplicaSettings } from './settings.js';
@@ -41,6 +42,8 @@ export interface ReplicationParts {
   /** Where the log is. */
   readonly log: BlockDevice;
   readonly replicas: readonly ReplicaDescription[];
+  /** It is opened held, for this reason: see `hold`. */
+  readonly heldFor?: string | null;
   readonly warn: (message: string) => void;
   /** Its map cannot be written any more: that all of it is dirty must be durable elsewhere when this returns. */
   readonly onMapFailed: (replica: string, cause: unknown) => Promise<void>;
@@ -56,6 +59,9 @@ export class Replication {
   readonly replicas = new Set<Replica>();
   readonly #trackings = new Map<Replica, SecondaryTracking>();
   readonly #timers = new Map<Replica, NodeJS.Timeout>();
+  #heldFor: string | null;
+  /** The last hold, to its end. */
+  #holding: Promise<void> = Promise.resolve();
 
   private constructor(
     private readonly parts: ReplicationParts,
@@ -63,6 +69,7 @@ export class Replication {
     readonly tracker: Tracker,
     private readonly flushes: PrimaryFlushes,
   ) {
+    this.#heldFor = parts.heldFor ?? null;
     this.device = new ReplicatedDevice(parts.primary, tracker, flushes, this.replicas);
   }
 
@@ -124,6 +131,26 @@ export class Replication {
   async resume(replica: Replica): Promise<void> {
     replica.resume();
     await this.#begin(replica);
+  }
+
+  /**
+   * All replicas are away until `release`, also those that are added meanwhile: what the primary is from now on is no moment
+   * of anything. What is written is dirty for them. When it returns, nothing more is sent to any.
+   */
+  async hold(reason: string): Promise<void> {
+    this.#heldFor = reason;
+    this.#holding = allEnded([...this.replicas].map((replica) => replica.hold(reason)));
+    await this.#holding;
+  }
+
+  /** Those that were to be sent to begin again; returns as `start`. */
+  async release(): Promise<void> {
+    this.#heldFor = null;
+    await this.#holding.catch(() => {});
+    // Held again meanwhile.
+    if (this.#heldFor !== null) return;
+    const released = [...this.replicas].filter((replica) => replica.release());
+    await Promise.all(released.map((replica) => this.#begin(replica)));
   }
 
   /** Blocks that may differ from it, as of now. */
@@ -191,7 +218,7 @@ export class Replication {
     const tracking = tracker.add(description.name, dirty);
     tracking.uncopied = uncopied;
     const replica = new Replica({
-      ...{ tracker, tracking, flushes, primary: parts.primary, warn: parts.warn },
+      ...{ tracker, tracking, flushes, primary: parts.primary, warn: parts.warn, heldFor: this.#heldFor },
       ...description,
     });
     this.#trackings.set(replica, tracking);

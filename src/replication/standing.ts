@@ -9,6 +9,8 @@ export class Standing {
   reason: string | null = 'it has not begun yet';
   /** There is no use in trying again before the volume is opened anew. */
   isStuck = false;
+  /** Why nothing goes on before it is released; null: it is not held. */
+  heldFor: string | null = null;
   /** To reach it and be in sync, that have failed. */
   #attempts = 0;
   /** Since it was last reached, or began to be looked for. */
@@ -58,7 +60,11 @@ export class Standing {
   }
 
   get #goesOn(): boolean {
-    return !this.isStuck && (this.state === 'unsynchronized' || this.state === 'resyncing');
+    return (
+      !this.isStuck &&
+      this.heldFor === null &&
+      (this.state === 'unsynchronized' || this.state === 'resyncing')
+    );
   }
 
   #changed(): Promise<void> {

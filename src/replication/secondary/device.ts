@@ -16,7 +16,7 @@ import { allEnded } from '../../device/all-ended.js';
 import { byteLength, fillBuffers, sliceBuffers } from '../../device/buffers.js';
 import { CallGuard } from '../../device/call-guard.js';
 import type { BlockDevice, Buffers, DeviceError, Extent, WriteOptions } from '../../device/contract.js';
-import { refusal, toDeviceError } from '../../device/device-errors.js';
+import { toDeviceError } from '../../device/device-errors.js';
 import { ExtentList } from '../../device/extent-list.js';
 import { UserError } from '../../errors.js';
 import { SECTOR_BYTES } from '../file-header.js';
@@ -32,6 +32,7 @@ import { NOTHING_KEPT, type SecondaryParts } from './parts.js';
 import type { Ring } from './ring.js';
 import type { Slots } from './slots.js';
 import { type SecondaryStatus, statusOf } from './status.js';
+import { epochTooLong } from './too-long.js';
 
 /** What writes; a secondary that is read only has none. */
 export interface Writing {
@@ -333,10 +334,9 @@ export class SecondaryDevice implements BlockDevice {
     this.#log?.fail(fault);
   }
 
-  #tooLong(operation: 'write' | 'write-zeroes' | 'trim', offset: number, length: number): UserError {
+  #tooLong(operation: 'write' | 'write-zeroes' | 'trim', offset: number, length: number): DeviceError {
     const { name, size } = this.#parts.epochs;
-    const why = `the epoch would be longer than the ${this.epochBytes} bytes that half of its epoch log ${name} (${size} bytes) takes`;
-    const hint = 'Give the secondary a longer epoch log; or flush the volume more often.';
-    return refusal('REFUSED', why, { device: this.name, operation, offset, length }, hint);
+    const taker = `half of its epoch log ${name} (${size} bytes)`;
+    return epochTooLong({ device: this.name, operation, offset, length }, this.epochBytes, taker);
   }
 }

@@ -3,6 +3,7 @@ export { demote } from './demote.js';
 export { SecondaryDevice } from './device.js';
 export { epochCost } from './epoch-record.js';
 export { keptBytesFor } from './kept-container.js';
+export { Layer, partsOf } from './layer.js';
 export {
   type EpochPoint,
   type Generation,
@@ -16,3 +17,4 @@ export { type OpenSecondaryOptions, openSecondary } from './open.js';
 export { createSecondary, type NewSecondary, NO_GENERATION, type SecondaryParts } from './parts.js';
 export { type Promoted, type PromoteOptions, promote, takenBack } from './promote.js';
 export type { SecondaryStatus } from './status.js';
+export { epochTooLong } from './too-long.js';

@@ -2,6 +2,7 @@
  * What a secondary has not got yet, in the order in which it was written to the primary (coordinated dirty block tracking,
  * paragraphs 45, 47 and 59). The bytes are private copies: whoever wrote may do with its own what it likes.
  */
+import { epochCost } from '../secondary/index.js';
 import { type Change, heldBytes } from './changes.js';
 
 /** What is put into the queue. */
@@ -17,6 +18,10 @@ export interface NewChange {
 export interface QueuedChange extends NewChange {
   /** In the queue, from 1: the order in which it is sent. Sequence numbers are those of the beginning of writes. */
   readonly position: number;
+  /** The position of the last of its batch: its own, where it is alone. */
+  readonly batchEnd: number;
+  /** What all of its batch counts for in an epoch, without the end of that. */
+  readonly batchCost: number;
 }
 
 export interface QueueLimits {
@@ -57,14 +62,33 @@ export class ReplicaQueue {
   /** Its position, or null: there is no room for it. */
   push(entry: NewChange): number | null {
     const bytes = heldBytes(entry.change);
-    const isFull = this.#bytes + bytes > this.limits.bytes || this.#count >= this.limits.entries;
-    // One alone has room, however long it is.
-    if (isFull && this.#count > 0) return null;
+    if (!this.#hasRoom(bytes, 1)) return null;
+    this.#add(entry, bytes, this.#last + 1, epochCost(bytes));
+    return this.#last;
+  }
+
+  /** Changes that no epoch may part; at least one. The position of the last of them, or null: there is no room for all. */
+  pushBatch(entries: readonly NewChange[]): number | null {
+    const bytes = entries.map(({ change }) => heldBytes(change));
+    const total = bytes.reduce((sum, each) => sum + each, 0);
+    if (!this.#hasRoom(total, entries.length)) return null;
+    const end = this.#last + entries.length;
+    const cost = bytes.reduce((sum, each) => sum + epochCost(each), 0);
+    for (const [at, entry] of entries.entries()) this.#add(entry, bytes[at]!, end, cost);
+    return end;
+  }
+
+  /** One alone, or one batch, has room, however long it is. */
+  #hasRoom(bytes: number, count: number): boolean {
+    if (this.#count === 0) return true;
+    return this.#bytes + bytes <= this.limits.bytes && this.#count + count <= this.limits.entries;
+  }
+
+  #add(entry: NewChange, bytes: number, batchEnd: number, batchCost: number): void {
     this.#last += 1;
-    this.#entries.push({ ...entry, position: this.#last });
+    this.#entries.push({ ...entry, position: this.#last, batchEnd, batchCost });
     this.#bytes += bytes;
     this.#count += 1;
-    return this.#last;
   }
 
   /** It takes room until it is released. */

@@ -5,12 +5,15 @@
  * - An epoch is what was queued, up to some point, and nothing behind it: the secondary is flushed when all of it has been
  *   answered, and nothing of the next one is sent before. So what the secondary holds after any flush is a moment of the
  *   primary; and a server that loses what was not flushed loses nothing of an older epoch.
+ * - No epoch ends amid a batch: one that does not fit into what is left of the epoch begins the next, and whoever waits for
+ *   some of it waits for all. One that fits into none is a failure. A change alone is a batch that always fits into its own.
  * - Changes that overlap are never in flight together: the one that was queued later waits for the other.
  * - An acknowledgement is a flush's, never a write's: a reply says that the secondary has taken it, and it may lose it.
  *
  * A failure ends it for good. Whoever has it goes unsynchronized, and resync begins with a sender of its own.
  */
 import type { BlockDevice } from '../../device/contract.js';
+import { UserError } from '../../errors.js';
 import { type BlockRange, blocksWithin } from '../blocks.js';
 import { epochCost } from '../secondary/index.js';
 import { apply, heldBytes, overlap } from './changes.js';
@@ -43,6 +46,8 @@ export class Sender {
   /** Of the epoch that is being sent. */
   #epoch: SentChange[] = [];
   #epochBytes = 0;
+  /** The end of the last batch of which something was sent: up to there nothing else comes between. */
+  #batchEnd = 0;
   /** All up to here are to be durable, because somebody waits or the primary was flushed. */
   #wanted = 0;
   #durable = 0;
@@ -109,11 +114,12 @@ export class Sender {
   async #step(): Promise<void> {
     this.#throwIfFailed();
     const { first } = this.queue;
-    if (this.#isEpochFull(first) || (first === null && this.#isDue)) return this.#endEpoch();
-    if (first === null) return this.#sleep();
+    if (first === null) return this.#isDue ? this.#endEpoch() : this.#sleep();
+    if (this.#mustBegin(first)) return this.#endEpoch();
     if (this.#inFlight.size >= this.options.inFlight || this.#meets(first)) return this.#oneAnswered();
     this.#send(this.queue.take());
-    if (this.#epoch.at(-1)!.position >= this.#wanted && this.#isDue) await this.#endEpoch();
+    if (first.position === first.batchEnd && first.position >= this.#wanted && this.#isDue)
+      await this.#endEpoch();
   }
 
   #meets({ change }: QueuedChange): boolean {
@@ -133,13 +139,20 @@ export class Sender {
     return this.#epoch.length > 0 && this.#wanted > this.#durable;
   }
 
-  #isEpochFull(next: QueuedChange | null): boolean {
-    if (this.#epoch.length === 0 || next === null) return false;
-    return this.#epochBytes + epochCost(heldBytes(next.change)) + epochCost(0) > this.options.epochBytes;
+  /** It does not fit into what is left of the epoch: it is to begin the next one. */
+  #mustBegin({ position, batchEnd, batchCost }: QueuedChange): boolean {
+    // Amid a batch: there was room for all of it.
+    if (position <= this.#batchEnd) return false;
+    const { epochBytes } = this.options;
+    if (this.#epochBytes + batchCost + epochCost(0) <= epochBytes) return false;
+    if (this.#epoch.length > 0) return true;
+    if (position < batchEnd) throw batchTooLong(batchCost + epochCost(0), epochBytes);
+    return false;
   }
 
   #send(entry: QueuedChange): void {
     const { sequence, position, stamp, atMs, change } = entry;
+    this.#batchEnd = entry.batchEnd;
     this.#epoch.push({
       ...{ sequence, position, stamp, atMs },
       range: blocksWithin(change.offset, change.length),
@@ -197,4 +210,12 @@ export class Sender {
     for (const { reject } of this.#waiters.splice(0)) reject(cause);
     this.kick();
   }
+}
+
+function batchTooLong(bytes: number, epochBytes: number): UserError {
+  return new UserError(
+    'REFUSED',
+    `what is to reach it as a whole has ${bytes} bytes, and it takes epochs of ${epochBytes} bytes`,
+    { hint: 'Give that secondary a longer epoch log.', details: { bytes, epochBytes } },
+  );
 }

@@ -70,6 +70,15 @@ export class Sending {
     return position;
   }
 
+  /** Of one batch, which reaches the secondary as a whole. The last position, or null: the queue has no room for all of it. */
+  pushBatch(updates: readonly Update[], changes: readonly Change[], stamp: number): number | null {
+    const atMs = this.parts.settings.clock.nowMs();
+    const entries = changes.map((change, at) => ({ sequence: updates[at]!.sequence, change, stamp, atMs }));
+    const position = this.#queue.pushBatch(entries);
+    if (position !== null) this.#sender.kick();
+    return position;
+  }
+
   /** Ends when all that was queued up to there is durable. Throws where it is lost before. */
   durable(position: number): Promise<void> {
     return this.#sender.durable(position);

@@ -8,6 +8,7 @@ import { openImage } from '../../device/open-image.js';
 import { UserError } from '../../errors.js';
 import { BLOCK_BYTES, blocksWithin } from '../../replication/blocks.js';
 import type { Replica } from '../../replication/replica.js';
+import type { ReplicatedDevice } from '../../replication/replicated-device.js';
 import { type ReplicaDescription, Replication } from '../../replication/replication.js';
 import type { OnLoss, ReplicaMode } from '../../replication/settings.js';
 import type { SecondaryTracking } from '../../replication/tracking/secondary-tracking.js';
@@ -122,7 +123,7 @@ export class VolumeReplicas {
   }
 
   /** What stands over the primary. */
-  get device(): BatchDevice {
+  get device(): ReplicatedDevice {
     return this.replication.device;
   }
 

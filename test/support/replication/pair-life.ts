@@ -6,7 +6,8 @@
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
-import type { ConnectedSecondary, Replica } from '../../../src/replication/replica.js';
+import type { Replica } from '../../../src/replication/replica.js';
+import type { ConnectedSecondary } from '../../../src/replication/replica-parts.js';
 import { Replication } from '../../../src/replication/replication.js';
 import { openSecondary, readMarks, type SecondaryDevice } from '../../../src/replication/secondary/index.js';
 import { DEFAULT_SETTINGS, type ReplicaSettings } from '../../../src/replication/settings.js';

@@ -10,7 +10,7 @@
  * connection has written the same blocks. NBD has no means against it (session.ts); a session of ours ends with its connection.
  */
 import type { NbdDevice, NbdDeviceOptions } from '../../../nbd/client/nbd-device.js';
-import type { ConnectedSecondary } from '../../../replication/replica.js';
+import type { ConnectedSecondary } from '../../../replication/replica-parts.js';
 import { PATIENCE } from '../../../replication/resync/resync.js';
 import { firstContent, makeBlank } from '../../blank.js';
 import { isRemote } from '../../remote.js';
