@@ -9,14 +9,13 @@
  * - Any write or flush that fails is final, also one that was refused because its epoch is too long: what follows without
  *   it is no moment of anything.
  */
-import { allEnded } from '../device/all-ended.js';
-import { byteLength, copyOf, fillBuffers, scatter, sliceBuffers } from '../device/buffers.js';
+import { byteLength, copyOf, scatter } from '../device/buffers.js';
 import { CallGuard } from '../device/call-guard.js';
 import type { BlockDevice, Buffers, Extent, WriteOptions } from '../device/contract.js';
-import { ExtentList } from '../device/extent-list.js';
 import { SharedFlush } from '../device/shared-flush.js';
+import { SECTOR_BYTES } from './file-header.js';
 import type { ReplicatedDevice, WholeChange } from './replicated-device.js';
-import { epochCost, epochTooLong, Layer, partsOf } from './secondary/index.js';
+import { epochCost, epochTooLong, extentsLayered, Layer, readLayered } from './secondary/index.js';
 
 /** What it needs of a device below: see ReplicatedDevice. */
 export type TakesWhole = Pick<
@@ -25,11 +24,22 @@ export type TakesWhole = Pick<
 >;
 
 export interface GatheredEpochsOptions {
-  /** What one epoch may hold: the sum of `epochCost` over its calls and its end. */
+  /** What one epoch may hold: the sum of `epochCost` over its calls and its end. See `gatherableBytes`. */
   readonly epochBytes: number;
 }
 
 type Epoch = Layer<Uint8Array>;
+
+/** So many may have their end and wait to go down: who writes on then waits for them, since they take memory. */
+const MOST_ENDED = 2;
+
+/**
+ * What may be gathered over what takes epochs of `lowerBytes`: a write amid zeroes makes two of them, so an epoch may count for
+ * half as much again when it goes down.
+ */
+export function gatherableBytes(lowerBytes: number): number {
+  return Math.floor((lowerBytes * 2) / 3 / SECTOR_BYTES) * SECTOR_BYTES;
+}
 
 export class GatheredEpochs implements BlockDevice {
   readonly name: string;
@@ -43,6 +53,8 @@ export class GatheredEpochs implements BlockDevice {
   #currentBytes = epochCost(0);
   /** Epochs that have an end, and are not below. */
   readonly #ended: Epoch[] = [];
+  /** Of one that went down: what follows it without it is no moment of anything. */
+  #failure: { readonly cause: unknown } | null = null;
 
   constructor(
     private readonly lower: TakesWhole,
@@ -58,17 +70,12 @@ export class GatheredEpochs implements BlockDevice {
 
   read(offset: number, into: Buffers): Promise<void> {
     const length = byteLength(into);
-    return this.#guard.run('read', offset, length, async () => {
-      const calls = partsOf(this.#layers(), offset, offset + length).map(({ start, end, segment }) => {
-        const buffers = sliceBuffers(into, start - offset, end - start);
-        if (segment === null) return this.lower.read(start, buffers);
-        const { payload, skip } = segment;
-        if (payload === null) fillBuffers(buffers, 0, end - start, 0);
-        else scatter(payload.subarray(skip, skip + end - start), buffers, 0);
+    return this.#guard.run('read', offset, length, () =>
+      readLayered(this.#layers(), this.lower, offset, into, (bytes, skip, buffers) => {
+        scatter(bytes.subarray(skip, skip + byteLength(buffers)), buffers, 0);
         return undefined;
-      });
-      await allEnded(calls.flatMap((call) => call ?? []));
-    });
+      }),
+    );
   }
 
   write(offset: number, from: Buffers, options: WriteOptions = {}): Promise<void> {
@@ -89,14 +96,9 @@ export class GatheredEpochs implements BlockDevice {
   }
 
   extents(offset: number, length: number): Promise<Extent[]> {
-    return this.#guard.ask(offset, length, [], async () => {
-      const list = new ExtentList();
-      for (const { start, end, segment } of partsOf(this.#layers(), offset, offset + length)) {
-        if (segment === null) list.addAll(await this.lower.extents(start, end - start));
-        else list.add(start, end - start, segment.payload === null ? 'zero' : 'data');
-      }
-      return list.list();
-    });
+    return this.#guard.ask(offset, length, [], () =>
+      extentsLayered(this.#layers(), this.lower, offset, length),
+    );
   }
 
   /** What was not flushed is dropped. */
@@ -113,14 +115,23 @@ export class GatheredEpochs implements BlockDevice {
     { fua = false }: WriteOptions,
   ): Promise<void> {
     const body = async () => {
+      this.#throwIfFailed();
       const cost = epochCost(from === null ? 0 : length);
       if (this.#currentBytes + cost > this.epochBytes)
         throw epochTooLong({ device: this.name, operation, offset, length }, this.epochBytes, this.name);
-      this.#current.put(offset, offset + length, from === null ? null : copyOf(from));
       this.#currentBytes += cost;
+      this.#put(offset, offset + length, from);
       if (fua) await this.#endEpoch();
+      else if (this.#ended.length > MOST_ENDED) await this.#flush.run();
     };
     return this.#guard.run(operation, offset, length, body, () => true);
+  }
+
+  #put(start: number, end: number, from: Buffers | null): void {
+    const [first] = this.#current.within(start, end);
+    // Zeroes amid zeroes would make three of them.
+    const isZero = first?.payload === null && first.start === start && first.end === end;
+    if (from !== null || !isZero) this.#current.put(start, end, from === null ? null : copyOf(from));
   }
 
   /** The newest on top. */
@@ -138,13 +149,22 @@ export class GatheredEpochs implements BlockDevice {
   }
 
   async #giveDown(): Promise<void> {
-    const { lower } = this;
-    if (this.#ended.length === 0) return lower.flush();
-    for (const epoch of [...this.#ended]) {
-      await lower.writeWhole(changesOf(epoch));
-      this.#ended.shift();
-      await lower.flush();
+    this.#throwIfFailed();
+    try {
+      if (this.#ended.length === 0) await this.lower.flush();
+      for (const epoch of [...this.#ended]) {
+        await this.lower.writeWhole(changesOf(epoch));
+        this.#ended.shift();
+        await this.lower.flush();
+      }
+    } catch (cause) {
+      this.#failure = { cause };
+      throw cause;
     }
+  }
+
+  #throwIfFailed(): void {
+    if (this.#failure !== null) throw this.#failure.cause;
   }
 }
 

@@ -13,18 +13,18 @@
  * - Epochs go into the image one batch after another, and the state changes between two batches only (marks.ts has the order).
  */
 import { allEnded } from '../../device/all-ended.js';
-import { byteLength, fillBuffers, sliceBuffers } from '../../device/buffers.js';
+import { byteLength } from '../../device/buffers.js';
 import { CallGuard } from '../../device/call-guard.js';
 import type { BlockDevice, Buffers, DeviceError, Extent, WriteOptions } from '../../device/contract.js';
 import { toDeviceError } from '../../device/device-errors.js';
-import { ExtentList } from '../../device/extent-list.js';
 import { UserError } from '../../errors.js';
 import { SECTOR_BYTES } from '../file-header.js';
 import type { Applier } from './applier.js';
 import { type EntryKind, epochCost } from './epoch-record.js';
 import type { Epochs } from './epochs.js';
 import { KeptContainer } from './kept-container.js';
-import { partsOf, type Segment } from './layer.js';
+import type { Payload } from './layer.js';
+import { extentsLayered, readLayered } from './layered.js';
 import type { LogHeader } from './log-header.js';
 import { LogWriter } from './log-writer.js';
 import { type EpochPoint, type Generation, type Marks, type MarksFile, newId } from './marks.js';
@@ -122,16 +122,11 @@ export class SecondaryDevice implements BlockDevice {
 
   read(offset: number, into: Buffers): Promise<void> {
     const length = byteLength(into);
-    return this.#guard.run('read', offset, length, async () => {
-      const calls = partsOf(this.#epochs.layers(), offset, offset + length).map(({ start, end, segment }) => {
-        const buffers = sliceBuffers(into, start - offset, end - start);
-        if (segment === null) return this.#parts.image.read(start, buffers);
-        if (segment.payload !== null) return this.#readLog(segment, buffers);
-        fillBuffers(buffers, 0, end - start, 0);
-        return undefined;
-      });
-      await allEnded(calls.flatMap((call) => call ?? []));
-    });
+    return this.#guard.run('read', offset, length, () =>
+      readLayered(this.#epochs.layers(), this.#parts.image, offset, into, (payload, skip, buffers) =>
+        this.#readLog(payload, skip, buffers),
+      ),
+    );
   }
 
   write(offset: number, from: Buffers, options: WriteOptions = {}): Promise<void> {
@@ -161,14 +156,9 @@ export class SecondaryDevice implements BlockDevice {
   }
 
   extents(offset: number, length: number): Promise<Extent[]> {
-    return this.#guard.ask(offset, length, [], async () => {
-      const list = new ExtentList();
-      for (const { start, end, segment } of partsOf(this.#epochs.layers(), offset, offset + length)) {
-        if (segment === null) list.addAll(await this.#parts.image.extents(start, end - start));
-        else list.add(start, end - start, segment.payload === null ? 'zero' : 'data');
-      }
-      return list.list();
-    });
+    return this.#guard.ask(offset, length, [], () =>
+      extentsLayered(this.#epochs.layers(), this.#parts.image, offset, length),
+    );
   }
 
   /** Closes the parts too. What is durable and not applied is, at the next opening. */
@@ -268,11 +258,10 @@ export class SecondaryDevice implements BlockDevice {
     this.#promised = this.#log!.end(this.#epochs.end(atMs));
   }
 
-  async #readLog(segment: Segment, buffers: readonly Uint8Array[]): Promise<void> {
-    const payload = segment.payload!;
+  async #readLog(payload: Payload, skip: number, buffers: readonly Uint8Array[]): Promise<void> {
     const read = async () => {
       if (payload.written !== null) await payload.written;
-      await this.#ring.read(payload.position + segment.skip, buffers);
+      await this.#ring.read(payload.position + skip, buffers);
     };
     const reading = read();
     this.#reading.add(reading);

@@ -3,7 +3,8 @@ export { demote } from './demote.js';
 export { SecondaryDevice } from './device.js';
 export { epochCost } from './epoch-record.js';
 export { keptBytesFor } from './kept-container.js';
-export { Layer, partsOf } from './layer.js';
+export { Layer } from './layer.js';
+export { extentsLayered, readLayered } from './layered.js';
 export {
   type EpochPoint,
   type Generation,

@@ -22,6 +22,11 @@ const HINTS: Partial<Record<ReplicaState, string>> = {
   diverged: 'holdfast replica status --explain says what each side has written, and what can be done.',
 };
 
+function hintOf({ state, isHeld }: Replica): string {
+  if (isHeld && state === 'unsynchronized') return 'It goes on by itself when that is over.';
+  return HINTS[state] ?? 'Bring it back: it is tried again by itself.';
+}
+
 /** Throws what keeps it from being in sync. */
 export async function inSync(
   replica: Replica,
@@ -39,7 +44,7 @@ export async function inSync(
   signal.throwIfAborted();
   if (replica.state !== 'in-sync') {
     throw new UserError('IO_ERROR', `replica ${replica.name} is ${replica.state}: ${replica.reason}`, {
-      hint: HINTS[replica.state] ?? 'Bring it back: it is tried again by itself.',
+      hint: hintOf(replica),
       details: { replica: replica.name, state: replica.state },
     });
   }
