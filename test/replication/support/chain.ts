@@ -140,6 +140,13 @@ export class Chain {
     return promotedContent(this.secondParts, this.sizeBytes);
   }
 
+  /** As a crash leaves it. */
+  async reopenedSecond(): Promise<SecondaryDevice> {
+    await this.close();
+    this.second = await openSecondary(lent(this.secondParts));
+    return this.second;
+  }
+
   /** As it would be promoted now. */
   thirdContent(): Promise<Uint8Array> {
     return promotedContent(this.#third, this.sizeBytes);
