@@ -36,6 +36,8 @@ export interface StageOptions {
   readonly seed?: number;
   readonly maxDelayTurns?: number;
   readonly settings?: Partial<ReplicaSettings>;
+  /** The replication is opened held. */
+  readonly heldFor?: string;
   /** What the replication sees of log and map. */
   readonly wrap?: (device: BlockDevice, name: 'log' | 'map') => BlockDevice;
 }
@@ -64,6 +66,8 @@ export class ReplicationStage {
   isReachable = true;
   beforeResync: () => Promise<void> = async () => {};
   #hanging: 'flush' | 'write' | null = null;
+  /** How often the secondary was reached. */
+  reached = 0;
   /** The last word of the replication: the secondary is a moment of the primary. */
   isWhole = false;
   #connections: Connection[] = [];
@@ -147,6 +151,7 @@ export class ReplicationStage {
     this.replication = await Replication.open({
       volumeUuid: this.volumeUuid,
       primary: this.primary,
+      heldFor: this.options.heldFor ?? null,
       log: wrap(this.log, 'log'),
       replicas: [
         {
@@ -260,6 +265,7 @@ export class ReplicationStage {
 
   #connect(): ConnectedSecondary {
     if (!this.isReachable) throw new Error('nobody answers');
+    this.reached += 1;
     const device = new Connection(this.secondary, () => this.#hanging);
     this.#connections.push(device);
     return {
