@@ -5,6 +5,9 @@
  * A flush is the primary's; in `sync` mode it is also that of each secondary in sync, and so is every write with fua. Plain
  * writes are volatile on both sides, as the contract of devices has it; whoever wants each write durable on both (replica
  * mode `sync`) writes with fua.
+ *
+ * What is written whole (`writeWhole`) is tracked at once, goes down in one turn, and is queued in one turn for each secondary, all
+ * of it or nothing: where all that is written is so, what a secondary holds at the end of an epoch is the end of some batch.
  */
 import { adviseWrite } from '../device/advice.js';
 import { allEnded } from '../device/all-ended.js';

@@ -4,6 +4,9 @@
  * An opening makes of what it finds one thing before the first write: what is listed in the log goes, durably, into the map of each replica,
  * and the log is empty then. What of either cannot be believed counts as dirty, and is said: all of a page that is damaged, all
  * of everything where the log is (decision 12).
+ *
+ * While the primary is no moment of anything, since it is resynced itself, its replicas are held: away until they are released.
+ * That is not written down.
  */
 
 import { allEnded } from '../device/all-ended.js';

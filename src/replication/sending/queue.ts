@@ -1,6 +1,7 @@
 /**
  * What a secondary has not got yet, in the order in which it was written to the primary (coordinated dirty block tracking,
- * paragraphs 45, 47 and 59). The bytes are private copies: whoever wrote may do with its own what it likes.
+ * paragraphs 45, 47 and 59). The bytes are private copies: whoever wrote may do with its own what it likes. A batch is in it as a
+ * whole, one change after the other, and each knows where it ends.
  */
 import { epochCost } from '../secondary/index.js';
 import { type Change, heldBytes } from './changes.js';
