@@ -33,7 +33,7 @@ With --cache writeback a write is answered when it is taken, and durable after a
 
 The volume is served under the empty name and under --export. Of a volume of the format extents the files are served, each under its own name and the first under the empty one too: then a flush is a commit. Whatever happens, such a disk holds exactly what it held at a commit, and never less than at the last flush that was answered. With TLS nothing is served in plain text but to the user's own commands on this machine.
 
-With --secondary an image is offered as a place for the secondary of a volume that is elsewhere: "replica add VOLUME --to URI" there makes it, and keeps it like the volume. What its primary sends counts as a whole up to each flush, also over a power cut here. Others can read it. An image that is not there is made with --size; "replica promote IMAGE" works while it is served.
+With --secondary an image is offered as a place for the secondary of a volume that is elsewhere: "replica add VOLUME --to URI" there makes it, and keeps it like the volume. What its primary sends counts as a whole up to each flush, also over a power cut here. Others can read it. An image that is not there is made with --size; "replica promote IMAGE" works while it is served, and "replica add IMAGE" gives it replicas of its own.
 
 --run starts COMMAND in a shell when the server is ready, with $uri in its environment ($exportname, $unixsocket and $port too, as far as they are), and ends with it, with its exit code. Without another place it then listens on a socket of its own. A socket that systemd hands over is used.`;
   static override examples = [
@@ -131,6 +131,7 @@ With --secondary an image is offered as a place for the secondary of a volume th
       exportNames: flags.export ?? [],
       tls,
       onFault: (error: unknown) => void this.warn(`a fault of holdfast's own: ${faultText(error)}`),
+      warn: (message: string) => void this.warn(message),
     };
     if (flags.secondary) return this.#openSecondary(common);
     const { ServedVolume } = await import('../src/volume/serve.js');
@@ -142,7 +143,6 @@ With --secondary an image is offered as a place for the secondary of a volume th
         record: this.recordFile,
         cache: flags.cache,
         sweep,
-        warn: (message) => void this.warn(message),
       }),
     );
   }

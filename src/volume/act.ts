@@ -21,6 +21,7 @@ import {
   runOperation,
 } from './operations.js';
 import { absoluteImage } from './remote.js';
+import { IS_SECONDARY } from './replication/no-secondary.js';
 import { openVolume, rawVolume } from './volume.js';
 
 export interface ActOptions extends Omit<OpenVolumeOptions, 'access' | 'asRaw' | 'warn' | 'sweep'> {
@@ -108,7 +109,7 @@ export async function openOrAsk<R>(
   try {
     return { volume: await openVolume(names, options) };
   } catch (error) {
-    if (!(error instanceof UserError) || error.code !== 'IN_USE') throw error;
+    if (!(error instanceof UserError) || !mayBeServed(error, kind)) throw error;
     const located = await locateVolume(names);
     const found = await atServer(controlDirectories(located), kind, async (socket, path) => ({
       answer: await ask({ socket, path, located }),
@@ -116,4 +117,9 @@ export async function openOrAsk<R>(
     if (found === null) throw error;
     return found;
   }
+}
+
+/** A secondary is not opened, whoever has it: what may be done to it is its server's to say. */
+function mayBeServed({ code, details }: UserError, kind: SocketKind): boolean {
+  return code === 'IN_USE' || (kind === 'control' && details.reason === IS_SECONDARY);
 }

@@ -4,10 +4,10 @@ import type { OperationReporting } from './control/control-server.js';
 import type { Volume } from './model.js';
 
 /** `access`: how the volume has to be open for it; what needs only `read` changes nothing. */
-export function operation<A extends z.ZodType, R>(
+export function operation<A extends z.ZodType, R, V = Volume>(
   access: 'read' | 'write',
   schema: A,
-  run: (volume: Volume, args: z.infer<A>, reporting: OperationReporting) => Promise<R>,
+  run: (volume: V, args: z.infer<A>, reporting: OperationReporting) => Promise<R>,
 ) {
   return { access, schema, run };
 }

@@ -1,16 +1,17 @@
 /**
  * An image that is served as a place for the secondary of a volume somewhere else: its primary makes it and writes it
  * (replication/secondary/host.ts); all others read it. Commands of this machine reach it as they reach a served volume: they
- * may look at it, read it, and promote it.
+ * may look at it, read it, promote it, and give it replicas of its own.
  */
 import { UserError } from '../errors.js';
 import type { Export } from '../nbd/server/export.js';
 import { NbdServer } from '../nbd/server/server.js';
-import { ControlServer } from './control/control-server.js';
+import { ControlServer, type OperationReporting } from './control/control-server.js';
 import type { ControlRequest } from './control/messages.js';
 import { defaultName } from './locate.js';
 import { absoluteImage, isRemote } from './remote.js';
 import { PROMOTE, promoteSchema } from './replication/generations/promote.js';
+import { isReplicaOperation } from './replication/operations.js';
 import { SecondaryHost } from './replication/secondary/host.js';
 import { SECONDARY_OPTION } from './replication/secondary/messages.js';
 import { placeExtension } from './replication/secondary/requests.js';
@@ -18,7 +19,8 @@ import type { ServeOptions } from './serve.js';
 import { SERVING_STATUS, type Serving, type ServingStatus } from './serving-status.js';
 import { closeInOrder } from './stack.js';
 
-export interface ServeSecondaryOptions extends Pick<ServeOptions, 'exportNames' | 'tls' | 'onFault'> {
+export interface ServeSecondaryOptions
+  extends Pick<ServeOptions, 'exportNames' | 'tls' | 'onFault' | 'warn'> {
   /** Of an image that is not there yet. */
   readonly sizeBytes: number | undefined;
 }
@@ -58,12 +60,12 @@ export class ServedSecondary implements Serving {
     if (options.exportNames.length > 1)
       throw new UserError('USAGE', `${name} is one disk: it has one --export`);
     const image = absoluteImage(name);
-    const host = await SecondaryHost.open(image, options.sizeBytes, options.onFault);
+    const host = await SecondaryHost.open(image, options.sizeBytes, options);
     const served = new ServedSecondary(name, host, options);
     try {
       served.#control = await ControlServer.open(`${image}.holdfast`, {
         isLook: (operation) => operation === SERVING_STATUS || operation === 'format',
-        operate: (request) => served.#operate(request),
+        operate: (request, reporting) => served.#operate(request, reporting),
         onData: (socket) => served.server.serveLocal(socket),
       });
       return served;
@@ -83,7 +85,7 @@ export class ServedSecondary implements Serving {
       pid: process.pid,
       seconds: Math.round(performance.now() - this.#startedMs) / 1000,
       cacheMode: 'writeback',
-      ...{ cache: null, recordWrites: null, replicas: null, inDoubt: [] },
+      ...{ cache: null, recordWrites: null, replicas: this.host.replicas(), inDoubt: [] },
       secondary: this.host.status(),
     };
   }
@@ -98,10 +100,14 @@ export class ServedSecondary implements Serving {
     return this.#stopped;
   }
 
-  async #operate({ operation, arguments: args }: ControlRequest): Promise<unknown> {
+  async #operate(
+    { operation, arguments: args }: ControlRequest,
+    reporting: OperationReporting,
+  ): Promise<unknown> {
     if (operation === SERVING_STATUS) return this.status();
     if (operation === 'format') return { format: 'raw' };
     if (operation === PROMOTE) return this.host.promote(promoteSchema.parse(args));
+    if (isReplicaOperation(operation)) return this.host.operate(operation, args, reporting);
     throw new UserError(
       'REFUSED',
       `${this.label} is served as the secondary of a volume: ${operation} is its primary's`,

@@ -9,6 +9,7 @@ import { enableTracking } from '../../src/volume/replication/enable.js';
 import { ServedSecondary } from '../../src/volume/serve-secondary.js';
 import { scratchDirectory } from '../support/devices/scratch.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
+import { AT_ONCE } from '../support/replication/hosted-place.js';
 
 const SIZE = 4 * 1024 * 1024;
 const SLOTS = 32;
@@ -38,10 +39,7 @@ class Place {
 
   async start(): Promise<void> {
     this.#served = await ServedSecondary.open([join(this.folder, 'second.img')], {
-      ...{ exportNames: [], tls: undefined, sizeBytes: SIZE },
-      onFault: (error) => {
-        throw error;
-      },
+      ...{ exportNames: [], tls: undefined, sizeBytes: SIZE, ...AT_ONCE },
     });
     await this.#served.server.listenUnix(join(this.folder, 'socket'));
   }

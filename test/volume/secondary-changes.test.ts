@@ -20,7 +20,7 @@ import { placeExtension } from '../../src/volume/replication/secondary/requests.
 import { ServedSecondary } from '../../src/volume/serve-secondary.js';
 import { scratchDirectory } from '../support/devices/scratch.js';
 import { RawClient } from '../support/nbd/raw-client.js';
-import { asked, NEVER, newSecondary } from '../support/replication/hosted-place.js';
+import { AT_ONCE, asked, NEVER, newSecondary } from '../support/replication/hosted-place.js';
 import { ok, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
@@ -63,10 +63,7 @@ class Promoted {
 
   async start(): Promise<void> {
     this.#served = await ServedSecondary.open([this.image], {
-      ...{ exportNames: [], tls: undefined, sizeBytes: SIZE },
-      onFault: (error) => {
-        throw error;
-      },
+      ...{ exportNames: [], tls: undefined, sizeBytes: SIZE, ...AT_ONCE },
     });
     await this.#served.server.listenUnix(this.socket);
   }
@@ -267,9 +264,7 @@ describe('servers that say less, or nonsense', { timeout: 240_000 }, () => {
   it('one that is older is told apart, and what it does not say is not guessed', async () => {
     const folder = await temporaryFolder();
     const [volume, image, input] = [join(folder, 'v'), join(folder, 'second.img'), join(folder, 'input')];
-    const host = await SecondaryHost.open(image, 1024 * 1024, (error) => {
-      throw error;
-    });
+    const host = await SecondaryHost.open(image, 1024 * 1024, AT_ONCE);
     onTestFinished(() => host.close());
     const place = placeExtension(host, { name: 'x' });
     const uri = await answering(async (payload, peer) => {

@@ -29,7 +29,14 @@ import { isInstalled } from '../nbd/client/servers.js';
 import { scratchDirectory } from '../support/devices/scratch.js';
 import { withSeed } from '../support/devices/seeded-random.js';
 import type { RawClient } from '../support/nbd/raw-client.js';
-import { asked, hosted, NEVER, newSecondary, PLACE_BYTES } from '../support/replication/hosted-place.js';
+import {
+  AT_ONCE,
+  asked,
+  hosted,
+  NEVER,
+  newSecondary,
+  PLACE_BYTES,
+} from '../support/replication/hosted-place.js';
 
 const { NBD_REP_ERR_INVALID, NBD_REP_ERR_TOO_BIG, NBD_REP_ERR_UNKNOWN, NBD_REP_ERR_POLICY } = ERROR_REPLIES;
 const OPTION = OWN_OPTIONS.NBD_OPT_HOLDFAST_SECONDARY;
@@ -300,9 +307,7 @@ describe('who joins', () => {
 
   it('fences one that cannot be hung up, too: its device takes nothing more', async () => {
     const image = join(await scratchDirectory(), 'image');
-    const host = await SecondaryHost.open(image, PLACE_BYTES, (error) => {
-      throw error;
-    });
+    const host = await SecondaryHost.open(image, PLACE_BYTES, AT_ONCE);
     onTestFinished(() => host.close());
     const ids = newSecondary();
     await host.make(ids);

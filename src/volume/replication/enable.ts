@@ -21,6 +21,7 @@ export async function enableTracking({ located, device, tracking }: Volume): Pro
       generation: { number: 1, id: randomBytes(16).toString('hex') },
       parent: null,
       former: null,
+      ofSecondary: null,
       replicas: [],
     });
     await tracking.begin(places);

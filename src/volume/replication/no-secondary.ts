@@ -2,6 +2,9 @@
 import { UserError } from '../../errors.js';
 import { marksOf } from './secondary/image-place.js';
 
+/** Of the details of what refuses one: its server may do it. */
+export const IS_SECONDARY = 'secondary';
+
 /** A secondary is its primary's to write, until it is promoted. What is read of it is as its image is. */
 export async function assertNoSecondary(image: string, readOnly: boolean): Promise<void> {
   if (readOnly) return;
@@ -9,6 +12,6 @@ export async function assertNoSecondary(image: string, readOnly: boolean): Promi
   if (marks === null || marks.state === 'promoted') return;
   throw new UserError('REFUSED', `${image} is the secondary of a volume: only its primary writes to it`, {
     hint: 'holdfast replica promote makes it a volume of its own; reading it is allowed; holdfast serve --secondary offers it to its primary.',
-    details: { image },
+    details: { image, reason: IS_SECONDARY },
   });
 }

@@ -1,7 +1,8 @@
 /** What is done to the replicas of a volume by name, here or in its server (operations.ts has all operations). */
 import { z } from 'zod';
+import type { BlockDevice } from '../../device/contract.js';
 import { UserError } from '../../errors.js';
-import type { Volume } from '../model.js';
+import type { OperationReporting } from '../control/control-server.js';
 import { operation } from '../operation.js';
 import { disableTracking, enableTracking } from './enable.js';
 import { SYNC_METHODS } from './in-sync.js';
@@ -10,8 +11,17 @@ import type { VolumeReplicas } from './volume-replicas.js';
 
 const name = z.string().min(1);
 
+/** What has replicas: a volume, or a secondary with its own. */
+export interface Replicated {
+  readonly label: string;
+  readonly device: Pick<BlockDevice, 'flush'>;
+  readonly tracking: { readonly replicas: VolumeReplicas | null };
+}
+
+export const REPLICA_ENABLE = 'replica tracking enable';
+
 export const REPLICA_OPERATIONS = {
-  'replica tracking enable': operation('write', z.object({}), async (volume) => ({
+  [REPLICA_ENABLE]: operation('write', z.object({}), async (volume) => ({
     enabled: await enableTracking(volume),
   })),
   'replica tracking disable': operation('write', z.object({}), async (volume, _, { isServed }) => {
@@ -38,24 +48,24 @@ export const REPLICA_OPERATIONS = {
       discardChanges: z.boolean().default(false),
     }),
     // Of a filesystem that somebody has mounted, what is on disk does not say yet which blocks it has just taken.
-    async (volume, { discardChanges, ...args }, { isServed }) => {
+    async (volume: Replicated, { discardChanges, ...args }, { isServed }) => {
       const replicas = replicasOf(volume);
       if (discardChanges) return replicas.rejoin({ ...args, usesAll: true });
       const added = await replicas.add({ ...args, usesAll: args.usesAll || isServed === true });
       return { ...added, discardedBlocks: null };
     },
   ),
-  'replica remove': operation('write', z.object({ name }), async (volume, args) => {
+  'replica remove': operation('write', z.object({ name }), async (volume: Replicated, args) => {
     const { to } = await replicasOf(volume).remove(args.name);
     return { name: args.name, to };
   }),
-  'replica pause': operation('write', z.object({ name }), (volume, args) =>
+  'replica pause': operation('write', z.object({ name }), (volume: Replicated, args) =>
     replicasOf(volume).pause(args.name),
   ),
   'replica resume': operation(
     'write',
     z.object({ name, discardChanges: z.boolean().default(false) }),
-    (volume, args) => {
+    (volume: Replicated, args) => {
       const replicas = replicasOf(volume);
       return args.discardChanges ? replicas.discard(args.name) : replicas.resume(args.name);
     },
@@ -63,7 +73,7 @@ export const REPLICA_OPERATIONS = {
   'replica sync': operation(
     'write',
     z.object({ name, method: z.enum(SYNC_METHODS).default('sweep') }),
-    async (volume, args, reporting) => {
+    async (volume: Replicated, args, reporting) => {
       const replicas = replicasOf(volume);
       // What is in the cache above has been written too, as far as the user knows.
       await volume.device.flush();
@@ -73,7 +83,7 @@ export const REPLICA_OPERATIONS = {
   'replica verify': operation(
     'write',
     z.object({ name, repair: z.boolean().default(false) }),
-    async (volume, args, { signal }) => {
+    async (volume: Replicated, args, { signal }) => {
       const replicas = replicasOf(volume);
       await volume.device.flush();
       return replicas.verify(args.name, args.repair, signal);
@@ -81,8 +91,39 @@ export const REPLICA_OPERATIONS = {
   ),
 } as const;
 
-function replicasOf(volume: Volume): VolumeReplicas {
-  const { label, tracking } = volume;
+/** Those of them that a secondary's server does to its own replicas. */
+const OWN_OPERATIONS = {
+  'replica add': REPLICA_OPERATIONS['replica add'],
+  'replica remove': REPLICA_OPERATIONS['replica remove'],
+  'replica pause': REPLICA_OPERATIONS['replica pause'],
+  'replica resume': REPLICA_OPERATIONS['replica resume'],
+  'replica sync': REPLICA_OPERATIONS['replica sync'],
+  'replica verify': REPLICA_OPERATIONS['replica verify'],
+};
+
+export function isReplicaOperation(name: string): boolean {
+  return name === REPLICA_ENABLE || Object.hasOwn(OWN_OPERATIONS, name);
+}
+
+/** @throws UserError USAGE for arguments that are none of it, and what the operation throws. */
+export function runReplicaOperation(
+  volume: Replicated,
+  name: string,
+  args: unknown,
+  reporting: OperationReporting,
+): Promise<unknown> {
+  const { schema, run } = OWN_OPERATIONS[name as keyof typeof OWN_OPERATIONS];
+  const parsed = schema.safeParse(args);
+  if (!parsed.success) throw new UserError('USAGE', `${name}: ${z.prettifyError(parsed.error)}`);
+  // Of a union of functions TypeScript cannot tell that these arguments are this one's.
+  return (run as (volume: Replicated, args: unknown, reporting: OperationReporting) => Promise<unknown>)(
+    volume,
+    parsed.data,
+    { ...reporting, isServed: true },
+  );
+}
+
+function replicasOf({ label, tracking }: Replicated): VolumeReplicas {
   if (tracking.replicas !== null) return tracking.replicas;
   throw new UserError('REFUSED', `${label}: what is written to it is not tracked, and it has no replicas`, {
     hint: 'holdfast replica tracking enable',

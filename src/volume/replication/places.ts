@@ -2,18 +2,23 @@
  * Where the files of replication are: in a folder of the volume's directory, or of IMAGE.holdfast/ beside an image. The primary's
  * and a secondary's are two folders: one volume may be both.
  */
-import { rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { statOrNull } from '../../device/stat-or-null.js';
 import { UserError } from '../../errors.js';
 import type { Located } from '../locate.js';
 import { readManifest } from '../manifest.js';
 import { isRemote } from '../remote.js';
+import { removeFolder } from './swap-folder.js';
 
 const REPLICAS_NAME = 'replicas.json';
 
 export class PrimaryPlaces {
   constructor(readonly directory: string) {}
+
+  /** Where they are while they are made: nobody looks there. */
+  begun(): PrimaryPlaces {
+    return new PrimaryPlaces(`${this.directory}.new`);
+  }
 
   get replicas(): string {
     return join(this.directory, REPLICAS_NAME);
@@ -54,8 +59,7 @@ export async function placesOfImage(image: string): Promise<PrimaryPlaces> {
 /** One that its primary writes has none: what a command has left that was cut amid making it a secondary, or a volume, counts for nothing. */
 export async function forgetReplicasOf(image: string): Promise<void> {
   if (isRemote(image)) return;
-  const { directory } = await placesOfImage(image);
-  await rm(directory, { recursive: true, force: true });
+  await removeFolder((await placesOfImage(image)).directory);
 }
 
 /** Of a secondary that is an image here. */

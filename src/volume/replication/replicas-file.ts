@@ -68,6 +68,11 @@ const schema = z.object({
   /** The generation that this one began from; null: it is the first, or an older holdfast wrote this. */
   parent: generationSchema.nullable().default(null),
   former: formerSchema.nullable().default(null),
+  /**
+   * Of a volume that is, or was, a secondary: what its primary's list calls it; these replicas were made while it was (secondary/own-replicas.ts).
+   * null: they are a volume's.
+   */
+  ofSecondary: hex.nullable().default(null),
   replicas: z.array(replicaSchema),
 });
 
@@ -142,6 +147,11 @@ export class ReplicasFile {
       ...content,
       replicas: content.replicas.map((one) => (one.name === name ? { ...one, ...change } : one)),
     }));
+  }
+
+  /** Durable when it returns. */
+  setGeneration(generation: Generation): Promise<void> {
+    return this.#change((content) => ({ ...content, generation }));
   }
 
   /** In place of the former primary, which is one of the replicas from now on. Durable when it returns. */

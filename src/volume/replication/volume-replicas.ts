@@ -36,7 +36,7 @@ import { closersOf, type Maps, makeMaps, openMaps, removeMaps } from './map-file
 import { readTracked } from './on-disk.js';
 import { Outages } from './outages.js';
 import { forgetReplicasOf, type PrimaryPlaces } from './places.js';
-import { type ReplicaEntry, type ReplicaLimits, ReplicasFile } from './replicas-file.js';
+import { type Generation, type ReplicaEntry, type ReplicaLimits, ReplicasFile } from './replicas-file.js';
 import { prepareSecondary } from './secondary/connect.js';
 import { type ReplicaStatus, statusOf } from './status.js';
 import { markUsed } from './used-blocks.js';
@@ -83,6 +83,7 @@ export class VolumeReplicas {
     places: PrimaryPlaces,
     primary: BlockDevice | BatchDevice,
     warn: (message: string) => void,
+    { heldFor = null }: { readonly heldFor?: string | null } = {},
   ): Promise<VolumeReplicas> {
     const file = await ReplicasFile.open(places.replicas);
     const { volumeUuid, sizeBytes, replicas, former } = file.content;
@@ -106,7 +107,7 @@ export class VolumeReplicas {
         descriptions.push(describeFormer(former!, since));
       }
       const replication = await Replication.open({
-        ...{ volumeUuid, primary, log, replicas: descriptions, warn },
+        ...{ volumeUuid, primary, log, replicas: descriptions, warn, heldFor },
         onMapFailed: (name, cause) => mapFailed(file, name, cause, warn),
       });
       const volume = new VolumeReplicas(places, file, primary, log, replication, outages, warn);
@@ -275,15 +276,29 @@ export class VolumeReplicas {
     return { ...found, repairedBlocks: found.differingBlocks };
   }
 
+  /** What stands below is no moment of anything: nothing is sent to them, until `release`. */
+  hold(reason: string): Promise<void> {
+    return this.replication.hold(reason);
+  }
+
+  release(): Promise<void> {
+    return this.replication.release();
+  }
+
+  /** Of what stands below. Durable when it returns. */
+  setGeneration(generation: Generation): Promise<void> {
+    return this.file.setGeneration(generation);
+  }
+
   /** Nothing is tracked any more when the volume is closed. */
   forget(): void {
     this.#isForgotten = true;
   }
 
-  /** The device must be flushed. */
-  async close(): Promise<void> {
+  /** The device must be flushed. `waitMs`: for those that are being reached or resynced. */
+  async close({ waitMs = CLOSE_WAIT_MS } = {}): Promise<void> {
     const replicas = [...this.#held.values()];
-    await Promise.all(replicas.map(({ replica }) => replica.attempted(CLOSE_WAIT_MS)));
+    await Promise.all(replicas.map(({ replica }) => replica.attempted(waitMs)));
     this.outages.close();
     const away = this.list().filter(({ state }) => state === 'unsynchronized' || state === 'diverged');
     await closeInOrder([

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 import { OWN_OPTIONS } from '../../../src/nbd/protocol/constants.js';
 import { encodeOwnRequest } from '../../../src/nbd/protocol/option-data.js';
+import type { HostTelling } from '../../../src/volume/replication/secondary/host.js';
 import type { SecondaryToMake } from '../../../src/volume/replication/secondary/place.js';
 import { RemotePlace } from '../../../src/volume/replication/secondary/remote-place.js';
 import { ServedSecondary } from '../../../src/volume/serve-secondary.js';
@@ -11,6 +12,16 @@ import { scratchDirectory } from '../devices/scratch.js';
 import { type OptionReply, RawClient } from '../nbd/raw-client.js';
 
 export const PLACE_BYTES = 1024 * 1024;
+
+/** A fault fails the test that runs, and so does a warning. */
+export const AT_ONCE: HostTelling = {
+  onFault: (error) => {
+    throw error;
+  },
+  warn: (message) => {
+    throw new Error(message);
+  },
+};
 
 export interface Hosted {
   readonly served: ServedSecondary;
@@ -29,6 +40,7 @@ export async function hosted(sizeBytes = PLACE_BYTES): Promise<Hosted> {
   const served = await ServedSecondary.open([image], {
     ...{ exportNames: [], tls: undefined, sizeBytes },
     onFault: (error) => faults.push(error),
+    warn: (message) => faults.push(message),
   });
   await served.server.listenUnix(socket);
   const clients: RawClient[] = [];

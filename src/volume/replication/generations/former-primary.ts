@@ -17,25 +17,41 @@ import { makeTracking } from '../make-tracking.js';
 import { makeMap, openMap, ownerOf } from '../map-files.js';
 import type { PrimaryPlaces } from '../places.js';
 import type { FormerPrimary, ReplicasContent, ReplicasFile } from '../replicas-file.js';
+import type { KeptReplica } from '../secondary/own-list.js';
+import { takePlace } from '../swap-folder.js';
 
 /** In messages, and in place of a replica's name. */
 export const FORMER_NAME = 'the former primary';
 
-/** Makes a tracked volume of what is being promoted. `putBack`: null is all blocks. What a cut promote left is gone. */
+/**
+ * Makes a tracked volume of what is being promoted. `putBack`: null is all blocks. `own`: replicas that it had as a secondary, and
+ * has as a volume. What a cut promote left is gone.
+ */
 export async function makeFormer(
   places: PrimaryPlaces,
-  content: ReplicasContent & { readonly former: FormerPrimary },
+  content: Omit<ReplicasContent, 'replicas'> & { readonly former: FormerPrimary },
   putBack: readonly BlockRange[] | null,
+  own: readonly KeptReplica[],
 ): Promise<void> {
-  await rm(places.directory, { recursive: true, force: true });
+  const begun = places.begun();
+  await rm(begun.directory, { recursive: true, force: true });
   const owner = ownerOf(content, content.former);
-  await makeTracking(places, content, async () => {
-    const since = await makeMap(places.sincePromote, { ...owner, kind: 'dirty' });
-    await since.close();
-    const ranges = putBack ?? [{ from: 0, count: owner.blocks }];
-    const back = await makeMap(places.putBack, { ...owner, kind: 'putBack' }, ranges);
-    await back.close();
+  const replicas = own.map(({ entry }) => entry);
+  await makeTracking(begun, { ...content, replicas }, async () => {
+    const all = [{ from: 0, count: owner.blocks }];
+    await made(begun.sincePromote, { ...owner, kind: 'dirty' });
+    await made(begun.putBack, { ...owner, kind: 'putBack' }, putBack ?? all);
+    for (const { entry, dirty, uncopied } of own) {
+      const its = ownerOf(content, entry);
+      await made(begun.map(entry.name), { ...its, kind: 'dirty' }, dirty);
+      await made(begun.uncopied(entry.name), { ...its, kind: 'uncopied' }, uncopied);
+    }
   });
+  await takePlace(begun.directory, places.directory);
+}
+
+async function made(...map: Parameters<typeof makeMap>): Promise<void> {
+  await (await makeMap(...map)).close();
 }
 
 /** The map of what is written since, open. */

@@ -9,6 +9,7 @@ import { type Marks, newId, promote, readMarks, takenBack } from '../../../repli
 import { askServer, atServer } from '../../control/control-client.js';
 import { placesOfImage } from '../places.js';
 import { openParts } from '../secondary/image-place.js';
+import { keptReplicas } from '../secondary/own-list.js';
 import { identityOf, namedGeneration } from '../secondary/place.js';
 import { makeFormer } from './former-primary.js';
 
@@ -59,6 +60,8 @@ export async function promoteImage(
           await placesOfImage(image),
           contentOf(marks, newGeneration, parts.image.size),
           putBack,
+          // What is beyond the secondary in its image is the volume's too from now on, and no replica of the secondary has it.
+          marks.sizeBytes === parts.image.size ? await keptReplicas(image, identityOf(marks), putBack) : [],
         );
     }
     const promoted = await promote(parts, { newGeneration, force });
@@ -73,7 +76,7 @@ function contentOf(marks: Marks, newGeneration: Marks['generation'], sizeBytes: 
   const { volumeUuid, replicaUuid } = identityOf(marks);
   return {
     formatVersion: 1 as const,
-    ...{ volumeUuid, sizeBytes, replicas: [] },
+    ...{ volumeUuid, sizeBytes, ofSecondary: replicaUuid },
     generation: namedGeneration(newGeneration),
     parent: namedGeneration(marks.generation),
     former: { uuid: replicaUuid, sinceMs: Date.now(), isMapLost: false },

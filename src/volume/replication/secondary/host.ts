@@ -11,20 +11,28 @@
  * - Beginning and ending a resync name the session. One that is not the newest is refused: it would speak of what another
  *   connection wrote.
  *
- * All this is done one after another; reads by others wait while the place is opened anew.
+ * All this is done one after another; reads by others wait while the place is opened anew. Replicas of its own
+ * (own-replicas.ts) are open as long as the place is.
  */
 import { randomBytes } from 'node:crypto';
+import type { BlockDevice } from '../../../device/contract.js';
 import { openImage } from '../../../device/open-image.js';
 import { statOrNull } from '../../../device/stat-or-null.js';
 import { UserError } from '../../../errors.js';
 import { epochCost, type SecondaryDevice } from '../../../replication/secondary/index.js';
+import { closeFailed } from '../../closing.js';
+import type { OperationReporting } from '../../control/control-server.js';
+import { closeInOrder } from '../../stack.js';
 import { type PromotedSecondary, promoteImage } from '../generations/promote.js';
+import { REPLICA_ENABLE, runReplicaOperation } from '../operations.js';
 import { forgetReplicasOf } from '../places.js';
 import type { Generation } from '../replicas-file.js';
+import type { ReplicaStatus } from '../status.js';
 import { pageOf } from './change-pages.js';
 import { HostView } from './host-view.js';
 import { ImagePlace, type OpenedPlace, openPlace } from './image-place.js';
 import type { ChangesPage } from './messages.js';
+import { OWN_EPOCH_BYTES, OwnReplicas } from './own-replicas.js';
 import {
   assertOurs,
   changedMeanwhile,
@@ -47,6 +55,12 @@ export interface SessionPeer {
   readonly ended: Promise<void>;
 }
 
+/** What nobody asks for. */
+export interface HostTelling {
+  readonly onFault: (error: unknown) => void;
+  readonly warn: (message: string) => void;
+}
+
 interface Session {
   readonly id: string;
   readonly peer: SessionPeer;
@@ -54,7 +68,7 @@ interface Session {
 
 export interface HostedSession {
   readonly session: string;
-  readonly device: SecondaryDevice;
+  readonly device: BlockDevice;
   readonly epochBytes: number;
 }
 
@@ -83,6 +97,8 @@ export class SecondaryHost {
   readonly view: HostView;
   #session: Session | null = null;
   #opened: OpenedPlace | null;
+  /** null: it has none. */
+  #own: OwnReplicas | null = null;
   #trouble: UserError | null = null;
   /** Until the place has been opened anew. */
   #opening: Promise<void> | null = null;
@@ -94,9 +110,11 @@ export class SecondaryHost {
   private constructor(
     readonly image: string,
     opened: OpenedPlace,
-    private readonly onFault: (error: unknown) => void,
+    own: OwnReplicas | null,
+    private readonly telling: HostTelling,
   ) {
     this.#opened = opened;
+    this.#own = own;
     this.view = new HostView(opened.image, (use) => this.#use(use));
   }
 
@@ -107,7 +125,7 @@ export class SecondaryHost {
   static async open(
     image: string,
     sizeBytes: number | undefined,
-    onFault: (error: unknown) => void,
+    telling: HostTelling,
   ): Promise<SecondaryHost> {
     const found = await statOrNull(image);
     if (found === null && sizeBytes !== undefined)
@@ -129,7 +147,7 @@ export class SecondaryHost {
         },
       );
     }
-    return new SecondaryHost(image, opened, onFault);
+    return new SecondaryHost(image, opened, await ownOf(image, opened, telling), telling);
   }
 
   look(): Promise<PlaceLook> {
@@ -157,24 +175,37 @@ export class SecondaryHost {
       // A stranger ends nobody's session.
       assertOurs(this.image, this.#marks, identity);
       if (this.#session !== null) await this.#endSession();
-      const device = (await this.#usable()).device!;
+      const secondary = (await this.#usable()).device!;
+      const own = this.#own;
       // What a demote has left that was cut.
-      await forgetReplicasOf(this.image);
+      if (own === null) await forgetReplicasOf(this.image);
       const session = { id: randomBytes(16).toString('hex'), peer };
       this.#session = session;
       void peer.ended.then(() => this.#left(session));
-      return { session: session.id, device, epochBytes: epochBytesOf(device) };
+      const epochBytes = Math.min(
+        secondary.epochBytes,
+        own === null ? Number.POSITIVE_INFINITY : OWN_EPOCH_BYTES,
+      );
+      return { session: session.id, device: own?.device ?? secondary, epochBytes: forPrimary(epochBytes) };
     });
   }
 
   beginResync(session: string): Promise<void> {
-    return this.#exclusively(() => this.#deviceOf(session).beginResync());
+    return this.#exclusively(async () => {
+      const device = this.#deviceOf(session);
+      await this.#own?.hold();
+      await device.beginResync();
+    });
   }
 
   endResync(session: string, generation: Generation, atMs: number): Promise<void> {
-    return this.#exclusively(() =>
-      this.#deviceOf(session).endResync({ generation: generationOf(generation), atMs }),
-    );
+    return this.#exclusively(async () => {
+      const device = this.#deviceOf(session);
+      // What is gathered is of the resync: it is to be in its last epoch.
+      await this.#own?.device.flush();
+      await device.endResync({ generation: generationOf(generation), atMs });
+      await this.#own?.release(generation);
+    });
   }
 
   /** From then on its primary is refused. */
@@ -182,6 +213,49 @@ export class SecondaryHost {
     return this.#exclusively(async () => {
       this.#hangUp();
       return this.#anew(() => promoteImage(this.image, { force }));
+    });
+  }
+
+  /**
+   * To replicas of its own, as to those of a volume (operations.ts).
+   *
+   * @throws UserError REFUSED where nothing was made of it, or it was promoted; what the operation throws.
+   */
+  async operate(name: string, args: unknown, reporting: OperationReporting): Promise<unknown> {
+    if (name === REPLICA_ENABLE) return { enabled: await this.#track() };
+    const { own, secondary } = await this.#exclusively(async () => ({
+      secondary: this.#secondaryOf(await this.#usable()),
+      own: this.#own,
+    }));
+    const volume = {
+      label: this.image,
+      device: own?.device ?? secondary,
+      tracking: { replicas: own?.replicas ?? null },
+    };
+    const work = () => runReplicaOperation(volume, name, args, reporting);
+    return own === null ? work() : own.during(work);
+  }
+
+  /** False: it was already. Its primary joins anew: what it writes from then on is tracked. */
+  #track(): Promise<boolean> {
+    return this.#exclusively(async () => {
+      const secondary = this.#secondaryOf(await this.#usable());
+      if (this.#own !== null) return false;
+      this.#hangUp();
+      await this.#anew(() => OwnReplicas.begin(this.image, secondary));
+      return true;
+    });
+  }
+
+  #secondaryOf({ device }: OpenedPlace): SecondaryDevice {
+    if (device !== null && !device.readOnly) return device;
+    const why = device === null ? 'nothing was made of it yet' : 'it was promoted: it is a volume of its own';
+    throw new UserError('REFUSED', `${this.image} has no replicas of its own: ${why}`, {
+      hint:
+        device === null
+          ? 'holdfast replica add VOLUME --to the URI of this server makes it a secondary.'
+          : 'Stop this server; then it can have replicas as any volume.',
+      details: { image: this.image },
     });
   }
 
@@ -233,14 +307,17 @@ export class SecondaryHost {
     };
   }
 
+  /** Its own; null: it has none. */
+  replicas(): readonly ReplicaStatus[] | null {
+    return this.#own?.replicas.list() ?? null;
+  }
+
   /** Its server has stopped. */
   close(): Promise<void> {
     return this.#exclusively(async () => {
       this.#isClosed = true;
       this.#hangUp();
-      const opened = this.#opened;
-      this.#opened = null;
-      await opened?.close();
+      await this.#closePlace();
     });
   }
 
@@ -265,7 +342,7 @@ export class SecondaryHost {
   async #left(session: Session): Promise<void> {
     await this.#exclusively(async () => {
       if (this.#session === session) await this.#endSession();
-    }).catch(this.onFault);
+    }).catch(this.telling.onFault);
   }
 
   async #endSession(): Promise<void> {
@@ -291,11 +368,9 @@ export class SecondaryHost {
     this.#opening = new Promise((resolve) => {
       done = resolve;
     });
-    const opened = this.#opened;
-    this.#opened = null;
     this.#side = null;
     try {
-      await opened?.close();
+      await this.#closePlace();
       return await body();
     } finally {
       try {
@@ -307,11 +382,20 @@ export class SecondaryHost {
     }
   }
 
+  async #closePlace(): Promise<void> {
+    const [own, opened] = [this.#own, this.#opened];
+    this.#own = null;
+    this.#opened = null;
+    await closeInOrder([async () => own?.close(), async () => opened?.close()]);
+  }
+
   async #open(): Promise<void> {
     if (this.#isClosed) return;
     this.#trouble = null;
     try {
-      this.#opened = await openPlace(this.image);
+      const opened = await openPlace(this.image);
+      this.#own = await ownOf(this.image, opened, this.telling);
+      this.#opened = opened;
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       this.#trouble = error;
@@ -333,7 +417,19 @@ export class SecondaryHost {
   }
 }
 
+/** Closes the place where they cannot be opened. */
+async function ownOf(image: string, opened: OpenedPlace, { warn }: HostTelling): Promise<OwnReplicas | null> {
+  const { device } = opened;
+  if (device === null || device.readOnly) return null;
+  try {
+    return await OwnReplicas.open(image, device, warn);
+  } catch (error) {
+    await closeFailed(image, () => opened.close(), warn);
+    throw error;
+  }
+}
+
 /** The server takes long writes in pieces of 1 MiB, each an entry: what the primary counts as one change costs more here. */
-function epochBytesOf({ epochBytes }: SecondaryDevice): number {
+function forPrimary(epochBytes: number): number {
   return epochBytes - 2 * epochCost(0) * Math.ceil(epochBytes / MIB);
 }

@@ -1,5 +1,5 @@
 /** A place for a secondary beside an image here. The lock of the image keeps a second primary away. */
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { BlockDevice } from '../../../device/contract.js';
 import { fileError } from '../../../device/device-errors.js';
@@ -24,6 +24,8 @@ import { isRemote } from '../../remote.js';
 import { closeInOrder } from '../../stack.js';
 import { sideOfImage } from '../generations/changes-there.js';
 import { forgetReplicasOf, SecondaryPlaces } from '../places.js';
+import { putAway, takePlace } from '../swap-folder.js';
+import { assertNoneOfItsOwn } from './own-list.js';
 import {
   assertFree,
   assertOurs,
@@ -78,7 +80,7 @@ export class ImagePlace implements SecondaryPlace {
       if (offset !== null && !force) throw notBlank(path, offset);
       if (offset !== null) {
         // First: what is blank is not to count as the secondary that it was.
-        const old = await putAway(path);
+        const old = await putAway(new SecondaryPlaces(path).directory);
         const folder = dirname(old);
         if ((await statOrNull(folder)) !== null) await syncDirectory(folder);
         await rm(old, { recursive: true, force: true });
@@ -93,7 +95,9 @@ export class ImagePlace implements SecondaryPlace {
   async join(identity: SecondaryIdentity): Promise<JoinedSecondary> {
     const opened = await openParts(this.image);
     try {
-      assertOurs(this.image, described(await readMarks(opened.parts.marks)), identity);
+      const marks = described(await readMarks(opened.parts.marks));
+      assertOurs(this.image, marks, identity);
+      await assertNoneOfItsOwn(this.image, marks);
       const device = await openSecondary(opened.parts);
       await forgetReplicasOf(this.image);
       return {
@@ -212,11 +216,7 @@ export async function makeParts(
   });
   try {
     await fillParts(image, begun, secondary, content);
-    const old = await putAway(path);
-    await rename(begun.directory, places.directory);
-    for (const directory of [dirname(places.directory), dirname(dirname(places.directory))])
-      await syncDirectory(directory);
-    await rm(old, { recursive: true, force: true });
+    await takePlace(begun.directory, places.directory);
   } catch (error) {
     // What went wrong first is what the user must hear.
     await rm(begun.directory, { recursive: true, force: true }).catch(() => undefined);
@@ -252,13 +252,4 @@ async function fillParts(
   } finally {
     await closeInOrder(made.map((device) => () => device.close()));
   }
-}
-
-/** In one step: what is cut amid it leaves all of them, or none. Gives where they are now, to be removed. */
-async function putAway(path: string): Promise<string> {
-  const { directory } = new SecondaryPlaces(path);
-  const old = `${directory}.old`;
-  await rm(old, { recursive: true, force: true });
-  if ((await statOrNull(directory)) !== null) await rename(directory, old);
-  return old;
 }

@@ -1,0 +1,102 @@
+/**
+ * The replicas that a secondary has of its own: the server that offers it to its primary keeps them.
+ *
+ * What its primary writes goes, from the top: to what gathers an epoch until it is flushed (replication/gathered-epochs.ts), to the
+ * replicated device, to the secondary with its epoch log. An epoch goes down, and to each replica, as one batch. So the end of
+ * an epoch there is the end of one here, and a moment of the primary.
+ *
+ * - While it is no moment of its primary (its first copy, a resync) they are held: what is written is dirty for them.
+ * - They are open as long as the place is; the list says of which secondary it is.
+ */
+import type { BlockDevice } from '../../../device/contract.js';
+import { UserError } from '../../../errors.js';
+import { GatheredEpochs } from '../../../replication/gathered-epochs.js';
+import type { SecondaryDevice } from '../../../replication/secondary/index.js';
+import { closeInOrder } from '../../stack.js';
+import { makeTracking } from '../make-tracking.js';
+import { placesOfImage } from '../places.js';
+import { type Generation, ReplicasFile } from '../replicas-file.js';
+import { VolumeReplicas } from '../volume-replicas.js';
+import { ownListOf } from './own-list.js';
+import { described, identityOf, namedGeneration } from './place.js';
+
+const MIB = 1024 * 1024;
+
+/** What an epoch may have: it is gathered in memory, and a replica takes it as a whole. */
+export const OWN_EPOCH_BYTES = 8 * MIB;
+
+const HELD = 'the volume is a secondary, and is being made like its primary';
+
+export class OwnReplicas {
+  /** For its primary to write. */
+  readonly device: BlockDevice;
+  #close: (error: UserError) => void = () => {};
+  readonly #closing: Promise<never>;
+
+  private constructor(
+    private readonly image: string,
+    readonly replicas: VolumeReplicas,
+  ) {
+    this.device = new GatheredEpochs(replicas.device, { epochBytes: OWN_EPOCH_BYTES });
+    this.#closing = new Promise((_, reject) => {
+      this.#close = reject;
+    });
+    this.#closing.catch(() => {});
+  }
+
+  /** null: it has none, and what is written to it is not tracked. */
+  static async open(
+    image: string,
+    secondary: SecondaryDevice,
+    warn: (message: string) => void,
+  ): Promise<OwnReplicas | null> {
+    const { marks } = secondary;
+    const own = await ownListOf(image, identityOf(marks));
+    if (own === null) return null;
+    const { places, content } = own;
+    const generation = namedGeneration(marks.generation);
+    // What a promote that was cut has made of it; and a generation that its primary has begun since.
+    if (content.former !== null || content.generation.id !== generation.id)
+      await ReplicasFile.create(places.replicas, { ...content, generation, former: null });
+    const heldFor = marks.state === 'consistent' ? null : HELD;
+    return new OwnReplicas(image, await VolumeReplicas.open(places, secondary, warn, { heldFor }));
+  }
+
+  /** Makes the list, without a replica: from the next opening on, what is written is tracked. */
+  static async begin(image: string, secondary: SecondaryDevice): Promise<void> {
+    const { volumeUuid, replicaUuid, generation } = described(secondary.marks);
+    await makeTracking(await placesOfImage(image), {
+      formatVersion: 1,
+      ...{ volumeUuid, generation, ofSecondary: replicaUuid },
+      ...{ sizeBytes: secondary.size, parent: null, former: null, replicas: [] },
+    });
+  }
+
+  /** From when it returns nothing is sent to them. */
+  hold(): Promise<void> {
+    return this.replicas.hold(HELD);
+  }
+
+  /** It is a moment of its primary again, of this generation. */
+  async release(generation: Generation): Promise<void> {
+    await this.replicas.setGeneration(generation);
+    await this.replicas.release();
+  }
+
+  /** What is done to them ends, with an error, when the place is closed meanwhile. */
+  during<T>(work: () => Promise<T>): Promise<T> {
+    return Promise.race([work(), this.#closing]);
+  }
+
+  /** What was not flushed is dropped. The secondary is to be closed then. */
+  close(): Promise<void> {
+    const { image } = this;
+    this.#close(
+      new UserError('IO_ERROR', `${image}: it was opened anew for its primary meanwhile`, {
+        hint: 'Ask again.',
+        details: { image },
+      }),
+    );
+    return closeInOrder([() => this.device.close(), () => this.replicas.close({ waitMs: 0 })]);
+  }
+}
