@@ -1,8 +1,10 @@
 /** A volume, its secondary behind a server, and that one's own secondary: as a user has them, each command a process. */
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { cp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
+import { withSeed } from '../support/devices/seeded-random.js';
 import { ServedPair } from '../support/replication/served-pair.js';
 import { ok, runJson } from '../support/run-holdfast.js';
 
@@ -48,6 +50,36 @@ class Chain {
   }
 }
 
+const ROUNDS = 3;
+const REGIONS = 5;
+const REGION_BYTES = 192 * KIB;
+
+/** What it would be as a volume now. Nobody has it open. */
+async function promotedCopy(image: string, folder: string): Promise<Buffer> {
+  const copy = join(folder, 'copy.img');
+  for (const suffix of ['', '.holdfast']) {
+    await rm(`${copy}${suffix}`, { recursive: true, force: true });
+    await cp(`${image}${suffix}`, `${copy}${suffix}`, { recursive: true });
+  }
+  await ok('replica', 'promote', copy, '--yes');
+  return readFile(copy);
+}
+
+/** Regions were written one after another: where one has begun to be new, all before it are, and all else is as before. */
+function expectInOrder(found: Buffer, before: Buffer, after: Buffer): void {
+  const part = (bytes: Buffer, region: number) =>
+    bytes.subarray(MIB + region * REGION_BYTES, MIB + (region + 1) * REGION_BYTES);
+  const is = (bytes: Buffer) =>
+    Array.from({ length: REGIONS }, (_, region) => part(found, region).equals(part(bytes, region)));
+  const [old, whole] = [is(before), is(after)];
+  const begun = old.lastIndexOf(false);
+  expect({ old, whole, inOrder: whole.slice(0, Math.max(0, begun)).every(Boolean) }).toMatchObject({
+    inOrder: true,
+  });
+  const rest = (bytes: Buffer) => [bytes.subarray(0, MIB), bytes.subarray(MIB + REGIONS * REGION_BYTES)];
+  expect(Buffer.concat(rest(found)).equals(Buffer.concat(rest(before)))).toBe(true);
+}
+
 describe('a secondary of a secondary', { timeout: 300_000 }, () => {
   it('is made while that is served, and gets what the first volume writes', async () => {
     const chain = await Chain.make();
@@ -91,14 +123,12 @@ describe('a secondary of a secondary', { timeout: 300_000 }, () => {
   });
 
   it('is away, and says why, while that one is being made like its primary', async () => {
-    const chain = await Chain.make(['--rate', '256KiB']);
+    const chain = await Chain.make(['--rate', '1MiB']);
     const { pair, third } = chain;
     const before = await readFile(third);
     await pair.kill();
-    await pair.write(4 * MIB, randomBytes(MIB));
+    await pair.write(4 * MIB, randomBytes(8 * MIB));
     await pair.start();
-    await ok('replica', 'resume', pair.volume);
-    await pair.write(0, randomBytes(4096));
     const syncing = ok('replica', 'sync', pair.volume);
     const why = expect.stringContaining('made like its primary');
     await vi.waitFor(async () => expect(await chain.told()).toMatchObject({ reason: why }), 30_000);
@@ -110,6 +140,27 @@ describe('a secondary of a secondary', { timeout: 300_000 }, () => {
     await chain.inSync();
     await chain.expectAlike();
   });
+
+  it('is a moment of the first volume, in its order, whenever the server between is killed', () =>
+    withSeed(async (random) => {
+      const chain = await Chain.make();
+      const { pair, third } = chain;
+      for (let round = 0; round < ROUNDS; round++) {
+        const before = await pair.content();
+        const writing = (async () => {
+          for (let region = 0; region < REGIONS; region++)
+            await pair.write(MIB + region * REGION_BYTES, random.bytes(REGION_BYTES));
+        })();
+        await setTimeout(random.below(1500));
+        await pair.kill();
+        const promoted = await promotedCopy(third, pair.folder);
+        await writing;
+        expectInOrder(promoted, before, await pair.content());
+        await pair.start();
+        await chain.inSync();
+        await chain.expectAlike();
+      }
+    }));
 
   it('stays one when that is promoted, also if it was away', async () => {
     const chain = await Chain.make();
@@ -142,7 +193,7 @@ describe('what is refused', { timeout: 300_000 }, () => {
 
   it('of a place of which nothing was made yet', async () => {
     const pair = await ServedPair.make();
-    await ok('replica', 'remove', pair.volume, '--name', 'replica-1');
+    await ok('replica', 'remove', pair.volume, '--name', 'replica-1', '--yes');
     await ok('replica', 'promote', pair.second, '--yes');
     const refused = await runJson(['replica', 'add', pair.second, '--to', join(pair.folder, 'third.img')]);
     expect(refused.json.error).toMatchObject({ message: expect.stringContaining('a volume of its own') });

@@ -295,8 +295,11 @@ export class VolumeReplicas {
     this.#isForgotten = true;
   }
 
-  /** The device must be flushed. `waitMs`: for those that are being reached or resynced. */
-  async close({ waitMs = CLOSE_WAIT_MS } = {}): Promise<void> {
+  /**
+   * The device must be flushed. `waitMs`: for those that are being reached or resynced. `tells`: which are left to be copied, as
+   * nobody will go on with them now.
+   */
+  async close({ waitMs = CLOSE_WAIT_MS, tells = true } = {}): Promise<void> {
     const replicas = [...this.#held.values()];
     await Promise.all(replicas.map(({ replica }) => replica.attempted(waitMs)));
     this.outages.close();
@@ -309,6 +312,7 @@ export class VolumeReplicas {
       () => this.file.settled(),
     ]);
     if (this.#isForgotten) await rm(this.places.directory, { recursive: true });
+    if (!tells) return;
     for (const { name, state, reason, dirtyBlocks } of away)
       this.warn(
         `replica ${name} is ${state} (${reason}): ${dirtyBlocks} blocks of ${BLOCK_BYTES} bytes are to be copied`,

@@ -7,10 +7,12 @@ import { byteLength, sliceBuffers } from '../../../device/buffers.js';
 import { CallGuard } from '../../../device/call-guard.js';
 import type { BlockDevice, Buffers, Extent } from '../../../device/contract.js';
 import { ExtentList } from '../../../device/extent-list.js';
-import type { OpenedPlace } from './image-place.js';
+import type { HostedPlace } from './hosted-place.js';
+
+type Seen = Pick<HostedPlace, 'image' | 'device'>;
 
 /** Calls `use` in the turn in which nothing is being opened or closed; what it begins in that turn ends before that is. */
-export type UsePlace = <T>(use: (place: OpenedPlace) => Promise<T>) => Promise<T>;
+export type UsePlace = <T>(use: (place: Seen) => Promise<T>) => Promise<T>;
 
 export class HostView implements BlockDevice {
   readonly name: string;
@@ -77,7 +79,7 @@ export class HostView implements BlockDevice {
 }
 
 /** The secondary may be shorter than its image. */
-function partsOf({ image, device }: OpenedPlace, offset: number, length: number) {
+function partsOf({ image, device }: Seen, offset: number, length: number) {
   const end = offset + length;
   const border = device === null ? offset : Math.max(offset, Math.min(device.size, end));
   const parts = [

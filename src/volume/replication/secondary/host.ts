@@ -16,13 +16,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { BlockDevice } from '../../../device/contract.js';
-import { openImage } from '../../../device/open-image.js';
-import { statOrNull } from '../../../device/stat-or-null.js';
 import { UserError } from '../../../errors.js';
 import { epochCost, type SecondaryDevice } from '../../../replication/secondary/index.js';
-import { closeFailed } from '../../closing.js';
 import type { OperationReporting } from '../../control/control-server.js';
-import { closeInOrder } from '../../stack.js';
 import { type PromotedSecondary, promoteImage } from '../generations/promote.js';
 import { REPLICA_ENABLE, runReplicaOperation } from '../operations.js';
 import { forgetReplicasOf } from '../places.js';
@@ -30,14 +26,14 @@ import type { Generation } from '../replicas-file.js';
 import type { ReplicaStatus } from '../status.js';
 import { pageOf } from './change-pages.js';
 import { HostView } from './host-view.js';
-import { ImagePlace, type OpenedPlace, openPlace } from './image-place.js';
+import { type HostedPlace, marksOfHosted, openFirst, openHosted, secondaryOf } from './hosted-place.js';
+import { ImagePlace } from './image-place.js';
 import type { ChangesPage } from './messages.js';
 import { OWN_EPOCH_BYTES, OwnReplicas } from './own-replicas.js';
 import {
   assertOurs,
   changedMeanwhile,
   type Demotion,
-  described,
   generationOf,
   givenUp,
   type PlaceLook,
@@ -96,9 +92,7 @@ export class SecondaryHost {
   /** What other clients see. */
   readonly view: HostView;
   #session: Session | null = null;
-  #opened: OpenedPlace | null;
-  /** null: it has none. */
-  #own: OwnReplicas | null = null;
+  #opened: HostedPlace | null;
   #trouble: UserError | null = null;
   /** Until the place has been opened anew. */
   #opening: Promise<void> | null = null;
@@ -109,12 +103,10 @@ export class SecondaryHost {
 
   private constructor(
     readonly image: string,
-    opened: OpenedPlace,
-    own: OwnReplicas | null,
+    opened: HostedPlace,
     private readonly telling: HostTelling,
   ) {
     this.#opened = opened;
-    this.#own = own;
     this.view = new HostView(opened.image, (use) => this.#use(use));
   }
 
@@ -127,27 +119,7 @@ export class SecondaryHost {
     sizeBytes: number | undefined,
     telling: HostTelling,
   ): Promise<SecondaryHost> {
-    const found = await statOrNull(image);
-    if (found === null && sizeBytes !== undefined)
-      await (await openImage(image, { readOnly: false, create: { size: sizeBytes } })).close();
-    else if (found?.isDirectory() === true)
-      throw new UserError('UNSUPPORTED', `${image}: a secondary is one image, and this is a directory`, {
-        hint: 'Name an image; of one that is not there yet say how large it is to be: --size.',
-        details: { image },
-      });
-    const opened = await openPlace(image);
-    if (sizeBytes !== undefined && opened.image.size !== sizeBytes) {
-      await opened.close();
-      throw new UserError(
-        'USAGE',
-        `${image} is there, and has ${opened.image.size} bytes, not ${sizeBytes}`,
-        {
-          hint: 'Leave out --size, or name an image that is not there yet.',
-          details: { image, sizeBytes: opened.image.size },
-        },
-      );
-    }
-    return new SecondaryHost(image, opened, await ownOf(image, opened, telling), telling);
+    return new SecondaryHost(image, await openFirst(image, sizeBytes, telling.warn), telling);
   }
 
   look(): Promise<PlaceLook> {
@@ -175,8 +147,8 @@ export class SecondaryHost {
       // A stranger ends nobody's session.
       assertOurs(this.image, this.#marks, identity);
       if (this.#session !== null) await this.#endSession();
-      const secondary = (await this.#usable()).device!;
-      const own = this.#own;
+      const { device, own } = await this.#usable();
+      const secondary = device!;
       // What a demote has left that was cut.
       if (own === null) await forgetReplicasOf(this.image);
       const session = { id: randomBytes(16).toString('hex'), peer };
@@ -193,7 +165,7 @@ export class SecondaryHost {
   beginResync(session: string): Promise<void> {
     return this.#exclusively(async () => {
       const device = this.#deviceOf(session);
-      await this.#own?.hold();
+      await this.#opened!.own?.hold();
       await device.beginResync();
     });
   }
@@ -201,10 +173,11 @@ export class SecondaryHost {
   endResync(session: string, generation: Generation, atMs: number): Promise<void> {
     return this.#exclusively(async () => {
       const device = this.#deviceOf(session);
+      const { own } = this.#opened!;
       // What is gathered is of the resync: it is to be in its last epoch.
-      await this.#own?.device.flush();
+      await own?.device.flush();
       await device.endResync({ generation: generationOf(generation), atMs });
-      await this.#own?.release(generation);
+      await own?.release(generation);
     });
   }
 
@@ -224,8 +197,8 @@ export class SecondaryHost {
   async operate(name: string, args: unknown, reporting: OperationReporting): Promise<unknown> {
     if (name === REPLICA_ENABLE) return { enabled: await this.#track() };
     const { own, secondary } = await this.#exclusively(async () => ({
-      secondary: this.#secondaryOf(await this.#usable()),
-      own: this.#own,
+      secondary: secondaryOf(this.image, await this.#usable()),
+      own: this.#opened!.own,
     }));
     const volume = {
       label: this.image,
@@ -239,23 +212,12 @@ export class SecondaryHost {
   /** False: it was already. Its primary joins anew: what it writes from then on is tracked. */
   #track(): Promise<boolean> {
     return this.#exclusively(async () => {
-      const secondary = this.#secondaryOf(await this.#usable());
-      if (this.#own !== null) return false;
+      const opened = await this.#usable();
+      const secondary = secondaryOf(this.image, opened);
+      if (opened.own !== null) return false;
       this.#hangUp();
       await this.#anew(() => OwnReplicas.begin(this.image, secondary));
       return true;
-    });
-  }
-
-  #secondaryOf({ device }: OpenedPlace): SecondaryDevice {
-    if (device !== null && !device.readOnly) return device;
-    const why = device === null ? 'nothing was made of it yet' : 'it was promoted: it is a volume of its own';
-    throw new UserError('REFUSED', `${this.image} has no replicas of its own: ${why}`, {
-      hint:
-        device === null
-          ? 'holdfast replica add VOLUME --to the URI of this server makes it a secondary.'
-          : 'Stop this server; then it can have replicas as any volume.',
-      details: { image: this.image },
     });
   }
 
@@ -309,7 +271,7 @@ export class SecondaryHost {
 
   /** Its own; null: it has none. */
   replicas(): readonly ReplicaStatus[] | null {
-    return this.#own?.replicas.list() ?? null;
+    return this.#opened?.own?.replicas.list() ?? null;
   }
 
   /** Its server has stopped. */
@@ -322,8 +284,7 @@ export class SecondaryHost {
   }
 
   get #marks(): PlaceMarks | null {
-    const device = this.#opened?.device ?? null;
-    return device === null ? null : { ...described(device.marks), point: device.point };
+    return marksOfHosted(this.#opened);
   }
 
   #deviceOf(session: string): SecondaryDevice {
@@ -356,7 +317,7 @@ export class SecondaryHost {
   }
 
   /** Opened, now or again. */
-  async #usable(): Promise<OpenedPlace> {
+  async #usable(): Promise<HostedPlace> {
     if (this.#opened === null && !this.#isClosed) await this.#anew(async () => {});
     if (this.#opened !== null) return this.#opened;
     throw this.#trouble ?? new UserError('IO_ERROR', `${this.image}: its server stops`);
@@ -383,26 +344,23 @@ export class SecondaryHost {
   }
 
   async #closePlace(): Promise<void> {
-    const [own, opened] = [this.#own, this.#opened];
-    this.#own = null;
+    const opened = this.#opened;
     this.#opened = null;
-    await closeInOrder([async () => own?.close(), async () => opened?.close()]);
+    await opened?.close({ isLast: this.#isClosed });
   }
 
   async #open(): Promise<void> {
     if (this.#isClosed) return;
     this.#trouble = null;
     try {
-      const opened = await openPlace(this.image);
-      this.#own = await ownOf(this.image, opened, this.telling);
-      this.#opened = opened;
+      this.#opened = await openHosted(this.image, this.telling.warn);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       this.#trouble = error;
     }
   }
 
-  async #use<T>(use: (place: OpenedPlace) => Promise<T>): Promise<T> {
+  async #use<T>(use: (place: HostedPlace) => Promise<T>): Promise<T> {
     for (;;) {
       if (this.#opening !== null) await this.#opening;
       else if (this.#opened === null) await this.#exclusively(() => this.#usable());
@@ -414,18 +372,6 @@ export class SecondaryHost {
     const turn = this.#turn.then(body);
     this.#turn = turn.catch(() => {});
     return turn;
-  }
-}
-
-/** Closes the place where they cannot be opened. */
-async function ownOf(image: string, opened: OpenedPlace, { warn }: HostTelling): Promise<OwnReplicas | null> {
-  const { device } = opened;
-  if (device === null || device.readOnly) return null;
-  try {
-    return await OwnReplicas.open(image, device, warn);
-  } catch (error) {
-    await closeFailed(image, () => opened.close(), warn);
-    throw error;
   }
 }
 

@@ -88,8 +88,8 @@ export class OwnReplicas {
     return Promise.race([work(), this.#closing]);
   }
 
-  /** What was not flushed is dropped. The secondary is to be closed then. */
-  close(): Promise<void> {
+  /** What was not flushed is dropped. The secondary is to be closed then. `isLast`: it is not opened again soon. */
+  close({ isLast }: { readonly isLast: boolean }): Promise<void> {
     const { image } = this;
     this.#close(
       new UserError('IO_ERROR', `${image}: it was opened anew for its primary meanwhile`, {
@@ -97,6 +97,6 @@ export class OwnReplicas {
         details: { image },
       }),
     );
-    return closeInOrder([() => this.device.close(), () => this.replicas.close({ waitMs: 0 })]);
+    return closeInOrder([() => this.device.close(), () => this.replicas.close({ waitMs: 0, tells: isLast })]);
   }
 }
