@@ -3,7 +3,7 @@ import type { CacheStatistics } from '../device/cache/index.js';
 import type { ServerStatus } from '../nbd/server/counters.js';
 import type { CacheMode } from '../nbd/server/export.js';
 import type { NbdServer } from '../nbd/server/server.js';
-import type { HostStatus } from './replication/secondary/host.js';
+import type { HostStatus } from './replication/secondary/host-status.js';
 import type { ReplicaStatus } from './replication/status.js';
 
 /** What the server is asked for. */

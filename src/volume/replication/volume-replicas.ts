@@ -13,29 +13,24 @@ import { type ReplicaDescription, Replication } from '../../replication/replicat
 import type { OnLoss, ReplicaMode } from '../../replication/settings.js';
 import type { SecondaryTracking } from '../../replication/tracking/secondary-tracking.js';
 import { type Verified, verify } from '../../replication/verify.js';
-import { absoluteImage } from '../remote.js';
+import { absoluteImage, isRemote } from '../remote.js';
 import { closeInOrder } from '../stack.js';
 import { describe, mapFailed } from './describe.js';
+import { withOldPrimary } from './generations/coming-back.js';
 import {
   describeFormer,
   FORMER_NAME,
   openSincePromote,
   removeFormerMaps,
 } from './generations/former-primary.js';
-import {
-  assertPromoted,
-  imageOf,
-  makeSecondary,
-  markDiffering,
-  withOldPrimary,
-} from './generations/old-primary.js';
+import { assertPromoted, imageOf, markDiffering } from './generations/old-primary.js';
 import { discardThere } from './generations/promoted-side.js';
 import { refuseOldPrimary, refusePromoted } from './generations/refusals.js';
 import { inSync, type SyncMethod, type SyncReporting } from './in-sync.js';
 import { closersOf, type Maps, makeMaps, openMaps, removeMaps } from './map-files.js';
 import { readTracked } from './on-disk.js';
 import { Outages } from './outages.js';
-import { forgetReplicasOf, type PrimaryPlaces } from './places.js';
+import type { PrimaryPlaces } from './places.js';
 import { type Generation, type ReplicaEntry, type ReplicaLimits, ReplicasFile } from './replicas-file.js';
 import { prepareSecondary } from './secondary/connect.js';
 import { type ReplicaStatus, statusOf } from './status.js';
@@ -164,15 +159,15 @@ export class VolumeReplicas {
     const { replica, name, discardedBlocks } = await withOldPrimary(
       image,
       this.file.content,
-      async (old, device) => {
-        const entry = this.#newEntry(options, image);
+      async (old, rejoining) => {
+        const entry = { ...this.#newEntry(options, image), isServed: isRemote(image) };
         const replica = await this.#track(entry, async (tracking) => {
           const ours = former === null ? [] : this.replication.dirtyRanges(former.replica);
           await markDiffering(tracking, old, ours, (await readTracked(this.places)).former!.putBack);
-          await makeSecondary(old, device, entry, this.file.content);
+          await rejoining.make({ replicaUuid: entry.uuid, generation: this.file.content.generation });
           await this.file.addFormer(entry);
         });
-        await forgetReplicasOf(image);
+        await rejoining.forget();
         return { replica, name: entry.name, discardedBlocks: old.changed.count };
       },
     );

@@ -2,9 +2,8 @@
 import { createHash } from 'node:crypto';
 import { statOrNull } from '../../../device/stat-or-null.js';
 import type { Marks } from '../../../replication/secondary/index.js';
-import { type FormerOnDisk, readTracked } from '../on-disk.js';
+import { type BlocksOnDisk, readTracked } from '../on-disk.js';
 import { placesOfImage } from '../places.js';
-import type { Generation } from '../replicas-file.js';
 import { described, hexOf, type PlaceChanges, type PlaceSide } from '../secondary/place.js';
 
 /** `marks`: null where it is no secondary. */
@@ -26,14 +25,14 @@ async function changesThere(image: string, marks: Marks): Promise<PlaceChanges |
     ...former,
     sinceMs: content.former.sinceMs,
     replicas: content.replicas.map(({ name }) => name),
-    id: idOf(content.generation, former),
+    id: idOf(content.generation.id, [former.written, former.putBack]),
   };
 }
 
 /** A block that is written again is in the maps already: whoever has marked them all has marked that. */
-function idOf({ id }: Generation, { written, putBack }: FormerOnDisk): string {
-  const hash = createHash('sha256').update(id);
-  for (const { map } of [written, putBack]) {
+export function idOf(salt: string, maps: readonly Pick<BlocksOnDisk, 'map'>[]): string {
+  const hash = createHash('sha256').update(salt);
+  for (const { map } of maps) {
     hash.update(map === null ? 'not known' : `${map.blocks} blocks`);
     if (map !== null) for (const page of map.pages()) hash.update(`page ${page}`).update(map.page(page)!);
   }

@@ -15,7 +15,8 @@ import type { Generation, ReplicaEntry, ReplicasContent } from '../replicas-file
 import { placeOf } from '../secondary/connect.js';
 import { isSameSecondary, type PlaceChanges, type PlaceMarks, type PlaceSide } from '../secondary/place.js';
 import { type ReplicaStateName, type ReplicaStatus, statusOnDisk } from '../status.js';
-import { imageOf, type OldPrimary, readOldPrimary } from './old-primary.js';
+import { lookAtOldPrimary } from './coming-back.js';
+import type { OldPrimary } from './old-primary.js';
 import { FOREIGN, united } from './promoted-side.js';
 
 /** `ahead`: it was promoted, and this side has nothing that it has not. `diverged`: this side has. */
@@ -109,7 +110,7 @@ export async function explainReturn(name: string, to: string): Promise<OldPrimar
       hint: 'holdfast replica add with --force makes a secondary of any image: all of it is copied, and what it holds is lost.',
       details: { image: to },
     });
-  return readOldPrimary(await imageOf(to), tracked.content);
+  return lookAtOldPrimary(to, tracked.content);
 }
 
 async function trackedOf(name: string): Promise<TrackedOnDisk | null> {

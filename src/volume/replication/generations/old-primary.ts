@@ -13,15 +13,16 @@ import { openImage } from '../../../device/open-image.js';
 import { statOrNull } from '../../../device/stat-or-null.js';
 import { UserError } from '../../../errors.js';
 import type { BlockRange } from '../../../replication/blocks.js';
-import type { BlockMap } from '../../../replication/map/block-map.js';
+import { BlockMap } from '../../../replication/map/block-map.js';
 import type { SecondaryTracking } from '../../../replication/tracking/secondary-tracking.js';
 import { locateVolume } from '../../locate.js';
 import { absoluteImage, isRemote } from '../../remote.js';
 import { type BlocksOnDisk, readTracked, readUncopied } from '../on-disk.js';
-import { placesOfImage } from '../places.js';
-import type { ReplicaEntry, ReplicasContent } from '../replicas-file.js';
+import { forgetReplicasOf, placesOfImage } from '../places.js';
+import type { FormerPrimary, ReplicasContent } from '../replicas-file.js';
 import { makeParts, marksOf } from '../secondary/image-place.js';
-import { hexOf } from '../secondary/place.js';
+import { hexOf, type SecondaryToMake } from '../secondary/place.js';
+import { idOf } from './changes-there.js';
 
 export interface OldPrimary {
   readonly image: string;
@@ -32,6 +33,20 @@ export interface OldPrimary {
   /** Since when it was without its secondary, milliseconds since 1970; null: it did not say. */
   readonly sinceMs: number | null;
   readonly uncopied: readonly BlockRange[];
+}
+
+/** The volume that was promoted, to which it comes back. */
+export interface Promoted extends Pick<ReplicasContent, 'volumeUuid' | 'sizeBytes'> {
+  /** What the list of the old primary calls it; null: it knows of none. */
+  readonly former: Pick<FormerPrimary, 'uuid'> | null;
+}
+
+/** What is done while nobody else writes to the old primary. */
+export interface Rejoining {
+  /** Makes it a secondary: what it holds counts as a consistent point, and until it has been made like its primary, promote goes back to that. */
+  make(secondary: Pick<SecondaryToMake, 'replicaUuid' | 'generation'>): Promise<void>;
+  /** Its own list counts no more: to be called when ours names it. */
+  forget(): Promise<void>;
 }
 
 /** The one image of a volume, by its own name or that of its directory; absolute. */
@@ -47,7 +62,7 @@ export async function imageOf(name: string): Promise<string> {
 }
 
 /** Nothing is written or locked. @throws UserError REFUSED where it is not the former primary, or what it wrote is not known. */
-export async function readOldPrimary(image: string, ours: ReplicasContent): Promise<OldPrimary> {
+export async function readOldPrimary(image: string, ours: Promoted): Promise<OldPrimary> {
   if (ours.former === null) throw unrelated(image, 'this volume knows of no former primary');
   const places = isRemote(image) ? null : await placesOfImage(image);
   if (places === null || (await statOrNull(places.replicas)) === null)
@@ -70,18 +85,33 @@ export async function readOldPrimary(image: string, ours: ReplicasContent): Prom
   return { image, changed: map, trouble, sinceMs: entry.awaySinceMs, uncopied };
 }
 
+/** Of two looks the same as long as it was not written, and again where it was written in the same blocks alone. */
+export function idOfOld(old: OldPrimary): string {
+  return idOf('', [{ map: old.changed }, { map: neverCopied(old) }]);
+}
+
+export function neverCopied({ changed, uncopied }: OldPrimary): BlockMap {
+  const never = new BlockMap(changed.blocks);
+  for (const range of uncopied) never.set(range);
+  return never;
+}
+
 /** Locked as long as `use` runs: nobody writes to it meanwhile. @throws UserError IN_USE, and as `readOldPrimary`. */
-export async function withOldPrimary<T>(
+export async function withOldImage<T>(
   image: string,
-  ours: ReplicasContent,
-  use: (old: OldPrimary, device: BlockDevice) => Promise<T>,
+  ours: Promoted,
+  use: (old: OldPrimary, rejoining: Rejoining) => Promise<T>,
 ): Promise<T> {
   const first = await readOldPrimary(image, ours);
   const device = await openImage(image, { readOnly: false });
   try {
     if (device.size !== ours.sizeBytes) throw unrelated(image, `it has ${device.size} bytes`);
     // As it is now that nobody writes to it.
-    return await use(await readOldPrimary(first.image, ours), device);
+    const old = await readOldPrimary(first.image, ours);
+    return await use(old, {
+      make: (secondary) => makeSecondary(device, image, { ...ours, ...secondary }),
+      forget: () => forgetReplicasOf(image),
+    });
   } finally {
     await device.close();
   }
@@ -107,16 +137,13 @@ export async function markDiffering(
   await tracking.file.persist([all]);
 }
 
-/** What it holds counts as a consistent point: until it has been made like its primary, promote goes back to that. */
-export async function makeSecondary(
-  { image }: OldPrimary,
+async function makeSecondary(
   device: BlockDevice,
-  { uuid }: ReplicaEntry,
-  whose: ReplicasContent,
+  image: string,
+  secondary: Omit<SecondaryToMake, 'force'>,
 ): Promise<void> {
   // What its users wrote last is part of that point.
   await device.flush();
-  const secondary = { ...whose, replicaUuid: uuid };
   await makeParts(device, image, secondary, { state: 'consistent', atMs: Date.now() });
 }
 

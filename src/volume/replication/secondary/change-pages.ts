@@ -6,6 +6,7 @@
  */
 import { type BlockRange, blocksOf } from '../../../replication/blocks.js';
 import { BlockMap } from '../../../replication/map/block-map.js';
+import { idOfOld, neverCopied, type OldPrimary } from '../generations/old-primary.js';
 import type { BlocksOnDisk } from '../on-disk.js';
 import type { ChangesPage, RangesPage } from './messages.js';
 import type { PlaceChanges } from './place.js';
@@ -31,6 +32,17 @@ export function pageOf(changes: PlaceChanges, from: number, most: number): Chang
     written: rangesOf(written, part),
     putBack: rangesOf(putBack, part),
   };
+}
+
+/** As `pageOf`, of a former primary: what it wrote, and what was never copied from it in place of what was put back. */
+export function pageOfOld(old: OldPrimary, from: number, most: number): ChangesPage {
+  const { changed, trouble, sinceMs } = old;
+  const changes = {
+    ...{ sinceMs: sinceMs ?? 0, replicas: [], id: idOfOld(old) },
+    written: { map: changed, trouble },
+    putBack: { map: neverCopied(old), trouble: null },
+  };
+  return pageOf(changes, from, most);
 }
 
 /** Behind the last of so many ranges. */

@@ -19,12 +19,20 @@ import type { BlockDevice } from '../../../device/contract.js';
 import { UserError } from '../../../errors.js';
 import { epochCost, type SecondaryDevice } from '../../../replication/secondary/index.js';
 import type { OperationReporting } from '../../control/control-server.js';
+import {
+  idOfOld,
+  type Promoted,
+  type Rejoining,
+  readOldPrimary,
+  withOldImage,
+} from '../generations/old-primary.js';
 import { type PromotedSecondary, promoteImage } from '../generations/promote.js';
 import { REPLICA_ENABLE, runReplicaOperation } from '../operations.js';
 import { forgetReplicasOf } from '../places.js';
 import type { Generation } from '../replicas-file.js';
 import type { ReplicaStatus } from '../status.js';
-import { pageOf } from './change-pages.js';
+import { pageOf, pageOfOld } from './change-pages.js';
+import { type HostStatus, statusOfHosted } from './host-status.js';
 import { HostView } from './host-view.js';
 import { type HostedPlace, marksOfHosted, openFirst, openHosted, secondaryOf } from './hosted-place.js';
 import { ImagePlace } from './image-place.js';
@@ -72,20 +80,8 @@ export interface ChangesOfPlace extends Omit<PlaceSide, 'changes'> {
   readonly changes: ChangesPage | null;
 }
 
-/** What `status` says of the place. */
-export interface HostStatus {
-  readonly image: string;
-  /** A primary is connected. */
-  readonly isJoined: boolean;
-  /** Why it cannot be opened now. */
-  readonly trouble: string | null;
-  /** null: nothing was made of it yet. Its point is the end of the last durable epoch. */
-  readonly marks: PlaceMarks | null;
-  /** What `promote` would give; null: nothing, without force. */
-  readonly consistentPoint: { readonly epoch: number; readonly atMs: number } | null;
-  readonly logBytes: number | null;
-  readonly logUsedBytes: number | null;
-  readonly keptBlocks: number | null;
+interface OldPage {
+  readonly changes: ChangesPage;
 }
 
 export class SecondaryHost {
@@ -131,11 +127,7 @@ export class SecondaryHost {
 
   make(secondary: SecondaryToMake): Promise<void> {
     return this.#exclusively(async () => {
-      if (this.#session !== null && !secondary.force)
-        throw new UserError('IN_USE', `${this.image}: its primary is connected`, {
-          hint: 'Remove the replica there first; or take it with --force --yes, and what it holds is lost.',
-          details: { image: this.image },
-        });
+      if (!secondary.force) this.#assertNotJoined();
       this.#hangUp();
       await this.#anew(() => new ImagePlace(this.image).make(secondary));
     });
@@ -256,17 +248,33 @@ export class SecondaryHost {
     });
   }
 
+  /** A page of what the former primary of a volume that was promoted has written (generations/old-primary.ts). */
+  former(ours: Promoted, { from, most }: { readonly from: number; readonly most: number }): Promise<OldPage> {
+    return this.#exclusively(async () => {
+      await this.#usable();
+      return { changes: pageOfOld(await readOldPrimary(this.image, ours), from, most) };
+    });
+  }
+
+  /** It becomes a secondary; what it had written is what was `seen`, or it is refused. */
+  rejoin(ours: Promoted, secondary: Parameters<Rejoining['make']>[0], seen: string): Promise<void> {
+    return this.#exclusively(async () => {
+      this.#assertNotJoined();
+      await this.#anew(() =>
+        withOldImage(this.image, ours, async (old, { make }) => {
+          if (idOfOld(old) !== seen) throw changedMeanwhile(this.image);
+          await make(secondary);
+        }),
+      );
+    });
+  }
+
   status(): HostStatus {
-    const { image } = this;
-    const about = this.#opened?.device?.status() ?? null;
-    return {
-      ...{ image, isJoined: this.#session !== null, marks: this.#marks },
+    return statusOfHosted(this.#opened, {
+      image: this.image,
+      isJoined: this.#session !== null,
       trouble: this.#trouble?.message ?? null,
-      consistentPoint: about?.consistentPoint ?? null,
-      logBytes: about?.logBytes ?? null,
-      logUsedBytes: about?.logUsedBytes ?? null,
-      keptBlocks: about?.keptBlocks ?? null,
-    };
+    });
   }
 
   /** Its own; null: it has none. */
@@ -285,6 +293,14 @@ export class SecondaryHost {
 
   get #marks(): PlaceMarks | null {
     return marksOfHosted(this.#opened);
+  }
+
+  #assertNotJoined(): void {
+    if (this.#session === null) return;
+    throw new UserError('IN_USE', `${this.image}: its primary is connected`, {
+      hint: 'Remove the replica there first; or take it with --force --yes, and what it holds is lost.',
+      details: { image: this.image },
+    });
   }
 
   #deviceOf(session: string): SecondaryDevice {

@@ -15,6 +15,8 @@ export const SECONDARY_OPTION = OWN_OPTIONS.NBD_OPT_HOLDFAST_SECONDARY;
 const identity = { volumeUuid: hex, replicaUuid: hex };
 const count = z.number().int().nonnegative();
 const version = z.literal(1);
+/** Of a volume that was promoted; `formerUuid` is what its former primary's list calls it. */
+const promoted = { volumeUuid: hex, formerUuid: hex, sizeBytes: count.positive() };
 
 /** The longest list of ranges that is asked for, or understood. */
 const MOST_LISTED = 4096;
@@ -56,6 +58,18 @@ export const placeRequestSchema = z.discriminatedUnion('request', [
     parent: generationSchema.nullable(),
     /** The primary's clock. */
     atMs: count,
+  }),
+  z.object({
+    ...{ holdfast: version, request: z.literal('former'), ...promoted },
+    /** As of `changes`. */
+    from: count,
+    most: count.positive(),
+  }),
+  z.object({
+    ...{ holdfast: version, request: z.literal('rejoin'), ...promoted, replicaUuid: hex },
+    /** The id of what it had written, as it was looked at. */
+    seen: hex,
+    generation: generationSchema,
   }),
 ]);
 
@@ -103,6 +117,8 @@ export const ANSWERS = {
   look: z.object({ sizeBytes: count, marks: marksSchema }),
   /** Marks and changes are of one moment. */
   changes: z.object({ marks: marksSchema, changes: changesSchema.nullable(), whyNot: z.string().nullable() }),
+  /** `putBack`: blocks that were never copied from it, and need not be copied to it. `sinceMs` 0: not known. */
+  former: z.object({ changes: changesSchema }),
   done: z.object({}),
   join: z.object({ session: hex, epochBytes: count.positive() }),
 } as const;

@@ -36,15 +36,15 @@ import {
 /** What changes nothing and waits for nobody. */
 const LOOK_MS = 10_000;
 /** Maps of a promoted one are read, which are as long as it is large. */
-const CHANGES_MS = 30_000;
+export const CHANGES_MS = 30_000;
 /** From the connection to the answer. Where the server takes longer, what it has recovered by then is done the next time. */
 const JOIN_MS = 30_000;
 /** Epochs that are durable are applied and flushed first, which takes as long as that disk is slow. */
-const CHANGE_MS = 5 * 60_000;
+export const CHANGE_MS = 5 * 60_000;
 /** More is not sent as one epoch, whatever the server would take. */
 const MOST_EPOCH_BYTES = EPOCH_LOG_BYTES / 2;
 /** What is written there while it is looked at is looked at again. */
-const LOOKS = 3;
+export const LOOKS = 3;
 
 const IS_OLDER = 'its server is of an older holdfast, which does not tell it';
 
@@ -67,11 +67,11 @@ export class RemotePlace implements SecondaryPlace {
   }
 
   look(): Promise<PlaceLook> {
-    return this.#ask({ request: 'look' }, ANSWERS.look, LOOK_MS);
+    return askPlace(this.uri, { request: 'look' }, ANSWERS.look, LOOK_MS);
   }
 
   async make(secondary: SecondaryToMake): Promise<void> {
-    await this.#ask({ request: 'make', ...secondary }, ANSWERS.done, CHANGE_MS);
+    await askPlace(this.uri, { request: 'make', ...secondary }, ANSWERS.done, CHANGE_MS);
   }
 
   /** As `look` where its server is too old to say more. */
@@ -93,7 +93,7 @@ export class RemotePlace implements SecondaryPlace {
     if (changes === null) return;
     await prepare(changes);
     const seen = { generation: side.marks!.generation, id: changes.id };
-    await this.#ask({ request: 'demote', ...demotion, seen }, ANSWERS.done, CHANGE_MS);
+    await askPlace(this.uri, { request: 'demote', ...demotion, seen }, ANSWERS.done, CHANGE_MS);
   }
 
   async join({ volumeUuid, replicaUuid }: SecondaryIdentity, signal: AbortSignal): Promise<JoinedSecondary> {
@@ -120,7 +120,7 @@ export class RemotePlace implements SecondaryPlace {
   #joined(device: NbdDevice, { session, epochBytes }: z.infer<typeof ANSWERS.join>): JoinedSecondary {
     const closing = new AbortController();
     const change = async (request: PlaceRequest) => {
-      await this.#ask(request, ANSWERS.done, CHANGE_MS, closing.signal);
+      await askPlace(this.uri, request, ANSWERS.done, CHANGE_MS, closing.signal);
     };
     return {
       device,
@@ -159,14 +159,15 @@ export class RemotePlace implements SecondaryPlace {
     const reply = await askExport(this.uri, { option: SECONDARY_OPTION, payload }, { timeoutMs: CHANGES_MS });
     return reply.kind === 'malformed' ? null : answerOf(this.uri, reply, ANSWERS.changes);
   }
+}
 
-  async #ask<S extends z.ZodType>(
-    request: PlaceRequest,
-    schema: S,
-    timeoutMs: number,
-    signal?: AbortSignal,
-  ): Promise<z.infer<S>> {
-    const asked = { option: SECONDARY_OPTION, payload: encodeRequest(request) };
-    return answerOf(this.uri, await askExport(this.uri, asked, { timeoutMs, signal }), schema);
-  }
+export async function askPlace<S extends z.ZodType>(
+  uri: string,
+  request: PlaceRequest,
+  schema: S,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<z.infer<S>> {
+  const asked = { option: SECONDARY_OPTION, payload: encodeRequest(request) };
+  return answerOf(uri, await askExport(uri, asked, { timeoutMs, signal }), schema);
 }

@@ -51,10 +51,19 @@ async function perform(
       return {};
     case 'changes':
       return host.changes(request);
+    case 'former':
+      return host.former(promotedOf(request), request);
+    case 'rejoin':
+      await host.rejoin(promotedOf(request), request, request.seen);
+      return {};
     case 'demote':
       await host.demote(request, request.seen);
       return {};
   }
+}
+
+function promotedOf({ volumeUuid, sizeBytes, formerUuid }: Extract<Request, { formerUuid: string }>) {
+  return { volumeUuid, sizeBytes, former: { uuid: formerUuid } };
 }
 
 function done(answer: object): ExtensionAnswer {
