@@ -78,6 +78,8 @@ describe('the old primary behind a server', { timeout: 300_000 }, () => {
   it('becomes a secondary: what differs is copied, and nothing else', async () => {
     const back = await Return.make();
     const { pair, command } = back;
+    const plain = await runJson(['replica', 'add', pair.second, '--to', back.uri]);
+    expect(plain.json.error).toMatchObject({ code: 'REFUSED', details: { discardedBlocks: LOST } });
     const asked = await runJson(command);
     expect(asked.json).toMatchObject({ exitCode: 2, error: { code: 'CONFIRMATION_REQUIRED' } });
     expect(asked.json.error!.message).toContain(`${LOST} blocks`);

@@ -7,7 +7,8 @@ import { placesOfImage } from '../places.js';
 import { type ReplicaEntry, type ReplicasContent, readReplicas } from '../replicas-file.js';
 import { placeOf } from '../secondary/connect.js';
 import { isSameSecondary, type PlaceSide } from '../secondary/place.js';
-import { imageOf, readOldPrimary } from './old-primary.js';
+import { lookAtOldPrimary } from './coming-back.js';
+import { imageOf, type OldPrimary, readOldPrimary } from './old-primary.js';
 import { differingThere } from './promoted-side.js';
 
 /** A secondary of ours that was promoted meanwhile. @throws UserError REFUSED. */
@@ -52,13 +53,10 @@ async function sideUnlessAway(entry: ReplicaEntry): Promise<PlaceSide | null> {
 
 /** The former primary that comes back is no image like any other. @throws UserError REFUSED. */
 export async function refuseOldPrimary(to: string, ours: ReplicasContent): Promise<void> {
-  if (ours.former === null || isRemote(to)) return;
-  const image = (await statOrNull(to))?.isDirectory() === true ? await imageOf(to) : to;
-  const { replicas } = await placesOfImage(image);
-  if ((await statOrNull(replicas)) === null) return;
-  const { volumeUuid } = await readReplicas(replicas);
-  if (volumeUuid !== ours.volumeUuid) return;
-  const { changed } = await readOldPrimary(image, ours);
+  if (ours.former === null) return;
+  const old = isRemote(to) ? await lookedAtThere(to, ours) : await lookedAtHere(to, ours);
+  if (old === null) return;
+  const { image, changed } = old;
   throw new UserError(
     'REFUSED',
     `${image} is the primary that this volume had until it was promoted on ${timeOf(ours.former.sinceMs)}: ${changed.count} blocks were written there that this volume has not`,
@@ -67,6 +65,25 @@ export async function refuseOldPrimary(to: string, ours: ReplicasContent): Promi
       details: { image, reason: 'diverged', discardedBlocks: changed.count },
     },
   );
+}
+
+/** null: it has nothing to do with this volume. */
+async function lookedAtHere(to: string, ours: ReplicasContent): Promise<OldPrimary | null> {
+  const image = (await statOrNull(to))?.isDirectory() === true ? await imageOf(to) : to;
+  const { replicas } = await placesOfImage(image);
+  if ((await statOrNull(replicas)) === null) return null;
+  const { volumeUuid } = await readReplicas(replicas);
+  return volumeUuid === ours.volumeUuid ? readOldPrimary(image, ours) : null;
+}
+
+/** null: it is none, or its server is not ours, or does not say. */
+async function lookedAtThere(uri: string, ours: ReplicasContent): Promise<OldPrimary | null> {
+  try {
+    return await lookAtOldPrimary(uri, ours);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return null;
+  }
 }
 
 function timeOf(ms: number): string {
