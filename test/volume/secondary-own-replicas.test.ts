@@ -119,6 +119,21 @@ describe('its primary', () => {
     expect(held.equals(Buffer.alloc(BLOCK))).toBe(false);
   });
 
+  it('is not stopped by the loss of a replica here', async () => {
+    const stand = await Stand.make();
+    await stand.operate('replica tracking enable');
+    const stopping = { to: stand.third, mode: 'sync', onLoss: 'stop' };
+    await expect(stand.operate('replica add', stopping)).rejects.toMatchObject({ code: 'USAGE' });
+    expect(stand.host.replicas()).toEqual([]);
+    await stand.operate('replica add', { ...stopping, onLoss: 'continue' });
+    await stand.operate('replica sync', { name: 'replica-1' });
+    const { device } = await stand.join();
+    await vi.waitFor(() => expect(stand.told.state).toBe('in-sync'), 5000);
+    await device.write(0, randomBytes(BLOCK));
+    await device.flush();
+    await stand.expectAlike();
+  });
+
   it('ends what is being done to its replicas by joining anew', async () => {
     const stand = await Stand.make();
     await stand.withThird();

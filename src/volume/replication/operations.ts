@@ -105,7 +105,10 @@ export function isReplicaOperation(name: string): boolean {
   return name === REPLICA_ENABLE || Object.hasOwn(OWN_OPERATIONS, name);
 }
 
-/** @throws UserError USAGE for arguments that are none of it, and what the operation throws. */
+/**
+ * Of a secondary. @throws UserError USAGE for arguments that are none of it, or that a secondary cannot do; and what the operation
+ * throws.
+ */
 export function runReplicaOperation(
   volume: Replicated,
   name: string,
@@ -115,6 +118,14 @@ export function runReplicaOperation(
   const { schema, run } = OWN_OPERATIONS[name as keyof typeof OWN_OPERATIONS];
   const parsed = schema.safeParse(args);
   if (!parsed.success) throw new UserError('USAGE', `${name}: ${z.prettifyError(parsed.error)}`);
+  if ('onLoss' in parsed.data && parsed.data.onLoss === 'stop')
+    throw new UserError(
+      'USAGE',
+      `${volume.label} is a secondary: it takes what its primary writes, or is lost`,
+      {
+        hint: 'Leave out --on-loss stop: where its own replica is lost, it goes on, and says so.',
+      },
+    );
   // Of a union of functions TypeScript cannot tell that these arguments are this one's.
   return (run as (volume: Replicated, args: unknown, reporting: OperationReporting) => Promise<unknown>)(
     volume,
