@@ -9,8 +9,7 @@
  * - `paused`: as unsynchronized, before it is started and until it is told to go on.
  * - `diverged`: it is not ours to write to any more: somebody promoted it.
  *
- * One that is *held*, since the primary is no moment of anything just now, is unsynchronized and not tried again before it is
- * released. Paused and diverged ones stay so.
+ * One that is *held* (the primary is no moment of anything) is unsynchronized, and not tried again. Paused and diverged ones stay so.
  *
  * From resyncing to in-sync is one turn of the loop, in which no block is dirty: what is written from then on is queued. What
  * was copied is flushed on both sides before the secondary is told that it is whole, and only then the queue is sent: so it is
@@ -39,6 +38,7 @@ export class Replica {
   #sending: Sending | null = null;
   #isWhole: boolean;
   #isPaused: boolean;
+  #isClosed = false;
   /** It goes on when it is released. */
   #isAwaited = false;
   /** Of all that it does; aborted when it is closed or paused. */
@@ -111,6 +111,7 @@ export class Replica {
       return false;
     }
     if (this.#living !== null) return true;
+    if (this.#isClosed) return false;
     if (this.#isPaused) {
       this.#become('paused', 'paused');
       return false;
@@ -251,6 +252,7 @@ export class Replica {
 
   /** What is queued is sent, if it can be; then nothing goes on. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     // Where it is lost meanwhile, what was queued is dirty.
     await this.cleaned().catch(() => {});
     await this.#end('paused');

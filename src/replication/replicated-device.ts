@@ -11,7 +11,7 @@
  */
 import { adviseWrite } from '../device/advice.js';
 import { allEnded } from '../device/all-ended.js';
-import { byteLength, gather } from '../device/buffers.js';
+import { byteLength, gather, sliceBuffers } from '../device/buffers.js';
 import { CallGuard } from '../device/call-guard.js';
 import type {
   AdvisedDevice,
@@ -34,6 +34,9 @@ import type { TrackedUpdate, Tracker } from './tracking/tracker.js';
 
 /** Of one update: lists are for what is in flight, and a trim may be of a whole disk. */
 const MOST_BYTES = 16384 * BLOCK_BYTES;
+
+/** A write that is longer is sent in parts: a secondary that has replicas of its own takes short epochs. */
+const MOST_WRITE_BYTES = 1024 * BLOCK_BYTES;
 
 /** Copies that lie together: none of it is free before all of them were sent. */
 const SHARED_BYTES = 256 * 1024;
@@ -176,11 +179,11 @@ export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
 
   async #whole(asked: readonly WholeChange[]): Promise<void> {
     this.#assertNotStopped();
-    const split = asked.flatMap(splitZeroes);
-    const updates = this.#updatesOf(split);
+    const parts = asked.flatMap(split);
+    const updates = this.#updatesOf(parts);
     await this.tracker.write(updates, async () => {
       await allEnded(asked.map((each) => this.#below(each)));
-      const changes = this.#isAnyQueued ? copiesOf(split) : [];
+      const changes = this.#isAnyQueued ? copiesOf(parts) : [];
       if (changes.length === 0) return;
       for (const replica of this.replicas) replica.enqueueBatch(updates, changes, this.flushes.stamp);
     });
@@ -192,11 +195,12 @@ export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
   }
 
   async #change(
-    asked: readonly WholeChange[],
+    whole: readonly WholeChange[],
     { fua = false }: WriteOptions,
     below: () => Promise<void>,
   ): Promise<void> {
     this.#assertNotStopped();
+    const asked = whole.some(({ length }) => length > MOST_WRITE_BYTES) ? whole.flatMap(split) : whole;
     const updates = this.#updatesOf(asked);
     const sent: (readonly [Replica, number])[] = [];
     await this.tracker.write(updates, async () => {
@@ -276,14 +280,25 @@ function copiesOf(asked: readonly WholeChange[]): Change[] {
   });
 }
 
-function splitZeroes(change: WholeChange): WholeChange[] {
-  if (change.kind === 'write') return [change];
-  return [...pieces(change.offset, change.length)].map((piece) => ({ kind: 'write-zeroes', ...piece }));
+/** Zeroes of any length are one call, and writes may be longer than an epoch is: as updates, and on their way, they are several. */
+function split(change: WholeChange): WholeChange[] {
+  const { kind, offset, length } = change;
+  const most = kind === 'write' ? MOST_WRITE_BYTES : MOST_BYTES;
+  if (length <= most) return [change];
+  return [...pieces(offset, length, most)].map((piece) =>
+    kind === 'write'
+      ? { kind, ...piece, from: sliceBuffers(change.from, piece.offset - offset, piece.length) }
+      : { kind, ...piece },
+  );
 }
 
-function* pieces(offset: number, length: number): Generator<{ offset: number; length: number }> {
+function* pieces(
+  offset: number,
+  length: number,
+  mostBytes = MOST_BYTES,
+): Generator<{ offset: number; length: number }> {
   for (let at = offset; at < offset + length; ) {
-    const end = Math.min(offset + length, Math.floor(at / MOST_BYTES + 1) * MOST_BYTES);
+    const end = Math.min(offset + length, Math.floor(at / mostBytes + 1) * mostBytes);
     yield { offset: at, length: end - at };
     at = end;
   }

@@ -64,7 +64,8 @@ export class ServedSecondary implements Serving {
     const served = new ServedSecondary(name, host, options);
     try {
       served.#control = await ControlServer.open(`${image}.holdfast`, {
-        isLook: (operation) => operation === SERVING_STATUS || operation === 'format',
+        // A promote ends what is being done to replicas of its own, and does not wait for it.
+        isLook: (operation) => [SERVING_STATUS, 'format', PROMOTE].includes(operation),
         operate: (request, reporting) => served.#operate(request, reporting),
         onData: (socket) => served.server.serveLocal(socket),
       });
@@ -94,6 +95,7 @@ export class ServedSecondary implements Serving {
   stop(): Promise<void> {
     this.#stopped ??= closeInOrder([
       () => this.server.stop(),
+      async () => this.host.stopOperations(),
       async () => this.#control?.close(),
       () => this.host.close(),
     ]);

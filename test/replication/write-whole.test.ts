@@ -2,7 +2,7 @@
  * Changes that belong together, written at once: tracked before, below in one turn, so that a secondary that lies there has all of
  * them between two flushes; and queued all or none.
  */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { BLOCK_BYTES } from '../../src/replication/blocks.js';
 import type { WholeChange } from '../../src/replication/replicated-device.js';
@@ -175,4 +175,23 @@ describe('changes that are written as a whole', () => {
     expect(await stage.differing()).toEqual([]);
     await stage.replication.close();
   });
+});
+
+it('a write that is longer than epochs may be is sent in parts, and is one below', async () => {
+  const MIB = 1024 * 1024;
+  const stage = await ReplicationStage.makeInSync({ blocks: 16 * 256, logSectors: 64 });
+  const sent: [number, number][] = [];
+  const enqueue = vi.spyOn(stage.replica, 'enqueue').mockImplementation((_, { offset, length }) => {
+    sent.push([offset, length]);
+    return null;
+  });
+  const offset = 3 * MIB + 512;
+  await stage.replication.device.write(offset, new Uint8Array(9 * MIB));
+  enqueue.mockRestore();
+  expect(sent).toEqual([
+    [offset, MIB - 512],
+    [4 * MIB, 4 * MIB],
+    [8 * MIB, 4 * MIB],
+    [12 * MIB, 512],
+  ]);
 });

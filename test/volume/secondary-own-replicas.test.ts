@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, rename, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { makeFormer } from '../../src/volume/replication/generations/former-primary.js';
 import { promoteImage } from '../../src/volume/replication/generations/promote.js';
@@ -119,19 +120,96 @@ describe('its primary', () => {
     expect(held.equals(Buffer.alloc(BLOCK))).toBe(false);
   });
 
-  it('is not stopped by the loss of a replica here', async () => {
+  it('waits for no replica: they are asynchronous', async () => {
     const stand = await Stand.make();
     await stand.operate('replica tracking enable');
-    const stopping = { to: stand.third, mode: 'sync', onLoss: 'stop' };
-    await expect(stand.operate('replica add', stopping)).rejects.toMatchObject({ code: 'USAGE' });
+    const waiting = { to: stand.third, mode: 'sync', onLoss: 'continue' };
+    await expect(stand.operate('replica add', waiting)).rejects.toMatchObject({ code: 'USAGE' });
     expect(stand.host.replicas()).toEqual([]);
-    await stand.operate('replica add', { ...stopping, onLoss: 'continue' });
-    await stand.operate('replica sync', { name: 'replica-1' });
-    const { device } = await stand.join();
-    await vi.waitFor(() => expect(stand.told.state).toBe('in-sync'), 5000);
+  });
+
+  it('is not tracked any more when that is disabled, which replicas refuse', async () => {
+    const stand = await Stand.make();
+    expect(await stand.operate('replica tracking disable')).toEqual({ disabled: false });
+    await stand.withThird();
+    await expect(stand.operate('replica tracking disable')).rejects.toThrow('has replicas: replica-1');
+    await stand.operate('replica remove', { name: 'replica-1' });
+    expect(await stand.operate('replica tracking disable')).toEqual({ disabled: true });
+    expect(stand.host.replicas()).toBeNull();
+    expect((await stand.join()).epochBytes).toBeGreaterThan(OWN_EPOCH_BYTES);
+  });
+
+  it('has no epoch ended amid what it sends, whatever is asked of the replicas', async () => {
+    const stand = await Stand.make();
+    const { device } = await stand.withThird();
+    const before = await readFile(stand.third);
     await device.write(0, randomBytes(BLOCK));
+    await stand.operate('replica sync', { name: 'replica-1' });
+    await stand.operate('replica verify', { name: 'replica-1' });
+    expect((await readFile(stand.third)).equals(before)).toBe(true);
     await device.flush();
-    await stand.expectAlike();
+    await stand.operate('replica sync', { name: 'replica-1' });
+    expect((await readFile(stand.third)).equals(before)).toBe(false);
+  });
+
+  it('leaves nobody at work on what it has closed', async () => {
+    const stand = await Stand.make();
+    await stand.withThird();
+    const fourth = join(stand.folder, 'fourth.img');
+    const fifth = join(stand.folder, 'fifth.img');
+    // Made while the place is opened anew: it comes back to what is closed.
+    const { make } = ImagePlace.prototype;
+    let go = () => {};
+    const gone = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    vi.spyOn(ImagePlace.prototype, 'make').mockImplementationOnce(async function (this: ImagePlace, given) {
+      await make.call(this, given);
+      await gone;
+    });
+    const adding = stand.operate('replica add', { to: fourth, mode: 'async', onLoss: 'continue' });
+    const ended = expect(adding).rejects.toMatchObject({ code: 'IO_ERROR' });
+    await setTimeout(50);
+    await stand.join();
+    await ended;
+    await stand.operate('replica add', { to: fifth, mode: 'async', onLoss: 'continue' });
+    await stand.operate('replica sync', { name: 'replica-2' });
+    go();
+    await setTimeout(200);
+    const listed = async () => (await readReplicas((await placesOfImage(stand.image)).replicas)).replicas;
+    expect((await listed()).map(({ name, to }) => [name, to])).toEqual([
+      ['replica-1', stand.third],
+      ['replica-2', fifth],
+    ]);
+    await stand.host.close();
+    await stand.open();
+    await stand.operate('replica sync', { name: 'replica-2' });
+  });
+
+  it('takes it back after a promote from nobody who was at work before', async () => {
+    const stand = await Stand.make();
+    await stand.withThird();
+    await stand.operate('replica pause', { name: 'replica-1' });
+    const { side } = ImagePlace.prototype;
+    let go = () => {};
+    const gone = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    vi.spyOn(ImagePlace.prototype, 'side').mockImplementationOnce(async function (this: ImagePlace) {
+      await gone;
+      return side.call(this);
+    });
+    const resuming = stand.operate('replica resume', { name: 'replica-1' });
+    const ended = expect(resuming).rejects.toMatchObject({ code: 'IO_ERROR' });
+    await setTimeout(50);
+    await stand.host.promote({ force: false });
+    await ended;
+    go();
+    await setTimeout(200);
+    const { former, generation, replicas } = await readReplicas((await placesOfImage(stand.image)).replicas);
+    expect(former).not.toBeNull();
+    expect(generation.number).toBe(stand.ids.generation.number + 1);
+    expect(replicas.map(({ isPaused }) => isPaused)).toEqual([true]);
   });
 
   it('ends what is being done to its replicas by joining anew', async () => {
@@ -139,7 +217,7 @@ describe('its primary', () => {
     await stand.withThird();
     vi.spyOn(VolumeReplicas.prototype, 'sync').mockReturnValueOnce(new Promise(() => {}));
     const syncing = stand.operate('replica sync', { name: 'replica-1' });
-    const ended = expect(syncing).rejects.toThrow('opened anew');
+    const ended = expect(syncing).rejects.toThrow('it was closed');
     await stand.join();
     await ended;
     expect(stand.warnings).toEqual([]);
@@ -216,6 +294,18 @@ describe('a promote', () => {
     await session.device.flush();
     await stand.expectAlike();
     expect((await readReplicas(places.replicas)).former).toBeNull();
+  });
+
+  it('by force does without a list that nobody can read', async () => {
+    const stand = await Stand.make();
+    await stand.withThird();
+    await stand.host.close();
+    await writeFile((await placesOfImage(stand.image)).replicas, '{');
+    await expect(promoteImage(stand.image, { force: false })).rejects.toMatchObject({
+      code: 'METADATA_DAMAGED',
+    });
+    await promoteImage(stand.image, { force: true });
+    expect((await readReplicas((await placesOfImage(stand.image)).replicas)).replicas).toEqual([]);
   });
 
   it('of a longer image leaves them out: they have not what is behind the secondary', async () => {

@@ -23,12 +23,18 @@ function settingsOf({ mode, onLoss, limits }: ReplicaEntry): ReplicaSettings {
   };
 }
 
+export interface DescribeOptions {
+  readonly outages: Outages;
+  /** A secondary that takes shorter epochs is refused. */
+  readonly leastEpochBytes: number;
+}
+
 /** As its list has it. */
 export function describe(
   file: ReplicasFile,
   entry: ReplicaEntry,
   maps: Maps,
-  outages: Outages,
+  { outages, leastEpochBytes }: DescribeOptions,
 ): ReplicaDescription {
   const { name, uuid, isWhole, isPaused } = entry;
   return {
@@ -39,6 +45,10 @@ export function describe(
       const onWhole = (isWholeNow: boolean) => file.update(name, { isWhole: isWholeNow });
       try {
         const connected = await connectSecondary(file.entry(name)!, file.content, onWhole, signal);
+        if (connected.epochBytes < leastEpochBytes) {
+          await connected.close();
+          throw tooShortEpochs(file.entry(name)!.to, connected.epochBytes);
+        }
         // A cut may have come between its being a secondary again and our list's saying so.
         if (file.entry(name)!.diverged !== null)
           await file.update(name, { diverged: null }).catch(async (error: unknown) => {
@@ -70,5 +80,16 @@ export async function mapFailed(
     : file.update(name, { isMapLost: true, isWhole: false }));
   warn(
     `the map of ${isFormer ? name : `replica ${name}`} cannot be written (${String(cause)}): all blocks count as dirty`,
+  );
+}
+
+function tooShortEpochs(to: string, epochBytes: number): UserError {
+  return new UserError(
+    'REFUSED',
+    `${to} takes epochs of ${epochBytes} bytes alone: it has replicas of its own`,
+    {
+      hint: 'A replica of a secondary has none: give its replicas to the secondary.',
+      details: { image: to, epochBytes },
+    },
   );
 }

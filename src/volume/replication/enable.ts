@@ -5,6 +5,7 @@ import { UserError } from '../../errors.js';
 import type { Volume } from '../model.js';
 import { makeTracking } from './make-tracking.js';
 import { newPrimaryPlaces, type PrimaryPlaces } from './places.js';
+import type { VolumeReplicas } from './volume-replicas.js';
 
 /**
  * False: it was already. Of a volume that is open, and may be written meanwhile: what is written when this has returned is
@@ -44,13 +45,16 @@ export async function disableTracking(volume: Volume): Promise<boolean> {
   const { label, tracking } = volume;
   const { replicas } = tracking;
   if (replicas === null) return false;
-  const names = replicas.list().map(({ name }) => name);
-  if (names.length > 0) {
-    throw new UserError('REFUSED', `${label} has replicas: ${names.join(', ')}`, {
-      hint: 'Remove them first: holdfast replica remove.',
-      details: { image: label },
-    });
-  }
+  assertNone(label, replicas);
   replicas.forget();
   return true;
+}
+
+export function assertNone(label: string, replicas: VolumeReplicas): void {
+  const names = replicas.list().map(({ name }) => name);
+  if (names.length === 0) return;
+  throw new UserError('REFUSED', `${label} has replicas: ${names.join(', ')}`, {
+    hint: 'Remove them first: holdfast replica remove.',
+    details: { image: label },
+  });
 }

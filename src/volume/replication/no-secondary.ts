@@ -11,7 +11,7 @@ export async function assertNoSecondary(image: string, readOnly: boolean): Promi
   const marks = await marksOf(image);
   if (marks === null || marks.state === 'promoted') return;
   throw new UserError('REFUSED', `${image} is the secondary of a volume: only its primary writes to it`, {
-    hint: 'holdfast replica promote makes it a volume of its own; reading it is allowed; holdfast serve --secondary offers it to its primary.',
+    hint: 'holdfast replica promote makes it a volume of its own; reading it is allowed; holdfast serve --secondary offers it to its primary, and lets it have replicas of its own.',
     details: { image, reason: IS_SECONDARY },
   });
 }

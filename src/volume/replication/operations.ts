@@ -19,12 +19,13 @@ export interface Replicated {
 }
 
 export const REPLICA_ENABLE = 'replica tracking enable';
+export const REPLICA_DISABLE = 'replica tracking disable';
 
 export const REPLICA_OPERATIONS = {
   [REPLICA_ENABLE]: operation('write', z.object({}), async (volume) => ({
     enabled: await enableTracking(volume),
   })),
-  'replica tracking disable': operation('write', z.object({}), async (volume, _, { isServed }) => {
+  [REPLICA_DISABLE]: operation('write', z.object({}), async (volume, _, { isServed }) => {
     if (volume.tracking.replicas !== null && isServed === true)
       throw new UserError(
         'REFUSED',
@@ -102,7 +103,7 @@ const OWN_OPERATIONS = {
 };
 
 export function isReplicaOperation(name: string): boolean {
-  return name === REPLICA_ENABLE || Object.hasOwn(OWN_OPERATIONS, name);
+  return name === REPLICA_ENABLE || name === REPLICA_DISABLE || Object.hasOwn(OWN_OPERATIONS, name);
 }
 
 /**
@@ -118,14 +119,10 @@ export function runReplicaOperation(
   const { schema, run } = OWN_OPERATIONS[name as keyof typeof OWN_OPERATIONS];
   const parsed = schema.safeParse(args);
   if (!parsed.success) throw new UserError('USAGE', `${name}: ${z.prettifyError(parsed.error)}`);
-  if ('onLoss' in parsed.data && parsed.data.onLoss === 'stop')
-    throw new UserError(
-      'USAGE',
-      `${volume.label} is a secondary: it takes what its primary writes, or is lost`,
-      {
-        hint: 'Leave out --on-loss stop: where its own replica is lost, it goes on, and says so.',
-      },
-    );
+  if ('mode' in parsed.data && parsed.data.mode === 'sync')
+    throw new UserError('USAGE', `${volume.label} is a secondary: its replicas are asynchronous`, {
+      hint: 'Leave out --mode sync; or give its primary that replica too, which waits for both then.',
+    });
   // Of a union of functions TypeScript cannot tell that these arguments are this one's.
   return (run as (volume: Replicated, args: unknown, reporting: OperationReporting) => Promise<unknown>)(
     volume,

@@ -108,6 +108,7 @@ export async function readReplicas(path: string): Promise<ReplicasContent> {
 /** The file as it is in memory, and changes of it one after another. */
 export class ReplicasFile {
   #turn: Promise<void> = Promise.resolve();
+  #isClosed = false;
 
   private constructor(
     private readonly path: string,
@@ -167,12 +168,14 @@ export class ReplicasFile {
     }));
   }
 
-  /** Ends when all changes so far have been made, or have failed. */
-  settled(): Promise<void> {
+  /** Ends when all changes so far have been made, or have failed; none is made from then on: somebody else may have it open. */
+  close(): Promise<void> {
+    this.#isClosed = true;
     return this.#turn;
   }
 
   #change(change: (content: ReplicasContent) => ReplicasContent): Promise<void> {
+    if (this.#isClosed) return Promise.reject(closedMeanwhile(this.path));
     const turn = this.#turn.then(async () => {
       const next = change(this.current);
       await replaceJson(this.path, next);
@@ -181,4 +184,12 @@ export class ReplicasFile {
     this.#turn = turn.catch(() => {});
     return turn;
   }
+}
+
+/** Whoever was at work on replicas while what has them was closed. */
+export function closedMeanwhile(image: string): UserError {
+  return new UserError('IO_ERROR', `${image}: it was closed meanwhile`, {
+    hint: 'Ask again.',
+    details: { image },
+  });
 }

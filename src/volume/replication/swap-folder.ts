@@ -31,7 +31,8 @@ export async function restoreFolder(directory: string): Promise<void> {
 
 /** With what is left of a cut. */
 export async function removeFolder(directory: string): Promise<void> {
-  for (const path of [directory, oldOf(directory)]) await rm(path, { recursive: true, force: true });
+  // The old one first: alone it would be taken for what a cut has put away.
+  for (const path of [oldOf(directory), directory]) await rm(path, { recursive: true, force: true });
 }
 
 function oldOf(directory: string): string {

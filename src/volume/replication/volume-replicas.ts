@@ -1,8 +1,8 @@
 /**
  * The replicas of a volume that is open for writing: its log and maps opened, what each is told to do, and what is done to them.
  */
-import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
 import type { BatchDevice, BlockDevice } from '../../device/contract.js';
 import { openImage } from '../../device/open-image.js';
 import { UserError } from '../../errors.js';
@@ -10,28 +10,23 @@ import { BLOCK_BYTES, blocksWithin } from '../../replication/blocks.js';
 import type { Replica } from '../../replication/replica.js';
 import type { ReplicatedDevice } from '../../replication/replicated-device.js';
 import { type ReplicaDescription, Replication } from '../../replication/replication.js';
-import type { OnLoss, ReplicaMode } from '../../replication/settings.js';
 import type { SecondaryTracking } from '../../replication/tracking/secondary-tracking.js';
 import { type Verified, verify } from '../../replication/verify.js';
 import { absoluteImage, isRemote } from '../remote.js';
 import { closeInOrder } from '../stack.js';
-import { describe, mapFailed } from './describe.js';
+import { type DescribeOptions, describe, mapFailed } from './describe.js';
 import { withOldPrimary } from './generations/coming-back.js';
-import {
-  describeFormer,
-  FORMER_NAME,
-  openSincePromote,
-  removeFormerMaps,
-} from './generations/former-primary.js';
+import { describeFormer, openSincePromote, removeFormerMaps } from './generations/former-primary.js';
 import { assertPromoted, imageOf, markDiffering } from './generations/old-primary.js';
 import { discardThere } from './generations/promoted-side.js';
 import { refuseOldPrimary, refusePromoted } from './generations/refusals.js';
 import { inSync, type SyncMethod, type SyncReporting } from './in-sync.js';
 import { closersOf, type Maps, makeMaps, openMaps, removeMaps } from './map-files.js';
+import { type AddReplicaOptions, newEntry } from './new-entry.js';
 import { readTracked } from './on-disk.js';
 import { Outages } from './outages.js';
 import type { PrimaryPlaces } from './places.js';
-import { type Generation, type ReplicaEntry, type ReplicaLimits, ReplicasFile } from './replicas-file.js';
+import { closedMeanwhile, type Generation, type ReplicaEntry, ReplicasFile } from './replicas-file.js';
 import { prepareSecondary } from './secondary/connect.js';
 import { type ReplicaStatus, statusOf } from './status.js';
 import { markUsed } from './used-blocks.js';
@@ -39,16 +34,11 @@ import { markUsed } from './used-blocks.js';
 /** A command that was short waits so long for a secondary that is being reached or resynced when it ends. */
 const CLOSE_WAIT_MS = 10_000;
 
-export interface AddReplicaOptions {
-  readonly name?: string | undefined;
-  readonly to: string;
-  readonly mode: ReplicaMode;
-  readonly onLoss: OnLoss;
-  /** What the secondary holds is lost. */
-  readonly force: boolean;
-  readonly limits: ReplicaLimits;
-  /** What no filesystem uses is copied too, but for holes. */
-  readonly usesAll: boolean;
+export interface OpenReplicasOptions {
+  /** See ReplicationParts. */
+  readonly heldFor?: string | null;
+  /** A secondary that takes shorter epochs is refused. */
+  readonly leastEpochBytes?: number;
 }
 
 /** Open as long as the replica is there. */
@@ -62,6 +52,9 @@ export class VolumeReplicas {
   /** For whom what is written here since a promote is tracked; null: there was none. */
   #former: { readonly replica: Replica; readonly map: BlockDevice } | null = null;
   #isForgotten = false;
+  /** Replicas that are being put into the list. */
+  readonly #entering = new Set<Promise<Replica>>();
+  #isClosing = false;
 
   private constructor(
     private readonly places: PrimaryPlaces,
@@ -69,7 +62,7 @@ export class VolumeReplicas {
     private readonly primary: BlockDevice,
     private readonly log: BlockDevice,
     private readonly replication: Replication,
-    private readonly outages: Outages,
+    private readonly about: DescribeOptions,
     private readonly warn: (message: string) => void,
   ) {}
 
@@ -78,7 +71,7 @@ export class VolumeReplicas {
     places: PrimaryPlaces,
     primary: BlockDevice | BatchDevice,
     warn: (message: string) => void,
-    { heldFor = null }: { readonly heldFor?: string | null } = {},
+    { heldFor = null, leastEpochBytes = 0 }: OpenReplicasOptions = {},
   ): Promise<VolumeReplicas> {
     const file = await ReplicasFile.open(places.replicas);
     const { volumeUuid, sizeBytes, replicas, former } = file.content;
@@ -94,7 +87,7 @@ export class VolumeReplicas {
         const its = await openMaps(places, file, entry);
         closers.push(...closersOf(its));
         maps.push(its);
-        descriptions.push(describe(file, entry, its, outages));
+        descriptions.push(describe(file, entry, its, { outages, leastEpochBytes }));
       }
       const since = former === null ? null : await openSincePromote(places, file, former);
       if (since !== null) {
@@ -105,7 +98,15 @@ export class VolumeReplicas {
         ...{ volumeUuid, primary, log, replicas: descriptions, warn, heldFor },
         onMapFailed: (name, cause) => mapFailed(file, name, cause, warn),
       });
-      const volume = new VolumeReplicas(places, file, primary, log, replication, outages, warn);
+      const volume = new VolumeReplicas(
+        places,
+        file,
+        primary,
+        log,
+        replication,
+        { outages, leastEpochBytes },
+        warn,
+      );
       const opened = [...replication.replicas];
       for (const [i, its] of maps.entries())
         volume.#held.set(opened[i]!.name, { replica: opened[i]!, maps: its });
@@ -139,7 +140,7 @@ export class VolumeReplicas {
   /** All that is `used` is copied. Ends when that has begun. */
   async add(options: AddReplicaOptions): Promise<ReplicaStatus> {
     const { force, usesAll } = options;
-    const asked = this.#newEntry(options, absoluteImage(options.to));
+    const asked = newEntry(this.file, options, absoluteImage(options.to));
     if (!force) await refuseOldPrimary(asked.to, this.file.content);
     const { isServed } = await prepareSecondary(asked, this.file.content, { force });
     const entry = { ...asked, isServed };
@@ -160,7 +161,7 @@ export class VolumeReplicas {
       image,
       this.file.content,
       async (old, rejoining) => {
-        const entry = { ...this.#newEntry(options, image), isServed: isRemote(image) };
+        const entry = { ...newEntry(this.file, options, image), isServed: isRemote(image) };
         const replica = await this.#track(entry, async (tracking) => {
           const ours = former === null ? [] : this.replication.dirtyRanges(former.replica);
           await markDiffering(tracking, old, ours, (await readTracked(this.places)).former!.putBack);
@@ -186,6 +187,7 @@ export class VolumeReplicas {
     const held = this.#named(name);
     const entry = this.file.entry(name)!;
     await this.replication.remove(held.replica);
+    // Refused where it was closed meanwhile: its maps are another's then.
     await this.file.remove(name);
     this.#held.delete(name);
     await closeInOrder(closersOf(held.maps));
@@ -271,6 +273,12 @@ export class VolumeReplicas {
     return { ...found, repairedBlocks: found.differingBlocks };
   }
 
+  /** What is queued is sent, as far as it can be in so long. */
+  async drained(mostMs: number): Promise<void> {
+    const sent = [...this.#held.values()].map(({ replica }) => replica.cleaned());
+    await Promise.race([Promise.allSettled(sent), setTimeout(mostMs, undefined, { ref: false })]);
+  }
+
   /** What stands below is no moment of anything: nothing is sent to them, until `release`. */
   hold(reason: string): Promise<void> {
     return this.replication.hold(reason);
@@ -295,16 +303,19 @@ export class VolumeReplicas {
    * nobody will go on with them now.
    */
   async close({ waitMs = CLOSE_WAIT_MS, tells = true } = {}): Promise<void> {
+    this.#isClosing = true;
+    // Who is at work on maps ends that first; who comes to it later finds it closed.
+    await Promise.allSettled(this.#entering);
     const replicas = [...this.#held.values()];
     await Promise.all(replicas.map(({ replica }) => replica.attempted(waitMs)));
-    this.outages.close();
+    this.about.outages.close();
     const away = this.list().filter(({ state }) => state === 'unsynchronized' || state === 'diverged');
     await closeInOrder([
       () => this.replication.close(),
       ...replicas.flatMap(({ maps }) => closersOf(maps)),
       async () => this.#former?.map.close(),
       () => this.log.close(),
-      () => this.file.settled(),
+      () => this.file.close(),
     ]);
     if (this.#isForgotten) await rm(this.places.directory, { recursive: true });
     if (!tells) return;
@@ -319,11 +330,21 @@ export class VolumeReplicas {
    * that fails it is tracked no more, and what is left of its maps the next one of its name makes anew.
    */
   async #track(entry: ReplicaEntry, enter: (tracking: SecondaryTracking) => Promise<void>): Promise<Replica> {
+    if (this.#isClosing) throw closedMeanwhile(this.primary.name);
+    const entering = this.#entered(entry, enter);
+    this.#entering.add(entering);
+    return entering.finally(() => this.#entering.delete(entering));
+  }
+
+  async #entered(
+    entry: ReplicaEntry,
+    enter: (tracking: SecondaryTracking) => Promise<void>,
+  ): Promise<Replica> {
     const maps = await makeMaps(this.places, this.file.content, entry);
     const undo = closersOf(maps);
     try {
       const { replica, tracking } = await this.replication.track(
-        describe(this.file, entry, maps, this.outages),
+        describe(this.file, entry, maps, this.about),
       );
       undo.unshift(() => this.replication.remove(replica));
       await enter(tracking);
@@ -350,30 +371,6 @@ export class VolumeReplicas {
 
   #status(name: string): ReplicaStatus {
     return statusOf(this.file.entry(name)!, this.#named(name).replica);
-  }
-
-  #newEntry({ name, mode, onLoss, limits }: AddReplicaOptions, to: string): ReplicaEntry {
-    const entry: ReplicaEntry = {
-      name: name ?? this.#freeName(),
-      uuid: randomBytes(16).toString('hex'),
-      ...{ to, isServed: false, mode, onLoss, limits, isPaused: false, isWhole: false, isMapLost: false },
-      ...{ diverged: null, awaySinceMs: null },
-    };
-    const other = this.file.content.replicas.find((one) => one.to === to);
-    if (other !== undefined)
-      throw new UserError('REFUSED', `${to} is replica ${other.name} of this volume already`, {
-        hint: `To make it anew: holdfast replica remove --name ${other.name} first.`,
-        details: { image: to, replica: other.name },
-      });
-    if (this.file.entry(entry.name) === undefined && entry.name !== FORMER_NAME) return entry;
-    throw new UserError('FILE_EXISTS', `there is a replica ${entry.name} already`, {
-      hint: 'Give it another name with --name.',
-      details: { replica: entry.name },
-    });
-  }
-
-  #freeName(): string {
-    for (let n = 1; ; n++) if (this.file.entry(`replica-${n}`) === undefined) return `replica-${n}`;
   }
 }
 

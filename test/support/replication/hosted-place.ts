@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 import { OWN_OPTIONS } from '../../../src/nbd/protocol/constants.js';
 import { encodeOwnRequest } from '../../../src/nbd/protocol/option-data.js';
-import type { HostTelling } from '../../../src/volume/replication/secondary/host.js';
+import type { HostTelling } from '../../../src/volume/replication/secondary/hosted-place.js';
 import type { SecondaryToMake } from '../../../src/volume/replication/secondary/place.js';
 import { RemotePlace } from '../../../src/volume/replication/secondary/remote-place.js';
 import { ServedSecondary } from '../../../src/volume/serve-secondary.js';

@@ -5,11 +5,12 @@
  */
 import { z } from 'zod';
 import { UserError } from '../../../errors.js';
+import type { BlockRange } from '../../../replication/blocks.js';
 import { type Marks, newId, promote, readMarks, takenBack } from '../../../replication/secondary/index.js';
 import { askServer, atServer } from '../../control/control-client.js';
 import { placesOfImage } from '../places.js';
 import { openParts } from '../secondary/image-place.js';
-import { keptReplicas } from '../secondary/own-list.js';
+import { type KeptReplica, keptReplicas } from '../secondary/own-list.js';
 import { identityOf, namedGeneration } from '../secondary/place.js';
 import { makeFormer } from './former-primary.js';
 
@@ -61,7 +62,7 @@ export async function promoteImage(
           contentOf(marks, newGeneration, parts.image.size),
           putBack,
           // What is beyond the secondary in its image is the volume's too from now on, and no replica of the secondary has it.
-          marks.sizeBytes === parts.image.size ? await keptReplicas(image, identityOf(marks), putBack) : [],
+          marks.sizeBytes === parts.image.size ? await kept(image, marks, putBack, force) : [],
         );
     }
     const promoted = await promote(parts, { newGeneration, force });
@@ -69,6 +70,21 @@ export async function promoteImage(
     return { image, point, generation: promoted.generation.number, restoredBlocks, wasPromoted };
   } finally {
     await opened.close();
+  }
+}
+
+/** By force it is promoted without those of a list that nobody can read. */
+async function kept(
+  image: string,
+  marks: Marks,
+  putBack: readonly BlockRange[] | null,
+  force: boolean,
+): Promise<readonly KeptReplica[]> {
+  try {
+    return await keptReplicas(image, identityOf(marks), putBack);
+  } catch (error) {
+    if (!force || !(error instanceof UserError) || error.code !== 'METADATA_DAMAGED') throw error;
+    return [];
   }
 }
 

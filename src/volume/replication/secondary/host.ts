@@ -17,8 +17,9 @@
 import { randomBytes } from 'node:crypto';
 import type { BlockDevice } from '../../../device/contract.js';
 import { UserError } from '../../../errors.js';
-import { epochCost, type SecondaryDevice } from '../../../replication/secondary/index.js';
+import type { SecondaryDevice } from '../../../replication/secondary/index.js';
 import type { OperationReporting } from '../../control/control-server.js';
+import { assertNone } from '../enable.js';
 import {
   idOfOld,
   type Promoted,
@@ -27,17 +28,26 @@ import {
   withOldImage,
 } from '../generations/old-primary.js';
 import { type PromotedSecondary, promoteImage } from '../generations/promote.js';
-import { REPLICA_ENABLE, runReplicaOperation } from '../operations.js';
+import { REPLICA_DISABLE, REPLICA_ENABLE } from '../operations.js';
 import { forgetReplicasOf } from '../places.js';
 import type { Generation } from '../replicas-file.js';
 import type { ReplicaStatus } from '../status.js';
 import { pageOf, pageOfOld } from './change-pages.js';
 import { type HostStatus, statusOfHosted } from './host-status.js';
 import { HostView } from './host-view.js';
-import { type HostedPlace, marksOfHosted, openFirst, openHosted, secondaryOf } from './hosted-place.js';
+import {
+  epochBytesOf,
+  type HostedPlace,
+  type HostTelling,
+  marksOfHosted,
+  openFirst,
+  openHosted,
+  operateOn,
+  secondaryOf,
+} from './hosted-place.js';
 import { ImagePlace } from './image-place.js';
 import type { ChangesPage } from './messages.js';
-import { OWN_EPOCH_BYTES, OwnReplicas } from './own-replicas.js';
+import { OwnReplicas } from './own-replicas.js';
 import {
   assertOurs,
   changedMeanwhile,
@@ -51,18 +61,10 @@ import {
   type SecondaryToMake,
 } from './place.js';
 
-const MIB = 1024 * 1024;
-
 /** The connection of a primary. */
 export interface SessionPeer {
   hangUp(): void;
   readonly ended: Promise<void>;
-}
-
-/** What nobody asks for. */
-export interface HostTelling {
-  readonly onFault: (error: unknown) => void;
-  readonly warn: (message: string) => void;
 }
 
 interface Session {
@@ -139,18 +141,14 @@ export class SecondaryHost {
       // A stranger ends nobody's session.
       assertOurs(this.image, this.#marks, identity);
       if (this.#session !== null) await this.#endSession();
-      const { device, own } = await this.#usable();
-      const secondary = device!;
+      const opened = await this.#usable();
+      const { own } = opened;
       // What a demote has left that was cut.
       if (own === null) await forgetReplicasOf(this.image);
       const session = { id: randomBytes(16).toString('hex'), peer };
       this.#session = session;
       void peer.ended.then(() => this.#left(session));
-      const epochBytes = Math.min(
-        secondary.epochBytes,
-        own === null ? Number.POSITIVE_INFINITY : OWN_EPOCH_BYTES,
-      );
-      return { session: session.id, device: own?.device ?? secondary, epochBytes: forPrimary(epochBytes) };
+      return { session: session.id, device: own?.device ?? opened.device!, epochBytes: epochBytesOf(opened) };
     });
   }
 
@@ -188,17 +186,9 @@ export class SecondaryHost {
    */
   async operate(name: string, args: unknown, reporting: OperationReporting): Promise<unknown> {
     if (name === REPLICA_ENABLE) return { enabled: await this.#track() };
-    const { own, secondary } = await this.#exclusively(async () => ({
-      secondary: secondaryOf(this.image, await this.#usable()),
-      own: this.#opened!.own,
-    }));
-    const volume = {
-      label: this.image,
-      device: own?.device ?? secondary,
-      tracking: { replicas: own?.replicas ?? null },
-    };
-    const work = () => runReplicaOperation(volume, name, args, reporting);
-    return own === null ? work() : own.during(work);
+    if (name === REPLICA_DISABLE) return { disabled: await this.#untrack() };
+    const opened = await this.#exclusively(() => this.#usable());
+    return operateOn(this.image, opened, { name, args, reporting });
   }
 
   /** False: it was already. Its primary joins anew: what it writes from then on is tracked. */
@@ -211,6 +201,23 @@ export class SecondaryHost {
       await this.#anew(() => OwnReplicas.begin(this.image, secondary));
       return true;
     });
+  }
+
+  /** False: it was not. */
+  #untrack(): Promise<boolean> {
+    return this.#exclusively(async () => {
+      const { own } = await this.#usable();
+      if (own === null) return false;
+      assertNone(this.image, own.replicas);
+      this.#hangUp();
+      await this.#anew(() => forgetReplicasOf(this.image));
+      return true;
+    });
+  }
+
+  /** Who is at work on replicas of its own is told that they end. */
+  stopOperations(): void {
+    this.#opened?.own?.stop();
   }
 
   /** A page of what a promoted one has of its own. */
@@ -389,9 +396,4 @@ export class SecondaryHost {
     this.#turn = turn.catch(() => {});
     return turn;
   }
-}
-
-/** The server takes long writes in pieces of 1 MiB, each an entry: what the primary counts as one change costs more here. */
-function forPrimary(epochBytes: number): number {
-  return epochBytes - 2 * epochCost(0) * Math.ceil(epochBytes / MIB);
 }

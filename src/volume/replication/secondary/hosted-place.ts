@@ -3,12 +3,16 @@ import type { BlockDevice } from '../../../device/contract.js';
 import { openImage } from '../../../device/open-image.js';
 import { statOrNull } from '../../../device/stat-or-null.js';
 import { UserError } from '../../../errors.js';
-import type { SecondaryDevice } from '../../../replication/secondary/index.js';
+import { epochCost, type SecondaryDevice } from '../../../replication/secondary/index.js';
 import { closeFailed } from '../../closing.js';
+import type { OperationReporting } from '../../control/control-server.js';
 import { closeInOrder } from '../../stack.js';
+import { runReplicaOperation } from '../operations.js';
 import { openPlace } from './image-place.js';
-import { OwnReplicas } from './own-replicas.js';
+import { OWN_EPOCH_BYTES, OwnReplicas } from './own-replicas.js';
 import { described, type PlaceMarks } from './place.js';
+
+const MIB = 1024 * 1024;
 
 export interface HostedPlace {
   readonly image: BlockDevice;
@@ -18,6 +22,12 @@ export interface HostedPlace {
   readonly own: OwnReplicas | null;
   /** `isLast`: it is not opened again soon. */
   close(options: { readonly isLast: boolean }): Promise<void>;
+}
+
+/** What nobody asks for. */
+export interface HostTelling {
+  readonly onFault: (error: unknown) => void;
+  readonly warn: Warn;
 }
 
 type Warn = (message: string) => void;
@@ -83,4 +93,35 @@ export function secondaryOf(image: string, { device }: HostedPlace): SecondaryDe
           'Stop this server; then it can have replicas as any volume.',
         ];
   throw new UserError('REFUSED', `${image} has no replicas of its own: ${why}`, { hint, details: { image } });
+}
+
+/** What is done to replicas of its own; ends, with an error, when the place is closed meanwhile. @throws UserError REFUSED where it has none. */
+export async function operateOn(
+  image: string,
+  opened: HostedPlace,
+  {
+    name,
+    args,
+    reporting,
+  }: { readonly name: string; readonly args: unknown; readonly reporting: OperationReporting },
+): Promise<unknown> {
+  const secondary = secondaryOf(image, opened);
+  const { own } = opened;
+  const replicated = {
+    label: image,
+    // Not what gathers: what its primary has not flushed has no end yet.
+    device: own?.replicas.device ?? secondary,
+    tracking: { replicas: own?.replicas ?? null },
+  };
+  const work = () => runReplicaOperation(replicated, name, args, reporting);
+  return own === null ? work() : own.during(work);
+}
+
+/**
+ * What an epoch of its primary may have. The server takes long writes in pieces of 1 MiB, each an entry: what the primary counts
+ * as one change costs more here.
+ */
+export function epochBytesOf({ device, own }: HostedPlace): number {
+  const epochBytes = own === null ? device!.epochBytes : Math.min(device!.epochBytes, OWN_EPOCH_BYTES);
+  return epochBytes - 2 * epochCost(0) * Math.ceil(epochBytes / MIB);
 }

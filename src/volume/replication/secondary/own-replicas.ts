@@ -25,23 +25,29 @@ const MIB = 1024 * 1024;
 /** What an epoch may have: it is gathered in memory, and a replica takes it as a whole. */
 export const OWN_EPOCH_BYTES = 8 * MIB;
 
+/** A batch may cost half as much again as what was gathered (gathered-epochs.ts), and is sent in pieces of 1 MiB. */
+const LEAST_EPOCH_BYTES = 2 * OWN_EPOCH_BYTES;
+
+/** A server that stops sends so long what is queued. */
+const LAST_DRAIN_MS = 2000;
+
 const HELD = 'the volume is a secondary, and is being made like its primary';
 
 export class OwnReplicas {
   /** For its primary to write. */
   readonly device: BlockDevice;
-  #close: (error: UserError) => void = () => {};
-  readonly #closing: Promise<never>;
+  #stop: (error: UserError) => void = () => {};
+  readonly #stopping: Promise<never>;
 
   private constructor(
     private readonly image: string,
     readonly replicas: VolumeReplicas,
   ) {
     this.device = new GatheredEpochs(replicas.device, { epochBytes: OWN_EPOCH_BYTES });
-    this.#closing = new Promise((_, reject) => {
-      this.#close = reject;
+    this.#stopping = new Promise((_, reject) => {
+      this.#stop = reject;
     });
-    this.#closing.catch(() => {});
+    this.#stopping.catch(() => {});
   }
 
   /** null: it has none, and what is written to it is not tracked. */
@@ -59,7 +65,10 @@ export class OwnReplicas {
     if (content.former !== null || content.generation.id !== generation.id)
       await ReplicasFile.create(places.replicas, { ...content, generation, former: null });
     const heldFor = marks.state === 'consistent' ? null : HELD;
-    return new OwnReplicas(image, await VolumeReplicas.open(places, secondary, warn, { heldFor }));
+    return new OwnReplicas(
+      image,
+      await VolumeReplicas.open(places, secondary, warn, { heldFor, leastEpochBytes: LEAST_EPOCH_BYTES }),
+    );
   }
 
   /** Makes the list, without a replica: from the next opening on, what is written is tracked. */
@@ -83,20 +92,39 @@ export class OwnReplicas {
     await this.replicas.release();
   }
 
-  /** What is done to them ends, with an error, when the place is closed meanwhile. */
+  /** What is done to them ends, with an error, when `stop` is called, or the place is closed. */
   during<T>(work: () => Promise<T>): Promise<T> {
-    return Promise.race([work(), this.#closing]);
+    return Promise.race([work(), this.#stopping]);
   }
 
-  /** What was not flushed is dropped. The secondary is to be closed then. `isLast`: it is not opened again soon. */
-  close({ isLast }: { readonly isLast: boolean }): Promise<void> {
-    const { image } = this;
-    this.#close(
-      new UserError('IO_ERROR', `${image}: it was opened anew for its primary meanwhile`, {
-        hint: 'Ask again.',
-        details: { image },
-      }),
+  /** Whoever is at work on them is told. */
+  stop(): void {
+    this.#stop(
+      new UserError(
+        'IO_ERROR',
+        `${this.image}: it was closed, or promoted, or joined by its primary meanwhile`,
+        {
+          hint: 'Look at it again: holdfast replica status.',
+          details: { image: this.image },
+        },
+      ),
     );
-    return closeInOrder([() => this.device.close(), () => this.replicas.close({ waitMs: 0, tells: isLast })]);
+  }
+
+  /**
+   * What was not flushed is dropped, and what is queued is dirty: who waits for it to be closed waits for no replica. `isLast`: it
+   * is not opened again soon, so what can be sent at once is. The secondary is to be closed then.
+   */
+  close({ isLast }: { readonly isLast: boolean }): Promise<void> {
+    this.stop();
+    const { replicas } = this;
+    return closeInOrder([
+      () => this.device.close(),
+      async () => {
+        if (isLast) await replicas.drained(LAST_DRAIN_MS);
+      },
+      () => replicas.hold('it is closed'),
+      () => replicas.close({ waitMs: 0, tells: isLast }),
+    ]);
   }
 }
