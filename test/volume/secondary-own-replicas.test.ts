@@ -128,6 +128,19 @@ describe('its primary', () => {
     expect(stand.host.replicas()).toEqual([]);
   });
 
+  it('has no replica that has replicas: epochs would get longer with each step', async () => {
+    const stand = await Stand.make();
+    const { join: joinImage } = ImagePlace.prototype;
+    vi.spyOn(ImagePlace.prototype, 'join').mockImplementation(async function (this: ImagePlace, identity) {
+      return { ...(await joinImage.call(this, identity)), epochBytes: OWN_EPOCH_BYTES };
+    });
+    await stand.operate('replica tracking enable');
+    await stand.operate('replica add', { to: stand.third, mode: 'async', onLoss: 'continue' });
+    await expect(stand.operate('replica sync', { name: 'replica-1' })).rejects.toThrow('replicas of its own');
+    vi.restoreAllMocks();
+    await stand.host.close();
+  });
+
   it('is not tracked any more when that is disabled, which replicas refuse', async () => {
     const stand = await Stand.make();
     expect(await stand.operate('replica tracking disable')).toEqual({ disabled: false });
