@@ -235,6 +235,7 @@ export class PairBench {
 
   /** Somebody makes the secondary a volume of its own. */
   async promote(): Promise<void> {
+    await this.until('it is closed', () => !this.life.isLocked);
     await promote(
       pairOf((name) => withCalls(this.devices[name], { close: async () => undefined })),
       { newGeneration: SECOND },

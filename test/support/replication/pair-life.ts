@@ -45,6 +45,7 @@ export interface LifeOptions {
 export class PairLife {
   readonly clock = new HandClock();
   readonly warnings: string[] = [];
+  #opened = 0;
   isReachable = true;
   /** Calls of this kind get no answer while the connection lasts. */
   hanging: 'flush' | 'write' | null = null;
@@ -93,6 +94,11 @@ export class PairLife {
     return this.#connection?.isUp ?? false;
   }
 
+  /** Somebody has it open still: nobody else would get its lock. */
+  get isLocked(): boolean {
+    return this.#opened > 0;
+  }
+
   /** What was on its way may have come there, and nobody hears of it. */
   disconnect(): void {
     this.isReachable = false;
@@ -121,6 +127,7 @@ export class PairLife {
     if (state === 'promoted' || state === 'promoting')
       throw new UserError('REFUSED', `it is ${state}`, { details: { reason: 'diverged' } });
     const secondary = await openSecondary(lent(devices), { nowMs: () => 1000 });
+    this.#opened += 1;
     await options.onReached?.(secondary);
     const connection = new Connection(secondary, () => this.hanging);
     this.#connection = connection;
@@ -139,6 +146,7 @@ export class PairLife {
       close: async () => {
         await connection.close();
         await secondary.close();
+        this.#opened -= 1;
       },
     };
   }
