@@ -107,6 +107,7 @@ export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
   }
 
   willWrite(offset: number, length: number): void {
+    this.tracker.expect(blocksWithin(offset, length));
     adviseWrite(this.lower, offset, length);
   }
 

@@ -170,6 +170,7 @@ export class Replication {
 
   /** What is durable on both sides is on disk as such: nothing of it is copied again after a crash. */
   async settle(replica: Replica): Promise<void> {
+    this.tracker.dropExpected();
     await this.device.flush();
     await replica.cleaned();
     // What was written amid its resync is in its map, and may be clean since that ended.
@@ -189,6 +190,7 @@ export class Replication {
 
   /** The device must be flushed. What is queued is sent first, if it can be. */
   async close(): Promise<void> {
+    this.tracker.dropExpected();
     // One that does not answer is late, also now.
     await allEnded([...this.replicas].map((replica) => replica.close()));
     for (const timer of this.#timers.values()) clearInterval(timer);

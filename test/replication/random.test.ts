@@ -25,6 +25,7 @@ class Use {
     const { random, stage } = this;
     const kind = random.below(30);
     stage.replica.copiesOnRead = random.chance(0.5);
+    if (random.chance(0.3)) this.#tell();
     if (kind < 12) await this.#change();
     else if (kind < 18) await this.#changes();
     else if (kind < 21) await stage.device.flush();
@@ -41,6 +42,15 @@ class Use {
     await this.stage.device.flush();
     await this.stage.replication.close();
     await this.#covers('closed');
+  }
+
+  /** Blocks that are written soon, or not. */
+  #tell(): void {
+    const { random, stage } = this;
+    const blocks = Math.floor(stage.sizeBytes / BLOCK_BYTES);
+    const from = random.below(blocks);
+    const count = random.between(1, Math.min(blocks - from, 10));
+    stage.replication.device.willWrite(from * BLOCK_BYTES, count * BLOCK_BYTES);
   }
 
   async #change(at = 0, of = 1): Promise<void> {

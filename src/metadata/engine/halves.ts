@@ -5,6 +5,7 @@
  * - What is written goes to both at once, and has ended in both when the call returns, also where one of them failed.
  * - A copy that cannot be read is as good as one that is damaged. What is wrong with both is thrown.
  */
+import { adviseWrite } from '../../device/advice.js';
 import { allEnded } from '../../device/all-ended.js';
 import { UserError } from '../../errors.js';
 import type { Half, MetadataFinding, MetadataFindingCode } from './findings.js';
@@ -48,6 +49,11 @@ export class Halves {
   /** Byte of the image. */
   offsetIn(half: Half, offset: number): number {
     return this.range.offset + (half === 'A' ? 0 : this.halfBytes) + offset;
+  }
+
+  /** A part of both is written soon. */
+  advise(offset: number, length: number): void {
+    for (const half of HALVES) adviseWrite(this.range.device, this.offsetIn(half, offset), length);
   }
 
   async copy<T>(half: Half, { offset, length }: Place, check: Check<T>): Promise<Copy<T>> {

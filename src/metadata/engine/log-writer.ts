@@ -14,6 +14,9 @@ import type { Halves } from './halves.js';
 import { BLOCK_BYTES, type Layout } from './layout.js';
 import { encodeRecord, RECORD_HEADER_BYTES } from './log-record.js';
 
+/** So much of the log is told of before it is written. */
+const ADVISED_BYTES = 128 * 1024;
+
 /** Where the log goes on. */
 export interface LogPlace {
   /** Bytes of the log since the making; whole blocks. */
@@ -56,6 +59,8 @@ export class LogWriter {
   #waiting: Waiting[] = [];
   #running: Promise<void> | null = null;
   #failure: { readonly error: unknown } | null = null;
+  /** The devices below know that up to here is written soon. */
+  #advisedTo = 0;
 
   /** The log is read from `start`, and `head` is where it goes on. */
   constructor(halves: Halves, start: number, head: LogPlace, options: LogWriterOptions) {
@@ -151,6 +156,7 @@ export class LogWriter {
     const head = { ...this.#head, epoch, root: rootGeneration() };
     const bytes = encodeRecord(head, uuid, group);
     for (const { encoded } of group) this.#waitingBytes -= encoded.byteLength;
+    this.#advise(head.position + bytes.byteLength);
     this.#head = { position: head.position + bytes.byteLength, sequence: head.sequence + 1 };
     try {
       await writeLog(this.#halves, this.#options.layout, head.position, bytes);
@@ -159,6 +165,16 @@ export class LogWriter {
       return;
     }
     for (const { resolve } of group) resolve();
+  }
+
+  /** It is known where the log goes on: what has to be written down below before that is written can be by then. */
+  #advise(position: number): void {
+    const aheadBytes = Math.min(ADVISED_BYTES, this.#options.layout.logBytes / 2);
+    if (position + aheadBytes / 2 < this.#advisedTo) return;
+    const from = Math.max(position, this.#advisedTo);
+    this.#advisedTo = position + aheadBytes;
+    for (const { offset, length } of logPieces(this.#options.layout, from, this.#advisedTo - from))
+      this.#halves.advise(offset, length);
   }
 
   #fail(error: unknown, group: readonly Transaction[]): void {

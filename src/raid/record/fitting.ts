@@ -1,5 +1,5 @@
 /**
- * What of a list is kept, and what of it goes into a record, which has room for so many ranges. What has to be listed is
+ * What of a list goes into a record, which has room for so many ranges. What has to be listed is
  * all listed, if need be with what lies between (work after a crash, and nothing else); what would only be useful takes
  * the room that is left.
  */
@@ -11,24 +11,6 @@ export function addUseful(listed: RangeSet, ranges: readonly Range[], room: numb
     if (listed.list().length >= room) return;
     listed.add(start, end);
   }
-}
-
-/** How much of a list is kept in memory. */
-export interface ListLimits {
-  readonly ranges: number;
-  /** In all of them. */
-  readonly stripes: number;
-}
-
-/** Of ranges that are apart, the newest last: those that are within the limits. */
-export function newestWithin(ranges: readonly Range[], limits: ListLimits): readonly Range[] {
-  const newest = ranges.slice(-limits.ranges);
-  let room = limits.stripes;
-  const from = newest.findLastIndex((range) => {
-    room -= range.end - range.start;
-    return room < 0;
-  });
-  return newest.slice(from + 1);
 }
 
 /** At most `room` ranges that cover all of `ranges`: those that lie nearest to each other are joined. */

@@ -71,8 +71,8 @@ export class RecordIntent implements WriteIntent, MetadataFollower {
     const stripesOf = (bytes: number) => Math.max(1, Math.floor(bytes / geometry.stripeDataBytes));
     this.journal = new StripeJournal({
       stripes: geometry.stripes,
-      recent: { ranges: RECENT_RANGES, stripes: stripesOf(RECENT_BYTES) },
-      expected: { ranges: EXPECTED_RANGES, stripes: stripesOf(EXPECTED_BYTES) },
+      recent: { ranges: RECENT_RANGES, units: stripesOf(RECENT_BYTES) },
+      expected: { ranges: EXPECTED_RANGES, units: stripesOf(EXPECTED_BYTES) },
       aheadStripes: stripesOf(AHEAD_BYTES),
     });
     this.writer = new RecordWriter({

@@ -10,9 +10,9 @@
  * - An entry that is listed too long is only work after a crash, as long as all members are there; one that is missing
  *   is loss.
  */
+import { ExpectedRanges } from '../../device/expected-ranges.js';
+import { type ListLimits, newestWithin } from '../../device/range-limits.js';
 import { type Range, RangeSet } from '../../device/range-set.js';
-import { ExpectedStripes } from './expected-stripes.js';
-import { type ListLimits, newestWithin } from './fitting.js';
 import { StreamMarks } from './stream-marks.js';
 
 /** One write, from its beginning to its end: the stripes that it names. */
@@ -25,7 +25,7 @@ type Covered = RangeSet;
 
 export class StripeJournal {
   readonly marks: StreamMarks;
-  readonly expected: ExpectedStripes;
+  readonly expected: ExpectedRanges;
   /** Writes that have begun since the volume was opened. */
   begun = 0;
   private readonly writing = new Set<Ticket>();
@@ -38,7 +38,7 @@ export class StripeJournal {
   constructor(private readonly limits: JournalLimits) {
     const { expected, aheadStripes, stripes } = limits;
     this.marks = new StreamMarks(aheadStripes, stripes);
-    this.expected = new ExpectedStripes(expected, stripes);
+    this.expected = new ExpectedRanges(expected, stripes);
   }
 
   /** A write of these stripes begins (Corrado, paragraphs 23 and 24). */

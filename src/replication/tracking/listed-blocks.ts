@@ -34,11 +34,17 @@ export class ListedBlocks {
 
   constructor(private readonly log: TransactionLogFace) {}
 
-  /** Ends when all blocks are listed durably. False: the log has no room for them. Throws what the log failed with. */
-  async list(ranges: readonly BlockRange[]): Promise<boolean> {
+  /**
+   * Ends when all blocks are listed durably. False: the log has no room for them. Throws what the log failed with. `ahead`: blocks that
+   * nobody waits for, and that are listed in the same call.
+   */
+  async list(ranges: readonly BlockRange[], ahead: readonly BlockRange[] = []): Promise<boolean> {
     const missing = this.#unlisted(ranges);
     const listings = this.#listingsOf(ranges);
     if (missing.length > 0) listings.add(this.#begin(missing));
+    const early = this.#unlisted(ahead);
+    // In the same turn: one write of the log has both. Its own failure is told to who writes next.
+    if (early.length > 0) this.#begin(early);
     const pending = [...listings].filter(({ transactions }) => transactions === null);
     if (pending.length === 0) return true;
     const outcomes = await Promise.all(pending.map(({ listed }) => listed));

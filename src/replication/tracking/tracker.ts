@@ -17,6 +17,7 @@ import { allEnded } from '../../device/all-ended.js';
 import { type BlockRange, overlap } from '../blocks.js';
 import type { BlockMapFile, LossReason, TransactionLogFace } from '../contract.js';
 import { BlockCounts } from './block-counts.js';
+import { ExpectedBlocks } from './expected-blocks.js';
 import { ListedBlocks } from './listed-blocks.js';
 import { SecondaryTracking } from './secondary-tracking.js';
 import type { Update } from './update-lists.js';
@@ -60,10 +61,12 @@ export class Tracker {
   /** The log takes nothing any more: until it is opened again, nobody can be in sync. */
   logFailure: { readonly cause: unknown } | null = null;
   #relieving: Promise<void> | null = null;
+  readonly #expected: ExpectedBlocks;
   #sequence = 0;
 
   constructor(private readonly parts: TrackerParts) {
     this.#listed = new ListedBlocks(parts.log);
+    this.#expected = new ExpectedBlocks(Number.MAX_SAFE_INTEGER, (range) => this.#unlist(range));
   }
 
   /**
@@ -90,8 +93,7 @@ export class Tracker {
   /** It is no concern of the log's any more. */
   remove(secondary: SecondaryTracking): void {
     this.secondaries.delete(secondary);
-    secondary.leansOnLog = false;
-    for (const range of secondary.map.runs()) this.#unlist(range);
+    this.#leansNoMore(secondary);
   }
 
   /** Updates of these ranges, in the order in which they are to be sent; `filled` has of each the blocks that it fills. */
@@ -102,12 +104,23 @@ export class Tracker {
     });
   }
 
+  /** They are written soon. See ExpectedBlocks. */
+  expect(range: BlockRange): void {
+    this.#expected.expect(range);
+  }
+
+  /** What nobody has written is taken off the log. */
+  dropExpected(): void {
+    this.#expected.dropAll();
+  }
+
   /** `body` writes the data. What fails leaves its blocks dirty: nobody knows what of it is on the primary. */
   async write<T>(updates: readonly TrackedUpdate[], body: () => Promise<T>): Promise<T> {
     for (const gate of this.gates) await gate();
     // Nothing is awaited between the last look and the marks: else a copy could begin there.
     for (let met = this.#copied(updates); met !== null; met = this.#copied(updates)) await met;
     for (const { range } of updates) {
+      this.#expected.begun(range);
       this.writing.add(range);
       for (const watch of this.#watches) watch.isTouched ||= overlap(watch.range, range);
     }
@@ -180,8 +193,13 @@ export class Tracker {
       secondary.isLossStuck = true;
       throw cause;
     }
+    this.#leansNoMore(secondary);
+  }
+
+  #leansNoMore(secondary: SecondaryTracking): void {
     secondary.leansOnLog = false;
     for (const range of secondary.map.runs()) this.#unlist(range);
+    if (this.#leaning().length === 0) this.dropExpected();
   }
 
   /** null: nothing of them is being copied. */
@@ -216,12 +234,13 @@ export class Tracker {
     let isRelieved = false;
     while (this.#leaning().length > 0) {
       try {
-        if (await this.#listed.list(ranges)) return;
+        if (await this.#listed.list(ranges, this.#expected.take())) return;
       } catch (cause) {
         this.logFailure ??= { cause };
         await this.#loseAll('log-failed', cause);
         return;
       }
+      this.dropExpected();
       if (isRelieved) await this.#loseFurthestBehind();
       else await this.#relieve();
       isRelieved = true;

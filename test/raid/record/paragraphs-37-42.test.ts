@@ -57,7 +57,7 @@ describe('how entries leave', () => {
   });
 
   it('paragraph 37: nor does a flush that began before the write had ended', () => {
-    const none = { ranges: 0, stripes: 0 };
+    const none = { ranges: 0, units: 0 };
     const journal = new StripeJournal({ stripes: 12, recent: none, expected: none, aheadStripes: 1 });
     const ticket = journal.begin([{ start: 5, end: 6 }]);
     const early = journal.flushing();

@@ -10,8 +10,8 @@ const one = (stripe: number): Range => ({ start: stripe, end: stripe + 1 });
 function journalOf(limits: Partial<ConstructorParameters<typeof StripeJournal>[0]> = {}): StripeJournal {
   return new StripeJournal({
     stripes: 10_000,
-    recent: { ranges: 4, stripes: 10 },
-    expected: { ranges: 4, stripes: 20 },
+    recent: { ranges: 4, units: 10 },
+    expected: { ranges: 4, units: 20 },
     aheadStripes: 64,
     ...limits,
   });

@@ -162,6 +162,11 @@ export class PairBench {
     await Promise.all(Array.from({ length: count }, () => this.change(options)));
   }
 
+  /** They are written soon. */
+  tell(block: number, count: number): void {
+    this.life.replication.device.willWrite(block * BLOCK_BYTES, count * BLOCK_BYTES);
+  }
+
   async flush(): Promise<void> {
     const { device, replicas } = this.life.replication;
     const [at, flushed] = [this.history.moment, this.history.versions()];

@@ -79,6 +79,21 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
     },
   },
   {
+    name: 'blocks that were told of before, and some are never written',
+    async run(bench) {
+      await bench.inSync();
+      for (let round = 0; round < 4; round++) {
+        bench.tell(round, 3);
+        bench.tell(8, 2);
+        await bench.changes(2);
+        if (round === 2) await loseAmidWrites(bench);
+        if (round === 2) await resyncAmidWrites(bench, 3);
+      }
+      await bench.flush();
+      await bench.drained();
+    },
+  },
+  {
     name: 'each write is durable on both sides',
     settings: SYNCHRONOUS,
     async run(bench) {

@@ -1,16 +1,16 @@
 /** What is told to be written soon: how much of it is remembered, when it leaves, and when it is worth a record ahead. */
 import { describe, expect, it } from 'vitest';
-import { type Range, RangeSet } from '../../../src/device/range-set.js';
-import { ExpectedStripes } from '../../../src/raid/record/expected-stripes.js';
-import { addUseful } from '../../../src/raid/record/fitting.js';
-import { StripeJournal } from '../../../src/raid/record/stripe-journal.js';
-import { withSeed } from '../../support/devices/seeded-random.js';
+import { ExpectedRanges } from '../../src/device/expected-ranges.js';
+import { type Range, RangeSet } from '../../src/device/range-set.js';
+import { addUseful } from '../../src/raid/record/fitting.js';
+import { StripeJournal } from '../../src/raid/record/stripe-journal.js';
+import { withSeed } from '../support/devices/seeded-random.js';
 
 const STRIPES = 1000;
 const range = (start: number, end = start + 1): Range => ({ start, end });
 
-function expectedOf(ranges = 4, stripes = 20): ExpectedStripes {
-  return new ExpectedStripes({ ranges, stripes }, STRIPES);
+function expectedOf(ranges = 4, stripes = 20): ExpectedRanges {
+  return new ExpectedRanges({ ranges, units: stripes }, STRIPES);
 }
 
 describe('what is expected', () => {
@@ -105,8 +105,8 @@ describe('in the journal of stripes', () => {
   const journalOf = () =>
     new StripeJournal({
       stripes: STRIPES,
-      recent: { ranges: 4, stripes: 10 },
-      expected: { ranges: 4, stripes: 20 },
+      recent: { ranges: 4, units: 10 },
+      expected: { ranges: 4, units: 20 },
       aheadStripes: 64,
     });
 
