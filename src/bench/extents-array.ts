@@ -20,9 +20,9 @@
  * - Flushing the next commit's data while the one before is hardened: nothing gained, the processors have no time left.
  * - Each commit waited for a dirty-stripe record: no stream foresees its extents, which come from wherever extents were
  *   spent, and with commits under way while the next is written that record, durable at once, stood behind their fdatasync:
- *   up to 7 ms in which no data was written. The extents that are
- *   taken next are told to the array now (extents/journal-advice.ts), which lists them while others are written: 160 ms a
- *   round of 192 MiB instead of 190 where commits are not waited for, 250 instead of 260 where they are.
+ *   up to 7 ms in which no data was written. The extents that are taken next are told to the array now
+ *   (extents/journal-advice.ts), which lists them while others are written: 160 ms a round of 192 MiB instead of 190 where
+ *   commits are not waited for, 250 instead of 260 where they are.
  */
 import type { Buffers } from '../device/contract.js';
 import type { ExtentFile } from '../extents/index.js';

@@ -13,7 +13,6 @@ import { byteLength, copyOf, scatter } from '../device/buffers.js';
 import { CallGuard } from '../device/call-guard.js';
 import type { BlockDevice, Buffers, Extent, WriteOptions } from '../device/contract.js';
 import { SharedFlush } from '../device/shared-flush.js';
-import { SECTOR_BYTES } from './file-header.js';
 import type { ReplicatedDevice, WholeChange } from './replicated-device.js';
 import { epochCost, epochTooLong, extentsLayered, Layer, readLayered } from './secondary/index.js';
 
@@ -24,7 +23,10 @@ export type TakesWhole = Pick<
 >;
 
 export interface GatheredEpochsOptions {
-  /** What one epoch may hold: the sum of `epochCost` over its calls and its end. See `gatherableBytes`. */
+  /**
+   * What one epoch may hold: the sum of `epochCost` over its calls and its end. A write amid zeroes makes two of them, so it may
+   * count for half as much again when it goes down.
+   */
   readonly epochBytes: number;
 }
 
@@ -32,14 +34,6 @@ type Epoch = Layer<Uint8Array>;
 
 /** So many may have their end and wait to go down: who writes on then waits for them, since they take memory. */
 const MOST_ENDED = 2;
-
-/**
- * What may be gathered over what takes epochs of `lowerBytes`: a write amid zeroes makes two of them, so an epoch may count for
- * half as much again when it goes down.
- */
-export function gatherableBytes(lowerBytes: number): number {
-  return Math.floor((lowerBytes * 2) / 3 / SECTOR_BYTES) * SECTOR_BYTES;
-}
 
 export class GatheredEpochs implements BlockDevice {
   readonly name: string;

@@ -9,7 +9,7 @@ import type { OperationReporting } from './control/control-server.js';
 import { FILE_OPERATIONS } from './file-operations.js';
 import { addMember } from './members.js';
 import { arrayOf, type Volume } from './model.js';
-import { operation } from './operation.js';
+import { argumentsOf, operation } from './operation.js';
 import { removeMember } from './removal.js';
 import { REPLICA_OPERATIONS } from './replication/operations.js';
 
@@ -99,9 +99,8 @@ export async function runRequested(
   const { schema, access } = OPERATIONS[name];
   if (access === 'write' && volume.device.readOnly)
     throw new UserError('PERMISSION_DENIED', `${volume.label} is served read only: ${name} would change it`);
-  const parsed = schema.safeParse(args);
-  if (!parsed.success) throw new UserError('USAGE', `${name}: ${z.prettifyError(parsed.error)}`);
-  return runOperation(volume, name, parsed.data as OperationArguments<typeof name>, {
+  const asked = argumentsOf<z.ZodType>(name, schema, args);
+  return runOperation(volume, name, asked as OperationArguments<typeof name>, {
     ...reporting,
     isServed: true,
   });

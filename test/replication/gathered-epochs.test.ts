@@ -5,13 +5,13 @@
 import { describe, expect, it } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { MemoryDevice } from '../../src/device/memory.js';
-import { GatheredEpochs, gatherableBytes, type TakesWhole } from '../../src/replication/gathered-epochs.js';
+import { GatheredEpochs, type TakesWhole } from '../../src/replication/gathered-epochs.js';
 import type { WholeChange } from '../../src/replication/replicated-device.js';
 import { epochCost } from '../../src/replication/secondary/index.js';
 import { describeBlockDevice, errorOf, SMALLEST_SIZE, type Subject } from '../conformance/block-device.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
-import { Chain } from './support/chain.js';
+import { Chain, gatherableBytes } from './support/chain.js';
 import { Turnstile, turns } from './support/parts.js';
 import { contentOf } from './support/stage.js';
 

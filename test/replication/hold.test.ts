@@ -4,7 +4,6 @@
  */
 import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../src/device/memory.js';
-import { UserError } from '../../src/errors.js';
 import { BLOCK_BYTES, blocksOf } from '../../src/replication/blocks.js';
 import { MapFile } from '../../src/replication/map/map-file.js';
 import { mapFileBytes } from '../../src/replication/map/page.js';
@@ -98,14 +97,7 @@ describe('a replica that is held', () => {
   });
 
   it('and has diverged is not tried when it is released', async () => {
-    const stage = await ReplicationStage.makeInSync();
-    stage.disconnect();
-    await stage.device.write(0, block(1));
-    stage.beforeResync = async () => {
-      throw new UserError('REFUSED', 'it is of another volume', { details: { reason: 'diverged' } });
-    };
-    stage.isReachable = true;
-    await until('it has diverged', () => stage.replica.state === 'diverged');
+    const stage = await ReplicationStage.makeDiverged();
     await turns();
     const { reached } = stage;
     await stage.replication.hold(WHY);

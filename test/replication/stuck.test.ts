@@ -3,10 +3,9 @@
  * nothing is lost.
  */
 import { describe, expect, it } from 'vitest';
-import { UserError } from '../../src/errors.js';
 import { BLOCK_BYTES } from '../../src/replication/blocks.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
-import { TrackerBench, until } from './support/parts.js';
+import { TrackerBench } from './support/parts.js';
 import { ReplicationStage, type StageOptions } from './support/stage.js';
 
 const block = (byte: number) => new Uint8Array(BLOCK_BYTES).fill(byte);
@@ -94,14 +93,7 @@ describe('a loss of which nothing could be written down', () => {
 
 describe('a replica that has diverged', () => {
   it('is reached again by resume, when what was in its place is gone', async () => {
-    const stage = await ReplicationStage.makeInSync();
-    stage.disconnect();
-    await stage.device.write(0, block(1));
-    stage.beforeResync = async () => {
-      throw new UserError('REFUSED', 'it is of another volume', { details: { reason: 'diverged' } });
-    };
-    stage.isReachable = true;
-    await until('it has diverged', () => stage.replica.state === 'diverged');
+    const stage = await ReplicationStage.makeDiverged();
     stage.beforeResync = async () => {};
     await stage.replication.resume(stage.replica);
     await stage.inSync();

@@ -1,7 +1,6 @@
 /**
- * What of a list goes into a record, which has room for so many ranges. What has to be listed is
- * all listed, if need be with what lies between (work after a crash, and nothing else); what would only be useful takes
- * the room that is left.
+ * What of a list goes into a record, which has room for so many ranges. What has to be listed is all listed, if need be
+ * with what lies between (work after a crash, and nothing else); what would only be useful takes the room that is left.
  */
 import type { Range, RangeSet } from '../../device/range-set.js';
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { BlockDevice } from '../../device/contract.js';
 import { UserError } from '../../errors.js';
 import type { OperationReporting } from '../control/control-server.js';
-import { operation } from '../operation.js';
+import { argumentsOf, operation } from '../operation.js';
 import { disableTracking, enableTracking } from './enable.js';
 import { SYNC_METHODS } from './in-sync.js';
 import { limitsSchema } from './replicas-file.js';
@@ -21,21 +21,8 @@ export interface Replicated {
 export const REPLICA_ENABLE = 'replica tracking enable';
 export const REPLICA_DISABLE = 'replica tracking disable';
 
-export const REPLICA_OPERATIONS = {
-  [REPLICA_ENABLE]: operation('write', z.object({}), async (volume) => ({
-    enabled: await enableTracking(volume),
-  })),
-  [REPLICA_DISABLE]: operation('write', z.object({}), async (volume, _, { isServed }) => {
-    if (volume.tracking.replicas !== null && isServed === true)
-      throw new UserError(
-        'REFUSED',
-        `${volume.label} is served: what it writes is tracked until its server stops`,
-        {
-          hint: 'Stop the server, then disable tracking.',
-        },
-      );
-    return { disabled: await disableTracking(volume) };
-  }),
+/** Of replicas that there are: also of a secondary's own, in its server. */
+const OWN_OPERATIONS = {
   'replica add': operation(
     'write',
     z.object({
@@ -92,18 +79,26 @@ export const REPLICA_OPERATIONS = {
   ),
 } as const;
 
-/** Those of them that a secondary's server does to its own replicas. */
-const OWN_OPERATIONS = {
-  'replica add': REPLICA_OPERATIONS['replica add'],
-  'replica remove': REPLICA_OPERATIONS['replica remove'],
-  'replica pause': REPLICA_OPERATIONS['replica pause'],
-  'replica resume': REPLICA_OPERATIONS['replica resume'],
-  'replica sync': REPLICA_OPERATIONS['replica sync'],
-  'replica verify': REPLICA_OPERATIONS['replica verify'],
-};
+export const REPLICA_OPERATIONS = {
+  [REPLICA_ENABLE]: operation('write', z.object({}), async (volume) => ({
+    enabled: await enableTracking(volume),
+  })),
+  [REPLICA_DISABLE]: operation('write', z.object({}), async (volume, _, { isServed }) => {
+    if (volume.tracking.replicas !== null && isServed === true)
+      throw new UserError(
+        'REFUSED',
+        `${volume.label} is served: what it writes is tracked until its server stops`,
+        {
+          hint: 'Stop the server, then disable tracking.',
+        },
+      );
+    return { disabled: await disableTracking(volume) };
+  }),
+  ...OWN_OPERATIONS,
+} as const;
 
 export function isReplicaOperation(name: string): boolean {
-  return name === REPLICA_ENABLE || name === REPLICA_DISABLE || Object.hasOwn(OWN_OPERATIONS, name);
+  return Object.hasOwn(REPLICA_OPERATIONS, name);
 }
 
 /**
@@ -117,16 +112,15 @@ export function runReplicaOperation(
   reporting: OperationReporting,
 ): Promise<unknown> {
   const { schema, run } = OWN_OPERATIONS[name as keyof typeof OWN_OPERATIONS];
-  const parsed = schema.safeParse(args);
-  if (!parsed.success) throw new UserError('USAGE', `${name}: ${z.prettifyError(parsed.error)}`);
-  if ('mode' in parsed.data && parsed.data.mode === 'sync')
+  const asked = argumentsOf(name, schema, args);
+  if ('mode' in asked && asked.mode === 'sync')
     throw new UserError('USAGE', `${volume.label} is a secondary: its replicas are asynchronous`, {
       hint: 'Leave out --mode sync; or give its primary that replica too, which waits for both then.',
     });
   // Of a union of functions TypeScript cannot tell that these arguments are this one's.
   return (run as (volume: Replicated, args: unknown, reporting: OperationReporting) => Promise<unknown>)(
     volume,
-    parsed.data,
+    asked,
     { ...reporting, isServed: true },
   );
 }

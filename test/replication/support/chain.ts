@@ -5,7 +5,8 @@
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { BLOCK_BYTES, blocksOf } from '../../../src/replication/blocks.js';
-import { GatheredEpochs, gatherableBytes } from '../../../src/replication/gathered-epochs.js';
+import { SECTOR_BYTES } from '../../../src/replication/file-header.js';
+import { GatheredEpochs } from '../../../src/replication/gathered-epochs.js';
 import { logFileBytes, TransactionLog } from '../../../src/replication/log/transaction-log.js';
 import { MapFile } from '../../../src/replication/map/map-file.js';
 import { mapFileBytes } from '../../../src/replication/map/page.js';
@@ -29,6 +30,11 @@ import {
   SECOND,
 } from '../../support/replication/secondary-parts.js';
 import { TurnClock } from './stage.js';
+
+/** What may be gathered over what takes epochs of `lowerBytes`: see GatheredEpochsOptions. */
+export function gatherableBytes(lowerBytes: number): number {
+  return Math.floor((lowerBytes * 2) / 3 / SECTOR_BYTES) * SECTOR_BYTES;
+}
 
 export interface ChainOptions {
   readonly imageBytes?: number;

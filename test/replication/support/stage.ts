@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES, blocksOf } from '../../../src/replication/blocks.js';
 import { logFileBytes, TransactionLog } from '../../../src/replication/log/transaction-log.js';
 import { MapFile } from '../../../src/replication/map/map-file.js';
@@ -16,6 +17,7 @@ import type { PrimaryFlushes } from '../../../src/replication/sending/primary-fl
 import { type Clock, DEFAULT_SETTINGS, type ReplicaSettings } from '../../../src/replication/settings.js';
 import { type CutMode, PowerSupply, VolatileDevice } from '../../support/devices/volatile-device.js';
 import { Connection } from '../../support/replication/connection.js';
+import { until } from './parts.js';
 
 /** Barriers that are taken out, to see that it shows. */
 export interface Plants {
@@ -104,6 +106,19 @@ export class ReplicationStage {
     const stage = await ReplicationStage.make(options);
     await stage.open();
     await stage.inSync();
+    return stage;
+  }
+
+  /** It was in sync, a block was written while it was away, and it is another volume's when it is back. */
+  static async makeDiverged(): Promise<ReplicationStage> {
+    const stage = await ReplicationStage.makeInSync();
+    stage.disconnect();
+    await stage.device.write(0, new Uint8Array(BLOCK_BYTES).fill(1));
+    stage.beforeResync = async () => {
+      throw new UserError('REFUSED', 'it is of another volume', { details: { reason: 'diverged' } });
+    };
+    stage.isReachable = true;
+    await until('it has diverged', () => stage.replica.state === 'diverged');
     return stage;
   }
 

@@ -3,10 +3,10 @@
  * secondary itself (generations/old-primary.ts). Its server offers the image as a place, of which nothing was made yet.
  */
 import type { OldPrimary, Promoted, Rejoining } from '../generations/old-primary.js';
-import { GatheredChanges, MOST_RANGES } from './change-pages.js';
+import { MOST_RANGES } from './change-pages.js';
 import { ANSWERS, misunderstood } from './messages.js';
-import { changedMeanwhile } from './place.js';
-import { askPlace, CHANGE_MS, CHANGES_MS, LOOKS } from './remote-place.js';
+import { gatherPages, unchanged } from './remote-pages.js';
+import { askPlace, CHANGE_MS, CHANGES_MS } from './remote-place.js';
 
 export class RemoteOldPrimary {
   constructor(
@@ -14,12 +14,8 @@ export class RemoteOldPrimary {
     private readonly ours: Promoted,
   ) {}
 
-  async look(): Promise<OldPrimary> {
-    for (let look = 1; look <= LOOKS; look++) {
-      const old = await this.#lookAtOnce();
-      if (old !== null) return old;
-    }
-    throw changedMeanwhile(this.uri);
+  look(): Promise<OldPrimary> {
+    return unchanged(this.uri, () => this.#lookAtOnce());
   }
 
   /** @throws UserError REFUSED where it has written blocks that were not `seen`. */
@@ -28,18 +24,14 @@ export class RemoteOldPrimary {
     await askPlace(this.uri, request, ANSWERS.done, CHANGE_MS);
   }
 
-  /** null: it was written meanwhile. */
-  async #lookAtOnce(): Promise<OldPrimary | null> {
+  async #lookAtOnce(): Promise<OldPrimary | 'changed'> {
     const { uri } = this;
-    const gathered = new GatheredChanges(this.ours.sizeBytes);
-    for (let from: number | null = 0; from !== null; from = gathered.next) {
+    const gathered = await gatherPages(uri, this.ours.sizeBytes, async (from) => {
       const request = { request: 'former', ...this.#promoted, from, most: MOST_RANGES } as const;
-      const { changes } = await askPlace(uri, request, ANSWERS.former, CHANGES_MS);
-      const wrong = gathered.add(changes);
-      if (wrong === 'senseless') throw misunderstood(uri, 'its lists of blocks make no sense');
-      if (wrong === 'changed') return null;
-    }
-    const { written, putBack, sinceMs } = gathered.changes;
+      return (await askPlace(uri, request, ANSWERS.former, CHANGES_MS)).changes;
+    });
+    if (gathered === 'changed') return gathered;
+    const { written, putBack, sinceMs } = gathered;
     if (written.map === null || putBack.map === null) throw misunderstood(uri, 'it says no blocks');
     return {
       image: uri,

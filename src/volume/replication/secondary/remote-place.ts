@@ -9,17 +9,9 @@ import { askExport } from '../../../nbd/client/ask.js';
 import { ConnectionLost } from '../../../nbd/client/client-errors.js';
 import { NbdDevice } from '../../../nbd/client/nbd-device.js';
 import type { Generation } from '../replicas-file.js';
-import { GatheredChanges, MOST_RANGES } from './change-pages.js';
+import { MOST_RANGES } from './change-pages.js';
+import { ANSWERS, answerOf, encodeRequest, type PlaceRequest, SECONDARY_OPTION } from './messages.js';
 import {
-  ANSWERS,
-  answerOf,
-  encodeRequest,
-  misunderstood,
-  type PlaceRequest,
-  SECONDARY_OPTION,
-} from './messages.js';
-import {
-  changedMeanwhile,
   type Demotion,
   EPOCH_LOG_BYTES,
   givenUp,
@@ -32,6 +24,7 @@ import {
   type SecondaryToMake,
   SILENCE_MS,
 } from './place.js';
+import { gatherPages, unchanged } from './remote-pages.js';
 
 /** What changes nothing and waits for nobody. */
 const LOOK_MS = 10_000;
@@ -43,8 +36,6 @@ const JOIN_MS = 30_000;
 export const CHANGE_MS = 5 * 60_000;
 /** More is not sent as one epoch, whatever the server would take. */
 const MOST_EPOCH_BYTES = EPOCH_LOG_BYTES / 2;
-/** What is written there while it is looked at is looked at again. */
-export const LOOKS = 3;
 
 const IS_OLDER = 'its server is of an older holdfast, which does not tell it';
 
@@ -75,12 +66,8 @@ export class RemotePlace implements SecondaryPlace {
   }
 
   /** As `look` where its server is too old to say more. */
-  async side(): Promise<PlaceSide> {
-    for (let look = 1; look <= LOOKS; look++) {
-      const side = await this.#sideAtOnce();
-      if (side !== 'changed') return side;
-    }
-    throw changedMeanwhile(this.uri);
+  side(): Promise<PlaceSide> {
+    return unchanged(this.uri, () => this.#sideAtOnce());
   }
 
   /**
@@ -143,14 +130,11 @@ export class RemotePlace implements SecondaryPlace {
     }
     const { marks, whyNot } = first;
     if (marks === null || first.changes === null) return { marks, changes: null, whyNot };
-    const gathered = new GatheredChanges(marks.sizeBytes);
-    for (let page: typeof first | null = first; ; page = await this.#changes(gathered.next)) {
-      if (page?.changes == null) return 'changed';
-      const wrong = gathered.add(page.changes);
-      if (wrong === 'senseless') throw misunderstood(this.uri, 'its lists of blocks make no sense');
-      if (wrong === 'changed') return 'changed';
-      if (gathered.next === null) return { marks, changes: gathered.changes, whyNot };
-    }
+    const changes = await gatherPages(this.uri, marks.sizeBytes, async (from) => {
+      const page = from === 0 ? first : await this.#changes(from);
+      return page?.changes ?? null;
+    });
+    return changes === 'changed' ? changes : { marks, changes, whyNot };
   }
 
   /** null: its server does not know the request. */
