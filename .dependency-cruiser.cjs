@@ -16,7 +16,10 @@ const LEVELS = [
 ];
 
 /** Within a level: who may import whom all the same. */
-const NEIGHBOURS = [['extents', 'metadata']];
+const NEIGHBOURS = [
+  ['extents', 'metadata'],
+  ['snapshot', 'replication'],
+];
 
 const folders = (names) => `^src/(${names.join('|')})/`;
 

@@ -29,15 +29,18 @@ export function standardOutput(): '-' {
 }
 
 /** @throws UserError USAGE if it is one of `images`, by whatever name: it would be read while it is being written. */
-export async function refuseOwnImages(path: string, images: readonly string[]): Promise<void> {
+export async function refuseOwnImages(
+  path: string,
+  images: readonly string[],
+  what = 'the input',
+): Promise<void> {
   const source = path === '-' ? fstatSync(0) : await stat(path).catch(() => null);
   for (const image of images) {
     const own = await stat(image).catch(() => null);
     if (source === null || own === null || source.dev !== own.dev || source.ino !== own.ino) continue;
-    const what = path === '-' ? 'standard input' : path;
     throw new UserError(
       'USAGE',
-      `${what} is an image of the volume itself (${image}): it cannot be the input`,
+      `${path === '-' ? 'standard input' : path} is an image of the volume itself (${image}): it cannot be ${what}`,
     );
   }
 }

@@ -1,5 +1,8 @@
 /** What commands do with volumes. */
 export { act, openForData } from './act.js';
+export type { ContainerChoice } from './backup/container-place.js';
+export type { CreatedBackup } from './backup/create.js';
+export type { RunningBackup } from './backup/volume-backups.js';
 export { thenClose } from './closing.js';
 export { type CreatedVolume, createVolume } from './create.js';
 export { type CreateVolumeOptions, type PlannedVolume, planVolume } from './create-plan.js';

@@ -8,6 +8,8 @@ import type { RaidArray } from '../raid/array.js';
 import type { Judgement } from '../raid/md/model.js';
 import type { ResyncResult } from '../raid/resync.js';
 import type { SweepOptions } from '../raid/sweep.js';
+import type { Moments } from '../snapshot/moments.js';
+import type { VolumeBackups } from './backup/volume-backups.js';
 import type { HeldImages } from './held-images.js';
 import type { Located } from './locate.js';
 import type { VolumeTracking } from './replication/volume-tracking.js';
@@ -48,6 +50,9 @@ export interface Volume {
   readonly recovery: Recovery | null;
   /** Whether what is written to it is tracked, which may begin while it is open; and its replicas. */
   readonly tracking: VolumeTracking;
+  /** Of which moments can be chosen while it is written; null: nobody writes it here. */
+  readonly moments: Moments | null;
+  readonly backups: VolumeBackups;
   /** The images that are open, and locked, because of it: closed with the volume, or as soon as they leave it. */
   readonly held: HeldImages;
   /** Stops what is open in order, top down; the volume is clean after it, if it can be. */

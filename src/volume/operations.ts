@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { UserError } from '../errors.js';
 import { failMember, slotOf } from '../raid/membership.js';
+import { BACKUP_OPERATIONS } from './backup/operations.js';
 import type { OperationReporting } from './control/control-server.js';
 import { FILE_OPERATIONS } from './file-operations.js';
 import { addMember } from './members.js';
@@ -18,6 +19,7 @@ const slot = z.number().int().nonnegative();
 export const OPERATIONS = {
   ...FILE_OPERATIONS,
   ...REPLICA_OPERATIONS,
+  ...BACKUP_OPERATIONS,
   /** What its bytes are; the unnamed export of a volume of files is one of its files. */
   format: operation('read', z.object({}), async ({ files }) => ({
     format: files === null ? 'raw' : 'extents',

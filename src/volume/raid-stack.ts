@@ -6,6 +6,7 @@ import type { RaidArray } from '../raid/array.js';
 import type { Judgement } from '../raid/md/model.js';
 import { openArray } from '../raid/open.js';
 import { replayForReading } from '../raid/ppl-replay.js';
+import { VolumeBackups } from './backup/volume-backups.js';
 import { closeFailed } from './closing.js';
 import { HeldImages } from './held-images.js';
 import { judgeImages, type OpenedImages, openImages } from './images.js';
@@ -14,7 +15,7 @@ import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRecordFile } from './record-file.js';
 import { describeDoubt, recoverArray } from './recovery.js';
 import { VolumeTracking } from './replication/volume-tracking.js';
-import { cached, closeInOrder } from './stack.js';
+import { cached, closeInOrder, gated } from './stack.js';
 
 export async function openRaid(
   located: Located,
@@ -54,7 +55,9 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
       ? VolumeTracking.none(array)
       : await VolumeTracking.open(located, array, options);
     const { stripeDataBytes } = array.core.geometry;
-    const device = readOnly ? array : cached(tracking.device, stripeDataBytes, { replicas: tracking });
+    const { device, moments } = readOnly
+      ? { device: array, moments: null }
+      : gated(tracking.device, (gate) => cached(gate, stripeDataBytes, { replicas: tracking }));
     const upper = readOnly ? [] : [() => device.flush(), () => device.close(), () => tracking.close()];
     return {
       label,
@@ -66,6 +69,8 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
       judgement: found,
       recovery,
       tracking,
+      moments,
+      backups: new VolumeBackups(),
       held,
       close: () => closeInOrder([...upper, () => array.close(), ...files]),
     };

@@ -4,7 +4,10 @@
 
 import { WriteBackCache } from '../device/cache/index.js';
 import type { BlockDevice } from '../device/contract.js';
+import { HoldingDevice } from '../device/holding-device.js';
 import { SwitchingDevice } from '../device/switching-device.js';
+import { GateDevice } from '../snapshot/gate.js';
+import { Moments } from '../snapshot/moments.js';
 
 /** Memory of a volume's cache. */
 const CACHE_BYTES = 64 * 1024 * 1024;
@@ -31,10 +34,21 @@ interface StackedCache {
   readonly replicas?: { readonly isSynchronous: boolean } | null;
 }
 
-/** The cache on top of a volume; null: it has none now. */
+/** The cache of a volume; null: it has none now. */
 export function cacheOf(device: BlockDevice): WriteBackCache | null {
-  const top = device instanceof SwitchingDevice ? device.current : device;
-  return top instanceof WriteBackCache ? top : null;
+  if (device instanceof WriteBackCache) return device;
+  if (device instanceof SwitchingDevice) return cacheOf(device.current);
+  return device instanceof HoldingDevice || device instanceof GateDevice ? cacheOf(device.lower) : null;
+}
+
+/** A volume that is open for writing, so that moments of it can be chosen. `over`: what stands between the gate and who writes. */
+export function gated(
+  lower: BlockDevice,
+  over: (gate: GateDevice) => BlockDevice = (gate) => gate,
+): { readonly device: BlockDevice; readonly moments: Moments } {
+  const gate = new GateDevice(lower);
+  const device = new HoldingDevice(over(gate));
+  return { device, moments: new Moments(device, gate) };
 }
 
 /** Takes every step, whatever the ones before came to; throws the first failure. */

@@ -9,6 +9,7 @@ import { openImage } from '../device/open-image.js';
 import { UserError } from '../errors.js';
 import type { ExaminedImage, Judgement } from '../raid/md/model.js';
 import { assertAllowed } from '../raid/open.js';
+import { VolumeBackups } from './backup/volume-backups.js';
 import { closeFailed } from './closing.js';
 import { roleOf } from './extents-devices.js';
 import { openFiles } from './extents-store.js';
@@ -20,7 +21,7 @@ import { openRaid } from './raid-stack.js';
 import { isRemote } from './remote.js';
 import { assertNoSecondary } from './replication/no-secondary.js';
 import { VolumeTracking } from './replication/volume-tracking.js';
-import { cached, closeInOrder, RAW_STRIPE_BYTES } from './stack.js';
+import { cached, closeInOrder, gated, RAW_STRIPE_BYTES } from './stack.js';
 import { VolumeFiles } from './volume-files.js';
 
 export async function openVolume(args: readonly string[], options: OpenVolumeOptions): Promise<Volume> {
@@ -135,9 +136,8 @@ export function rawVolume(
   lower: BlockDevice,
   tracking = VolumeTracking.none(lower),
 ): Volume {
-  const device = lower.readOnly ? lower : inBytes(tracking);
-  const cache = device === lower ? [] : [() => device.close()];
-  const upper = lower.readOnly ? [] : [() => device.flush(), ...cache, () => tracking.close()];
+  const { device, moments } = lower.readOnly ? { device: lower, moments: null } : gated(inBytes(tracking));
+  const upper = lower.readOnly ? [] : [() => device.flush(), () => device.close(), () => tracking.close()];
   const held = new HeldImages([lower]);
   return {
     label: located.label,
@@ -149,6 +149,8 @@ export function rawVolume(
     judgement: null,
     recovery: null,
     tracking,
+    moments,
+    backups: new VolumeBackups(),
     held,
     close: () => closeInOrder([...upper, () => held.close()]),
   };

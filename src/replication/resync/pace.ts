@@ -4,6 +4,7 @@
  * time; or writes are slowed down; or it is reported, and the sweeps go on.
  */
 import type { Clock } from '../clock.js';
+import { RateLimit } from '../rate-limit.js';
 
 export type WhenOutpaced = 'hold' | 'throttle' | 'report';
 
@@ -25,7 +26,7 @@ export interface Gates {
 }
 
 export class Pace {
-  #dueMs: number;
+  readonly #rate: RateLimit;
   #shortest = Number.POSITIVE_INFINITY;
   #without = 0;
   #gate: (() => Promise<void>) | null = null;
@@ -39,24 +40,22 @@ export class Pace {
     private readonly settings: PaceSettings,
     private readonly clock: Clock,
   ) {
-    this.#dueMs = clock.nowMs();
+    this.#rate = new RateLimit(settings.bytesPerSecond, clock);
   }
 
   /** What was copied so far is paid for. */
   get isReady(): boolean {
-    return this.settings.bytesPerSecond === null || this.#dueMs <= this.clock.nowMs();
+    return this.#rate.isReady;
   }
 
   /** Ends when the next may be copied. */
-  async ready(signal: AbortSignal): Promise<void> {
-    if (!this.isReady) await this.clock.wait(this.#dueMs - this.clock.nowMs(), signal);
+  ready(signal: AbortSignal): Promise<void> {
+    return this.#rate.ready(signal);
   }
 
   /** So many bytes are being copied. */
   charge(bytes: number): void {
-    const { bytesPerSecond } = this.settings;
-    if (bytesPerSecond === null) return;
-    this.#dueMs = Math.max(this.#dueMs, this.clock.nowMs()) + (bytes * 1000) / bytesPerSecond;
+    this.#rate.charge(bytes);
   }
 
   /** After each sweep: so many blocks are left dirty. */

@@ -1,0 +1,152 @@
+/**
+ * The intermediate container of a backup (online backup, figures 10 to 12): the content that blocks had at its moment, until the
+ * backup storage has it. Slots of a block each in a range of any device: a file, memory, a part of an image.
+ *
+ * - It costs no barrier, and nothing of it outlives the process: a crash fails the backup. So what is where is known in memory
+ *   alone, with a CRC-32C of each slot: what comes back wrong is never put into a backup.
+ * - Room is reserved before it is filled, so that nobody waits for room with a block half kept.
+ * - Blocks that read as zeroes take no slot once that is known.
+ */
+import { crc32c } from '@node-rs/crc32';
+import type { BlockDevice } from '../../device/contract.js';
+import { UserError } from '../../errors.js';
+import { isZero } from '../../raid/parity/index.js';
+import { BLOCK_BYTES, type BlockRange } from '../../replication/blocks.js';
+import { BlockMap } from '../../replication/map/block-map.js';
+
+/** Where the slots are, in bytes. */
+export interface ContainerPlace {
+  readonly device: BlockDevice;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** A block without a slot: it held zeroes. */
+const ZEROES = -1;
+
+export class SlotContainer {
+  readonly #slots = new Map<number, number>();
+  readonly #checksums: Uint32Array;
+  readonly #free: BlockMap;
+  #next = 0;
+  #reserved = 0;
+  /** Blocks that were ever kept. */
+  keptEver = 0;
+
+  constructor(private readonly place: ContainerPlace) {
+    const slots = Math.floor(place.length / BLOCK_BYTES);
+    this.#free = new BlockMap(slots);
+    if (slots > 0) this.#free.setAll();
+    this.#checksums = new Uint32Array(slots);
+  }
+
+  get capacityBytes(): number {
+    return this.#free.blocks * BLOCK_BYTES;
+  }
+
+  get usedBytes(): number {
+    return (this.#free.blocks - this.#free.count) * BLOCK_BYTES;
+  }
+
+  /** False: there is not so much room now. */
+  reserve(blocks: number): boolean {
+    if (this.#reserved + blocks > this.#free.count) return false;
+    this.#reserved += blocks;
+    return true;
+  }
+
+  unreserve(blocks: number): void {
+    this.#reserved -= blocks;
+  }
+
+  /** What was reserved for is kept; a block is kept once. Throws what the device throws: then none of it is. */
+  async keep(range: BlockRange, content: Uint8Array): Promise<void> {
+    const blocks = Array.from({ length: range.count }, (_, at) => ({
+      block: range.from + at,
+      content: content.subarray(at * BLOCK_BYTES, (at + 1) * BLOCK_BYTES),
+    }));
+    const zeroes = blocks.filter((one) => isZero(one.content));
+    const rest = blocks.filter((one) => !isZero(one.content));
+    const taken = this.#take(rest.length);
+    this.#reserved -= range.count;
+    try {
+      await this.#write(taken, rest);
+    } catch (error) {
+      for (const slot of taken) this.#free.set({ from: slot, count: 1 });
+      throw error;
+    }
+    for (const { block } of zeroes) this.#slots.set(block, ZEROES);
+    for (const [at, { block }] of rest.entries()) this.#slots.set(block, taken[at]!);
+    this.keptEver += range.count;
+  }
+
+  has(block: number): boolean {
+    return this.#slots.has(block);
+  }
+
+  /** The content of a block that is kept; shorter at the end of the volume. Throws METADATA_DAMAGED where it is not what was kept. */
+  async read(block: number, into: Uint8Array): Promise<void> {
+    const slot = this.#slots.get(block);
+    if (slot === undefined) throw new Error(`block ${block} is not kept`);
+    if (slot === ZEROES) {
+      into.fill(0);
+      return;
+    }
+    const { device, offset } = this.place;
+    const whole = new Uint8Array(BLOCK_BYTES);
+    await device.read(offset + slot * BLOCK_BYTES, whole);
+    if (crc32c(whole) !== this.#checksums[slot]) {
+      throw new UserError(
+        'METADATA_DAMAGED',
+        `${device.name}: what the container has at offset ${offset + slot * BLOCK_BYTES} is not what was kept there`,
+        { details: { image: device.name, offsetBytes: offset + slot * BLOCK_BYTES } },
+      );
+    }
+    into.set(whole.subarray(0, into.length));
+  }
+
+  /** Their slots are free. */
+  release(blocks: Iterable<number>): void {
+    for (const block of blocks) {
+      const slot = this.#slots.get(block);
+      if (slot === undefined) continue;
+      this.#slots.delete(block);
+      if (slot !== ZEROES) this.#free.set({ from: slot, count: 1 });
+    }
+  }
+
+  /** Slots that lie together where that can be: what is kept together is written together. */
+  #take(count: number): number[] {
+    const taken: number[] = [];
+    while (taken.length < count) {
+      const run = this.#free.next(this.#next, count - taken.length);
+      if (run === null) {
+        this.#next = 0;
+        continue;
+      }
+      this.#free.clear(run);
+      this.#next = run.from + run.count;
+      for (let at = 0; at < run.count; at++) taken.push(run.from + at);
+    }
+    return taken;
+  }
+
+  async #write(slots: readonly number[], blocks: readonly { content: Uint8Array }[]): Promise<void> {
+    const { device, offset } = this.place;
+    for (let at = 0; at < slots.length; ) {
+      let end = at + 1;
+      while (end < slots.length && slots[end] === slots[end - 1]! + 1) end += 1;
+      const parts = blocks.slice(at, end).map(({ content }) => wholeBlock(content));
+      for (const [i, part] of parts.entries()) this.#checksums[slots[at + i]!] = crc32c(part);
+      await device.write(offset + slots[at]! * BLOCK_BYTES, parts);
+      at = end;
+    }
+  }
+}
+
+function wholeBlock(content: Uint8Array): Uint8Array {
+  if (content.length === BLOCK_BYTES) return content;
+  const whole = new Uint8Array(BLOCK_BYTES);
+  whole.set(content);
+  return whole;
+}

@@ -1,0 +1,26 @@
+/**
+ * The choice of a moment (online backup, steps 900 and 905): what was answered before it is in it, what comes later is not, and
+ * a request is wholly in it or not at all.
+ *
+ * Most of what is not below the gate yet is flushed before anybody is held. Then changes wait, those under way end, the rest
+ * goes down, and the keeper is there: nothing has gone through the gate in between.
+ */
+import type { HoldingDevice } from '../device/holding-device.js';
+import type { GateDevice, Keeper } from './gate.js';
+
+export class Moments {
+  constructor(
+    /** Every change of the volume comes through it; a cache may be below it, and the gate is. */
+    private readonly top: HoldingDevice,
+    readonly gate: GateDevice,
+  ) {}
+
+  /** Throws what the flush throws: then no moment was chosen, and the volume goes on as it can. */
+  async choose(keeper: Keeper): Promise<void> {
+    await this.top.flush();
+    await this.top.held(async () => {
+      await this.top.flush();
+      this.gate.add(keeper);
+    });
+  }
+}

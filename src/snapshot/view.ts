@@ -1,0 +1,115 @@
+/**
+ * What the volume held at a moment, for reading: of blocks that were overwritten since, what was kept; of all others what the
+ * device below the gate has. Nobody changes a range while it is read.
+ *
+ * Of blocks that nobody wants any more it shows what is there now: who reads those must not mind.
+ */
+import { byteLength, scatter } from '../device/buffers.js';
+import { CallGuard } from '../device/call-guard.js';
+import type { BlockDevice, Buffers, Extent } from '../device/contract.js';
+import { ExtentList } from '../device/extent-list.js';
+import { BLOCK_BYTES, blocksWithin } from '../replication/blocks.js';
+import type { GateDevice } from './gate.js';
+
+/** What was kept of the moment. */
+export interface KeptBlocks {
+  has(block: number): boolean;
+  /** The last block of the volume may be short. */
+  read(block: number, into: Uint8Array): Promise<void>;
+}
+
+export class MomentView implements BlockDevice {
+  readonly name: string;
+  readonly size: number;
+  readonly blockSize: number;
+  readonly readOnly = true;
+  readonly #guard: CallGuard;
+
+  constructor(
+    private readonly gate: GateDevice,
+    private readonly kept: KeptBlocks,
+  ) {
+    this.name = gate.name;
+    this.size = gate.size;
+    this.blockSize = gate.blockSize;
+    this.#guard = new CallGuard(this);
+  }
+
+  read(offset: number, into: Buffers): Promise<void> {
+    const length = byteLength(into);
+    return this.#guard.run('read', offset, length, () =>
+      this.gate.below(blocksWithin(offset, length), async (lower) => {
+        await lower.read(offset, into);
+        await this.#overlay(offset, length, into);
+      }),
+    );
+  }
+
+  extents(offset: number, length: number): Promise<Extent[]> {
+    return this.#guard.ask(offset, length, [], () =>
+      this.gate.below(blocksWithin(offset, length), async (lower) => {
+        const list = new ExtentList();
+        for (const extent of await lower.extents(offset, length)) this.#addWithKept(list, extent);
+        return list.list();
+      }),
+    );
+  }
+
+  write(offset: number, from: Buffers): Promise<void> {
+    return this.#guard.run('write', offset, byteLength(from), neverWritten);
+  }
+
+  writeZeroes(offset: number, length: number): Promise<void> {
+    return this.#guard.run('write-zeroes', offset, length, neverWritten);
+  }
+
+  trim(offset: number, length: number): Promise<void> {
+    return this.#guard.run('trim', offset, length, neverWritten);
+  }
+
+  /** Nothing was written this way. */
+  flush(): Promise<void> {
+    return this.#guard.flush(async () => {});
+  }
+
+  /** Of itself alone. */
+  close(): Promise<void> {
+    return this.#guard.close(async () => {});
+  }
+
+  async #overlay(offset: number, length: number, into: Buffers): Promise<void> {
+    const content = new Uint8Array(BLOCK_BYTES);
+    for (const block of this.#keptWithin(offset, length)) {
+      const start = block * BLOCK_BYTES;
+      const whole = content.subarray(0, Math.min(BLOCK_BYTES, this.size - start));
+      await this.kept.read(block, whole);
+      const from = Math.max(start, offset);
+      const end = Math.min(start + whole.length, offset + length);
+      scatter(whole.subarray(from - start, end - start), into, from - offset);
+    }
+  }
+
+  /** What is kept may hold anything. */
+  #addWithKept(list: ExtentList, { offset, length, kind }: Extent): void {
+    let at = offset;
+    const end = offset + length;
+    for (const block of this.#keptWithin(offset, length)) {
+      const start = Math.max(block * BLOCK_BYTES, at);
+      const stop = Math.min((block + 1) * BLOCK_BYTES, end);
+      list.add(at, start - at, kind);
+      list.add(start, stop - start, 'data');
+      at = stop;
+    }
+    list.add(at, end - at, kind);
+  }
+
+  *#keptWithin(offset: number, length: number): Generator<number> {
+    const { from, count } = blocksWithin(offset, length);
+    for (let block = from; block < from + count; block++) if (this.kept.has(block)) yield block;
+  }
+}
+
+/** The guard refuses what is read only. */
+async function neverWritten(): Promise<void> {
+  throw new Error('a view was written');
+}

@@ -1,0 +1,111 @@
+/**
+ * Where a backup keeps what is overwritten before it is saved (online backup, figure 6): a file beside the volume or on another
+ * disk, memory, a range of the volume itself, or nowhere.
+ */
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { z } from 'zod';
+import { fileError } from '../../device/device-errors.js';
+import { MemoryDevice } from '../../device/memory.js';
+import { openImage } from '../../device/open-image.js';
+import { UserError } from '../../errors.js';
+import { BLOCK_BYTES, type BlockRange } from '../../replication/blocks.js';
+import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
+import { SlotContainer } from '../../snapshot/container/slots.js';
+import type { Volume } from '../model.js';
+import { newPrimaryPlaces } from '../replication/places.js';
+
+export const containerSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('beside') }),
+  z.object({ kind: z.literal('file'), path: z.string() }),
+  z.object({ kind: z.literal('memory') }),
+  z.object({ kind: z.literal('range'), offset: z.number().int(), length: z.number().int() }),
+  z.object({ kind: z.literal('none') }),
+]);
+
+export type ContainerChoice = z.infer<typeof containerSchema>;
+
+export interface OpenedContainer {
+  /** null: there is none. */
+  readonly container: SlotContainer | null;
+  /** Blocks of the volume that are the container's: they are in no backup. */
+  readonly own: BlockRange | null;
+  close(): Promise<void>;
+}
+
+/** Sparse: it takes what is in it. */
+const DEFAULT_FILE_BYTES = 1024 ** 3;
+const DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024;
+
+const NOTHING: OpenedContainer = { container: null, own: null, close: async () => {} };
+
+/** Of a volume that is written meanwhile. Throws USAGE, FILE_EXISTS, and what making a file throws. */
+export async function openContainer(
+  volume: Volume,
+  choice: ContainerChoice,
+  { sizeBytes, onOverflow }: { readonly sizeBytes: number | null; readonly onOverflow: OverflowPolicy },
+): Promise<OpenedContainer> {
+  const whole = Math.ceil(volume.device.size / BLOCK_BYTES) * BLOCK_BYTES;
+  // Each block is kept once: one that is as long as the volume is never full.
+  const bytes = (most: number) => Math.min(whole, onOverflow === 'grow' ? whole : (sizeBytes ?? most));
+  switch (choice.kind) {
+    case 'none':
+      return NOTHING;
+    case 'memory':
+      return inMemory(bytes(DEFAULT_MEMORY_BYTES));
+    case 'range':
+      return ofVolume(volume, choice);
+    case 'file':
+      return inFile(choice.path, bytes(DEFAULT_FILE_BYTES));
+    case 'beside': {
+      const directory = join(dirname(newPrimaryPlaces(volume.located).directory), 'backup');
+      await mkdir(directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+        throw fileError(directory, 'made', error);
+      });
+      const path = join(directory, 'container');
+      // What a process has left that was killed is of no use to anybody.
+      await rm(path, { force: true });
+      return inFile(path, bytes(DEFAULT_FILE_BYTES));
+    }
+  }
+}
+
+function inMemory(length: number): OpenedContainer {
+  const device = new MemoryDevice(length, { name: 'memory' });
+  return {
+    container: new SlotContainer({ device, offset: 0, length }),
+    own: null,
+    close: () => device.close(),
+  };
+}
+
+async function inFile(path: string, length: number): Promise<OpenedContainer> {
+  const device = await openImage(path, { readOnly: false, create: { size: length } });
+  return {
+    container: new SlotContainer({ device, offset: 0, length }),
+    own: null,
+    close: async () => {
+      await rm(path, { force: true });
+      await device.close();
+    },
+  };
+}
+
+/** Below the gate: what is kept there is not written by way of it. */
+function ofVolume(
+  { moments, device, label }: Volume,
+  { offset, length }: { readonly offset: number; readonly length: number },
+): OpenedContainer {
+  const isWhole = offset % BLOCK_BYTES === 0 && length % BLOCK_BYTES === 0;
+  if (!isWhole || length === 0 || offset < 0 || offset + length > device.size) {
+    throw new UserError(
+      'USAGE',
+      `${label}: a container of ${length} bytes at offset ${offset} is not in whole blocks of ${BLOCK_BYTES} bytes within its ${device.size}`,
+    );
+  }
+  return {
+    container: new SlotContainer({ device: moments!.gate.lower, offset, length }),
+    own: { from: offset / BLOCK_BYTES, count: length / BLOCK_BYTES },
+    close: async () => {},
+  };
+}

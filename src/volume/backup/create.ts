@@ -1,0 +1,89 @@
+/**
+ * A backup of a volume, made where the volume is open: of one that is written, through the gate; of one that nobody writes, as it is.
+ */
+
+import { Backup, type BackupResult } from '../../snapshot/backup/backup.js';
+import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
+import { GateDevice } from '../../snapshot/gate.js';
+import type { Volume } from '../model.js';
+import { type ContainerChoice, type OpenedContainer, openContainer } from './container-place.js';
+import { openImageTarget } from './image-target.js';
+import { usedBlocks } from './used-blocks.js';
+
+export interface CreateBackupOptions {
+  readonly name: string;
+  readonly to: string;
+  readonly container: ContainerChoice;
+  /** null: as the kind of container has it. */
+  readonly containerBytes: number | null;
+  readonly onOverflow: OverflowPolicy;
+  readonly bytesPerSecond: number | null;
+  readonly allBlocks: boolean;
+  readonly skipUnreadable: boolean;
+  readonly force: boolean;
+  readonly signal: AbortSignal;
+  readonly onProgress: (doneBytes: number, totalBytes: number) => void;
+  readonly warn: (message: string) => void;
+}
+
+export interface CreatedBackup extends BackupResult {
+  readonly name: string;
+  readonly target: string;
+  readonly sizeBytes: number;
+  /** Whether it was written meanwhile, or could have been. */
+  readonly isOnline: boolean;
+}
+
+/** Throws IN_USE where one runs, what the target and the container throw, and what ended it. */
+export function createBackup(volume: Volume, options: CreateBackupOptions): Promise<CreatedBackup> {
+  const { label, backups } = volume;
+  const { name, signal } = options;
+  return backups.during({ name, label, signal }, (ends, onBegun) =>
+    make(volume, { ...options, signal: ends }, onBegun),
+  );
+}
+
+async function make(
+  volume: Volume,
+  options: CreateBackupOptions,
+  onBegun: (backup: Backup) => void,
+): Promise<CreatedBackup> {
+  const { label, device, moments } = volume;
+  const { name, to, onOverflow, allBlocks, warn } = options;
+  const target = await openImageTarget(to, { sizeBytes: device.size, force: options.force });
+  let opened: OpenedContainer;
+  try {
+    opened = await containerFor(volume, options);
+  } catch (error) {
+    await target.abandon('failed', 'it was not begun');
+    throw error;
+  }
+  try {
+    const backup = new Backup({
+      ...{ label, target, onOverflow, warn },
+      ...{ container: opened.container, leftOut: opened.own },
+      // Over a volume that nobody writes here a gate has nothing to do, and costs nothing.
+      gate: moments?.gate ?? new GateDevice(device),
+      choose: moments === null ? null : (keeper) => moments.choose(keeper),
+      list: (view) => usedBlocks(volume, view, { allBlocks, warn }),
+      skipsUnreadable: options.skipUnreadable,
+      bytesPerSecond: options.bytesPerSecond,
+      signal: options.signal,
+      onProgress: options.onProgress,
+    });
+    onBegun(backup);
+    const result = await backup.run();
+    return { name, target: target.name, sizeBytes: device.size, isOnline: moments !== null, ...result };
+  } finally {
+    await opened.close();
+  }
+}
+
+/** Nothing is overwritten where nobody writes. */
+function containerFor(
+  volume: Volume,
+  { container, containerBytes, onOverflow }: CreateBackupOptions,
+): Promise<OpenedContainer> {
+  const choice = volume.moments === null ? ({ kind: 'none' } as const) : container;
+  return openContainer(volume, choice, { sizeBytes: containerBytes, onOverflow });
+}

@@ -1,0 +1,161 @@
+/**
+ * A backup as a plain image: a new file, or an export of an NBD server.
+ *
+ * - A file has another name while it is made (`PATH.incomplete`), and its own when all of it is durable: what has the name is a
+ *   backup. What an earlier process has left is made anew; what ends otherwise is taken away.
+ * - An export has no name to keep back. The first of its bytes are written last, when all others are durable: before that there
+ *   is no superblock, no partition table and no header, and nobody takes it for a disk.
+ */
+import { rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { allEnded } from '../../device/all-ended.js';
+import type { BlockDevice } from '../../device/contract.js';
+import { fileError } from '../../device/device-errors.js';
+import { syncDirectory } from '../../device/image-open.js';
+import { openImage } from '../../device/open-image.js';
+import { statOrNull } from '../../device/stat-or-null.js';
+import { UserError } from '../../errors.js';
+import { isZero } from '../../raid/parity/index.js';
+import type { BackupTarget } from '../../snapshot/backup/target.js';
+import { firstContent, makeBlank } from '../blank.js';
+import { isRemote } from '../remote.js';
+
+export interface ImageTargetOptions {
+  readonly sizeBytes: number;
+  /** What is there is replaced, when the backup is good. */
+  readonly force: boolean;
+}
+
+/** Throws FILE_EXISTS, NOT_BLANK, REFUSED (too small), and what opening throws. */
+export function openImageTarget(to: string, options: ImageTargetOptions): Promise<BackupTarget> {
+  return isRemote(to) ? ExportTarget.open(to, options) : FileTarget.open(to, options);
+}
+
+/** Zeroes are left out: what was not written reads so. */
+const SPARSE_BYTES = 64 * 1024;
+
+class FileTarget implements BackupTarget {
+  private constructor(
+    readonly name: string,
+    private readonly made: string,
+    private readonly device: BlockDevice,
+  ) {}
+
+  static async open(path: string, { sizeBytes, force }: ImageTargetOptions): Promise<BackupTarget> {
+    const found = await statOrNull(path);
+    if (found !== null && !found.isFile())
+      throw new UserError('REFUSED', `${path} is no regular file`, { details: { image: path } });
+    if (found !== null && !force) {
+      throw new UserError('FILE_EXISTS', `${path} is there already`, {
+        hint: 'Choose another name, or replace it: --force.',
+        details: { image: path },
+      });
+    }
+    const made = `${path}.incomplete`;
+    await rm(made, { force: true });
+    return new FileTarget(
+      path,
+      made,
+      await openImage(made, { readOnly: false, create: { size: sizeBytes } }),
+    );
+  }
+
+  async put(offset: number, content: Uint8Array): Promise<void> {
+    await putSparse(this.device, offset, content);
+  }
+
+  /** So it is in a new file. */
+  async zero(): Promise<void> {}
+
+  async finish(): Promise<void> {
+    await this.device.flush();
+    await this.device.close();
+    try {
+      await rename(this.made, this.name);
+    } catch (error) {
+      throw fileError(this.name, 'renamed', error);
+    }
+    await syncDirectory(dirname(this.name));
+  }
+
+  async abandon(): Promise<void> {
+    await rm(this.made, { force: true });
+    await this.device.close();
+  }
+}
+
+/** Held back, so that what is not whole is no disk. */
+const HEAD_BYTES = 1024 * 1024;
+
+class ExportTarget implements BackupTarget {
+  readonly #head: { readonly offset: number; readonly content: Uint8Array }[] = [];
+
+  private constructor(
+    readonly name: string,
+    private readonly device: BlockDevice & { closeSoon(): Promise<void> },
+  ) {}
+
+  static async open(uri: string, { sizeBytes, force }: ImageTargetOptions): Promise<BackupTarget> {
+    const { NbdDevice } = await import('../../nbd/client/nbd-device.js');
+    const device = await NbdDevice.open(uri, { readOnly: false, reconnect: { tries: 0 } });
+    try {
+      if (device.size < sizeBytes) {
+        throw new UserError(
+          'REFUSED',
+          `${device.name} has ${device.size} bytes: the volume has ${sizeBytes}`,
+          {
+            details: { image: device.name, sizeBytes: device.size },
+          },
+        );
+      }
+      const offset = await firstContent(device);
+      if (offset !== null && !force) {
+        throw new UserError(
+          'NOT_BLANK',
+          `${device.name} is not blank: there is something at offset ${offset}`,
+          {
+            hint: 'Overwrite it: --force.',
+            details: { image: device.name, offsetBytes: offset },
+          },
+        );
+      }
+      if (offset !== null) await makeBlank(device);
+      return new ExportTarget(device.name, device);
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
+  }
+
+  async put(offset: number, content: Uint8Array): Promise<void> {
+    if (offset < HEAD_BYTES) this.#head.push({ offset, content: content.slice() });
+    else await putSparse(this.device, offset, content);
+  }
+
+  /** So it is in what was blank. */
+  async zero(): Promise<void> {}
+
+  async finish(): Promise<void> {
+    await this.device.flush();
+    for (const { offset, content } of this.#head) await this.device.write(offset, content);
+    await this.device.flush();
+    await this.device.close();
+  }
+
+  /** Its server may be gone, or silent. */
+  async abandon(): Promise<void> {
+    await this.device.closeSoon();
+  }
+}
+
+/** What holds nothing but zeroes is left out, piece by piece; what follows one another is one write. */
+async function putSparse(device: BlockDevice, offset: number, content: Uint8Array): Promise<void> {
+  const writes: Promise<void>[] = [];
+  for (let at = 0; at < content.length; ) {
+    let end = at;
+    while (end < content.length && !isZero(content.subarray(end, end + SPARSE_BYTES))) end += SPARSE_BYTES;
+    if (end > at) writes.push(device.write(offset + at, content.subarray(at, end)));
+    at = end + SPARSE_BYTES;
+  }
+  await allEnded(writes);
+}

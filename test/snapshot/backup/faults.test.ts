@@ -1,0 +1,116 @@
+/** What ends a backup, or is told of it: each leaves writers unharmed, and nothing that could be taken for a backup. */
+import { describe, expect, it } from 'vitest';
+import { UserError } from '../../../src/errors.js';
+import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
+import { FaultyDevice } from '../../support/devices/faulty-device.js';
+import {
+  BackupBench,
+  CHUNK_BLOCKS,
+  contentFor,
+  contentOf,
+  firstDifference,
+} from '../../support/snapshot/backup-bench.js';
+
+const BAD = 300;
+const badBlock = {
+  operations: ['read'],
+  range: { offset: BAD * BLOCK_BYTES, length: BLOCK_BYTES },
+  latch: true,
+} as const;
+
+describe('a block of the volume that cannot be read', () => {
+  it('ends it, and is named', async () => {
+    const bench = new BackupBench({ lower: (base) => new FaultyDevice(base, { rules: [badBlock] }) });
+    await bench.fill();
+    await expect(bench.run()).rejects.toMatchObject({
+      code: 'IO_ERROR',
+      details: { offsetBytes: BAD * BLOCK_BYTES },
+    });
+    expect(bench.target.end).toBe('failed');
+  });
+
+  it('is left out where that was chosen, and no other is', async () => {
+    const bench = new BackupBench({
+      skipsUnreadable: true,
+      lower: (base) => new FaultyDevice(base, { rules: [badBlock] }),
+    });
+    await bench.fill();
+    const { unreadable } = await bench.run();
+    expect(unreadable).toEqual([{ offsetBytes: BAD * BLOCK_BYTES, lengthBytes: BLOCK_BYTES }]);
+    const expected = bench.moment!.slice();
+    expected.fill(0, BAD * BLOCK_BYTES, (BAD + 1) * BLOCK_BYTES);
+    expect(firstDifference(bench.target.content, expected)).toBe(null);
+  });
+
+  it('does not keep it from being written', async () => {
+    const bench = new BackupBench({
+      blocks: 8 * CHUNK_BLOCKS,
+      lower: (base) => {
+        const offset = (8 * CHUNK_BLOCKS - 1) * BLOCK_BYTES;
+        return new FaultyDevice(base, {
+          rules: [{ operations: ['read'], range: { offset, length: 1 }, latch: true }],
+        });
+      },
+    });
+    await bench.fill();
+    bench.target.door = new Promise(() => {});
+    const run = bench.run();
+    run.catch(() => {});
+    while (bench.moment === null) await new Promise(setImmediate);
+    await bench.write(8 * CHUNK_BLOCKS - 1, 2);
+    await expect(run).rejects.toMatchObject({ code: 'IO_ERROR' });
+    const now = await contentOf(bench.base);
+    expect(now.subarray(-BLOCK_BYTES)).toEqual(contentFor(8 * CHUNK_BLOCKS - 1, 2));
+  });
+});
+
+it('a target that fails ends it', async () => {
+  const bench = new BackupBench();
+  await bench.fill();
+  bench.target.failure = new UserError('NO_SPACE', 'the target is full');
+  await expect(bench.run()).rejects.toThrow('the target is full');
+  expect(bench.target.end).toBe('failed');
+  await bench.write(1, 2);
+});
+
+describe('a container', () => {
+  const writtenMeanwhile = async (bench: BackupBench): Promise<Promise<unknown>> => {
+    await bench.fill();
+    let open!: () => void;
+    bench.target.door = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const run = bench.run();
+    run.catch(() => {});
+    while (bench.moment === null) await new Promise(setImmediate);
+    await bench.write(8 * CHUNK_BLOCKS - 1, 2);
+    open();
+    return run;
+  };
+
+  it('that takes nothing ends it, and the write goes on', async () => {
+    const bench = new BackupBench({
+      blocks: 8 * CHUNK_BLOCKS,
+      containerDevice: (base) =>
+        new FaultyDevice(base, { rules: [{ operations: ['write'], latch: true, code: 'NO_SPACE' }] }),
+    });
+    await expect(writtenMeanwhile(bench).then((run) => run)).rejects.toMatchObject({ code: 'NO_SPACE' });
+    expect(bench.target.end).toBe('failed');
+    expect((await contentOf(bench.base)).subarray(-BLOCK_BYTES)).toEqual(contentFor(8 * CHUNK_BLOCKS - 1, 2));
+  });
+
+  it('that gives back what was not kept in it ends it', async () => {
+    const bench = new BackupBench({
+      blocks: 8 * CHUNK_BLOCKS,
+      containerDevice: (base) => {
+        const write = base.write.bind(base);
+        base.write = async (offset) => write(offset, new Uint8Array(BLOCK_BYTES));
+        return base;
+      },
+    });
+    await expect(writtenMeanwhile(bench).then((run) => run)).rejects.toMatchObject({
+      code: 'METADATA_DAMAGED',
+    });
+    expect(bench.target.end).toBe('failed');
+  });
+});
