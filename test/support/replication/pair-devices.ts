@@ -1,6 +1,6 @@
 /**
- * The devices of a primary and of its secondary, which are explored together: what holds the data, the transaction log, the
- * maps and the list of replicas of the one; image, epoch log, container and marks of the other.
+ * The devices of a primary and of its secondaries, which are explored together: what holds the data, the transaction log, the
+ * maps and the list of replicas of the one; image, epoch log, container and marks of each other.
  */
 import { StateContent } from '../../../src/crash/state-content.js';
 import { StateDevice } from '../../../src/crash/state-device.js';
@@ -10,44 +10,86 @@ import { logFileBytes, TransactionLog } from '../../../src/replication/log/trans
 import { MapFile } from '../../../src/replication/map/map-file.js';
 import { mapFileBytes } from '../../../src/replication/map/page.js';
 import { createSecondary } from '../../../src/replication/secondary/index.js';
+import { ReplicaList, SECONDARIES, SECTOR_BYTES, type SecondaryName } from './replica-list.js';
 import { FIRST, PARTS, type PartName, sizeOf } from './secondary-parts.js';
 
-export const SECTOR_BYTES = 512;
 /** The last block is short. */
 export const VOLUME_BYTES = 11 * BLOCK_BYTES + 4 * SECTOR_BYTES;
 export const BLOCKS = blocksOf(VOLUME_BYTES);
 export const VOLUME_SECTORS = VOLUME_BYTES / SECTOR_BYTES;
 const SECONDARY = { imageBytes: VOLUME_BYTES, logBytes: 8192 + 128 * 1024 };
 
-const PRIMARY_PARTS = ['primary', 'log', 'map', 'uncopied', 'list'] as const;
-export type DeviceName = (typeof PRIMARY_PARTS)[number] | PartName;
-export const DEVICES: readonly DeviceName[] = [...PRIMARY_PARTS, ...PARTS];
-export type PairDevices<D extends BlockDevice = BlockDevice> = Readonly<Record<DeviceName, D>>;
+export const VOLUME_UUID = '11'.repeat(16);
+const REPLICA_UUIDS = { second: '22'.repeat(16), third: '33'.repeat(16) } as const;
 
-/** Whose power is cut. Of the other the process alone is gone, or not even that. */
-export type Side = 'primary' | 'secondary' | 'both';
+/** Each has its own power. */
+export type Machine = 'primary' | SecondaryName;
+/** Whose power is cut. Of the others the process alone is gone, or not even that. */
+export type Side = Machine | 'all';
 
-/** Numbers of the devices whose power stays on. */
-export function sparedBy(side: Side): number[] {
-  const isSpared = (device: number) => (device < PRIMARY_PARTS.length ? 'primary' : 'secondary') !== side;
-  return side === 'both' ? [] : DEVICES.map((_, device) => device).filter(isSpared);
+export type DeviceName = 'primary' | 'log' | 'list' | 'map' | 'uncopied' | PartName;
+
+/** A secondary, with what its primary knows of it. */
+export interface ReplicaDevices<D extends BlockDevice = BlockDevice> extends Readonly<Record<PartName, D>> {
+  readonly name: SecondaryName;
+  readonly map: D;
+  readonly uncopied: D;
 }
 
-export const VOLUME_UUID = '11'.repeat(16);
-export const REPLICA_UUID = '22'.repeat(16);
-const owner = { volumeUuid: VOLUME_UUID, replicaUuid: REPLICA_UUID, blocks: BLOCKS };
+export interface PairDevices<D extends BlockDevice = BlockDevice> {
+  readonly primary: D;
+  readonly log: D;
+  readonly list: D;
+  readonly replicas: readonly ReplicaDevices<D>[];
+}
 
 export interface PairShape {
   readonly logSectors: number;
+  readonly secondaries: number;
   /** What has never been copied, and need not be; with it the first copy has not been made. */
   readonly uncopied?: readonly BlockRange[];
 }
 
-export function pairOf<D extends BlockDevice>(make: (name: DeviceName, device: number) => D): PairDevices<D> {
-  return Object.fromEntries(DEVICES.map((name, device) => [name, make(name, device)])) as Record<
-    DeviceName,
-    D
-  >;
+export interface DevicePlace {
+  readonly name: DeviceName;
+  readonly machine: Machine;
+  /** Its number, in the order of all. */
+  readonly device: number;
+}
+
+export function pairOf<D extends BlockDevice>(
+  { secondaries }: Pick<PairShape, 'secondaries'>,
+  make: (place: DevicePlace) => D,
+): PairDevices<D> {
+  let devices = 0;
+  const at = (name: DeviceName, machine: Machine = 'primary') => make({ name, machine, device: devices++ });
+  return {
+    ...{ primary: at('primary'), log: at('log'), list: at('list') },
+    replicas: SECONDARIES.slice(0, secondaries).map((name) => ({
+      ...{ name, map: at('map'), uncopied: at('uncopied') },
+      ...(Object.fromEntries(PARTS.map((part) => [part, at(part, name)])) as Record<PartName, D>),
+    })),
+  };
+}
+
+/** All devices, in their order. */
+export function placesOf(shape: Pick<PairShape, 'secondaries'>): DevicePlace[] {
+  const places: DevicePlace[] = [];
+  pairOf(shape, (place) => {
+    places.push(place);
+    return null as unknown as BlockDevice;
+  });
+  return places;
+}
+
+/** Numbers of the devices whose power stays on. */
+export function sparedBy(side: Side, shape: Pick<PairShape, 'secondaries'>): number[] {
+  const spared = placesOf(shape).filter(({ machine }) => side !== 'all' && machine !== side);
+  return spared.map(({ device }) => device);
+}
+
+export function uuidOf(name: SecondaryName): string {
+  return REPLICA_UUIDS[name];
 }
 
 function bytesFor(name: DeviceName, { logSectors }: PairShape): number {
@@ -61,67 +103,47 @@ function bytesFor(name: DeviceName, { logSectors }: PairShape): number {
   return sizes[name] ?? sizeOf(name as PartName, SECONDARY);
 }
 
-/** Both blank and alike; or with content, before the first copy. */
-export async function makePair(
-  shape: PairShape,
-  content: Uint8Array | null,
-): Promise<PairDevices<StateDevice>> {
-  const pair = pairOf(
-    (name, device) => new StateDevice(StateContent.blank(device), { name, size: bytesFor(name, shape) }),
+/** All blank and alike; or with content, before the first copy. In their order. */
+export async function makePair(shape: PairShape, content: Uint8Array | null): Promise<StateDevice[]> {
+  const devices = placesOf(shape).map(
+    ({ name, device }) => new StateDevice(StateContent.blank(device), { name, size: bytesFor(name, shape) }),
   );
-  if (content !== null) await pair.primary.write(0, content);
-  await TransactionLog.format(pair.log, owner);
-  const dirty = await MapFile.format(pair.map, { ...owner, kind: 'dirty' });
-  const uncopied = await MapFile.format(pair.uncopied, { ...owner, kind: 'uncopied' });
-  if (shape.uncopied !== undefined) {
-    dirty.map.setAll();
-    for (const range of shape.uncopied) {
-      dirty.map.clear(range);
-      uncopied.map.set(range);
-    }
-    for (const file of [dirty, uncopied]) await file.persist([{ from: 0, count: BLOCKS }]);
+  const { primary, log, list, replicas } = pairOf(shape, ({ device }) => devices[device]!);
+  if (content !== null) await primary.write(0, content);
+  await TransactionLog.format(log, { volumeUuid: VOLUME_UUID });
+  const isWhole = shape.uncopied === undefined;
+  for (const replica of replicas) {
+    await makeMaps(replica, shape);
+    await makeSecondary(replica, isWhole ? 'consistent' : 'initial');
+    await new ReplicaList(list).put(replica.name, { isWhole, isMapLost: false });
   }
-  await new ReplicaList(pair.list).put({ isWhole: shape.uncopied === undefined, isMapLost: false });
-  await createSecondary(pair, {
+  return devices;
+}
+
+async function makeMaps(
+  { name, map, uncopied }: ReplicaDevices,
+  { uncopied: never }: PairShape,
+): Promise<void> {
+  const owner = { volumeUuid: VOLUME_UUID, replicaUuid: uuidOf(name), blocks: BLOCKS };
+  const files = {
+    dirty: await MapFile.format(map, { ...owner, kind: 'dirty' }),
+    uncopied: await MapFile.format(uncopied, { ...owner, kind: 'uncopied' }),
+  };
+  if (never === undefined) return;
+  files.dirty.map.setAll();
+  for (const range of never) {
+    files.dirty.map.clear(range);
+    files.uncopied.map.set(range);
+  }
+  for (const file of [files.dirty, files.uncopied]) await file.persist([{ from: 0, count: BLOCKS }]);
+}
+
+async function makeSecondary(replica: ReplicaDevices, state: 'consistent' | 'initial'): Promise<void> {
+  await createSecondary(replica, {
     volumeUuid: Buffer.from(VOLUME_UUID, 'hex'),
-    replicaUuid: Buffer.from(REPLICA_UUID, 'hex'),
+    replicaUuid: Buffer.from(uuidOf(replica.name), 'hex'),
     sizeBytes: VOLUME_BYTES,
     generation: FIRST,
-    state: shape.uncopied === undefined ? 'consistent' : 'initial',
+    state,
   });
-  return pair;
-}
-
-export interface ReplicaEntry {
-  readonly isWhole: boolean;
-  readonly isMapLost: boolean;
-}
-
-/** Stands for the list of replicas, a file that is replaced by a new one, durably: as there, it is the old or the new. */
-export class ReplicaList {
-  static readonly bytes = 2 * SECTOR_BYTES;
-  #sequence = 0;
-
-  constructor(private readonly device: BlockDevice) {}
-
-  async read(): Promise<ReplicaEntry> {
-    const bytes = new Uint8Array(ReplicaList.bytes);
-    await this.device.read(0, bytes);
-    const good = [0, SECTOR_BYTES].flatMap((at) => {
-      const [magic, sequence, isWhole, isMapLost] = bytes.subarray(at, at + 4) as unknown as number[];
-      const isGood = magic === 0x4c && bytes.subarray(at + 4, at + SECTOR_BYTES).every((byte) => byte === 0);
-      return isGood ? [{ sequence: sequence!, isWhole: isWhole === 1, isMapLost: isMapLost === 1 }] : [];
-    });
-    const [newest] = good.sort((a, b) => b.sequence - a.sequence);
-    if (newest === undefined) throw new Error('the list of replicas is gone');
-    this.#sequence = newest.sequence;
-    return newest;
-  }
-
-  async put({ isWhole, isMapLost }: ReplicaEntry): Promise<void> {
-    this.#sequence += 1;
-    const sector = new Uint8Array(SECTOR_BYTES);
-    sector.set([0x4c, this.#sequence, Number(isWhole), Number(isMapLost)]);
-    await this.device.write((this.#sequence % 2) * SECTOR_BYTES, sector, { fua: true });
-  }
 }

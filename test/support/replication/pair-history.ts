@@ -4,39 +4,41 @@
  */
 import { createHash } from 'node:crypto';
 import { BLOCK_BYTES, type BlockRange } from '../../../src/replication/blocks.js';
-import { SECTOR_BYTES, VOLUME_SECTORS } from './pair-devices.js';
+import { VOLUME_SECTORS } from './pair-devices.js';
+import { SECTOR_BYTES, type SecondaryName } from './replica-list.js';
 
 interface Version {
   readonly moment: number;
   readonly bytes: Uint8Array;
 }
 
+/** What is never copied to a secondary, if there is anything. */
+export type Uncopied = Readonly<Partial<Record<SecondaryName, readonly BlockRange[]>>>;
+
+const NOTHING: readonly BlockRange[] = [];
+
 export class PairHistory {
   /** The number of changes so far. */
   moment = 0;
-  readonly content: Uint8Array;
-  readonly #moments = new Map<string, number[]>();
   readonly #versions: Version[][];
+  /** One for all to whom the same is not copied. */
+  readonly #seenBy = new Map<readonly BlockRange[], Moments>();
 
-  /** What is `uncopied` is taken for zeroes, as it is on a secondary that was blank. */
   constructor(
     content: Uint8Array,
-    private readonly uncopied: readonly BlockRange[],
+    private readonly uncopied: Uncopied = {},
   ) {
-    this.content = content.slice();
-    for (const block of blocksIn(uncopied))
-      this.content.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
     this.#versions = Array.from({ length: VOLUME_SECTORS }, (_, sector) => [
       { moment: 0, bytes: sectorOf(content, sector).slice() },
     ]);
-    this.#note();
+    for (const ranges of [NOTHING, ...Object.values(uncopied)])
+      this.#seenBy.set(ranges, new Moments(content, ranges));
   }
 
   changed(offset: number, bytes: Uint8Array): void {
     this.moment += 1;
-    this.content.set(bytes, offset);
     this.#seen(bytes, offset / SECTOR_BYTES);
-    this.#note();
+    for (const moments of this.#seenBy.values()) moments.changed(this.moment, offset, bytes);
   }
 
   /** A process was killed, and this is what it left. */
@@ -45,17 +47,12 @@ export class PairHistory {
     const before = this.#versions.map(([first]) => first!.bytes);
     const isUntouched = (sector: number) => Buffer.compare(before[sector]!, sectorOf(content, sector)) === 0;
     this.#seen(content, 0);
-    this.content.set(content);
-    for (const block of blocksIn(this.uncopied)) {
-      const sectors = sectorsOf(block);
-      if (sectors.every(isUntouched)) this.content.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
-    }
-    this.#note();
+    for (const moments of this.#seenBy.values()) moments.found(this.moment, content, isUntouched);
   }
 
-  /** The moments at which it was this, ascending. */
-  momentsOf(content: Uint8Array): readonly number[] {
-    return this.#moments.get(digest(content)) ?? [];
+  /** The moments at which it was this, as the secondary has it, ascending. */
+  momentsOf(secondary: SecondaryName, content: Uint8Array): readonly number[] {
+    return this.#seenBy.get(this.uncopied[secondary] ?? NOTHING)!.of(content);
   }
 
   /** Of each sector the moment since which it was as it is now. */
@@ -79,11 +76,45 @@ export class PairHistory {
         bytes: sectorOf(bytes, sector).slice(),
       });
   }
+}
 
-  #note(): void {
-    const key = digest(this.content);
+/** As a secondary has them: what is `uncopied` is taken for zeroes, as it is on one that was blank. */
+class Moments {
+  readonly #content: Uint8Array;
+  readonly #moments = new Map<string, number[]>();
+
+  constructor(
+    content: Uint8Array,
+    private readonly uncopied: readonly BlockRange[],
+  ) {
+    this.#content = content.slice();
+    for (const block of blocksIn(uncopied)) this.#blank(block);
+    this.#note(0);
+  }
+
+  changed(moment: number, offset: number, bytes: Uint8Array): void {
+    this.#content.set(bytes, offset);
+    this.#note(moment);
+  }
+
+  found(moment: number, content: Uint8Array, isUntouched: (sector: number) => boolean): void {
+    this.#content.set(content);
+    for (const block of blocksIn(this.uncopied)) if (sectorsOf(block).every(isUntouched)) this.#blank(block);
+    this.#note(moment);
+  }
+
+  of(content: Uint8Array): readonly number[] {
+    return this.#moments.get(digest(content)) ?? [];
+  }
+
+  #blank(block: number): void {
+    this.#content.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
+  }
+
+  #note(moment: number): void {
+    const key = digest(this.#content);
     const moments = this.#moments.get(key) ?? [];
-    moments.push(this.moment);
+    moments.push(moment);
     this.#moments.set(key, moments);
   }
 }

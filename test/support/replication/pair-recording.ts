@@ -1,6 +1,6 @@
 /**
- * A workload of a primary with its secondary, recorded on the devices of both, and what is owed after a cut: of the
- * primary, of the secondary, or of both.
+ * A workload of a primary with its secondaries, recorded on the devices of all, and what is owed after a cut: of the
+ * primary, of one of the others, or of all.
  */
 import type { Subject } from '../../../src/crash/explorer.js';
 import { Recorder } from '../../../src/crash/recorder.js';
@@ -13,33 +13,19 @@ import { restartChance } from '../crash/same-every-time.js';
 import { withCalls } from '../devices/with-calls.js';
 import { PairBench } from './pair-bench.js';
 import {
-  DEVICES,
   type DeviceName,
   makePair,
   type PairShape,
-  pairOf,
+  placesOf,
   type Side,
+  sparedBy,
   VOLUME_BYTES,
 } from './pair-devices.js';
 import { PairHistory } from './pair-history.js';
-import { checkPair, evaluatePair, type PairReading } from './pair-reading.js';
+import { checkPair, evaluatePair, type PairOwed, type PairReading } from './pair-reading.js';
+import { SECONDARIES } from './replica-list.js';
 
 const MAX_TURNS = 2;
-
-export interface PairOwed {
-  /** Of each sector of the primary the moment since which it was as it is at least. */
-  readonly flushed: Uint32Array;
-  /** The secondary is at this moment at least, as what was answered says. */
-  readonly promised: number;
-  /** The last moment that there was. */
-  readonly now: number;
-  /** Somebody has damaged the log: all of it is dirty, and that is said. */
-  readonly mayLoseLog: boolean;
-  /** It has a moment to go back to. */
-  readonly hasPoint: boolean;
-  /** Blocks, a bit each, that the process knew to be dirty or never copied. null: there is none, or it is gone with the cut. */
-  readonly known: number | null;
-}
 
 export interface PairWorkload {
   readonly name: string;
@@ -56,44 +42,50 @@ export interface PairRecordOptions {
   readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
 }
 
-/** At an event: what is owed, and what the process knows. */
-type Moment = Omit<PairOwed, 'known'> & { readonly known: number | null };
+/** To be explored so that these devices keep their power. */
+export interface RecordedPair {
+  readonly subject: Subject<PairReading, PairOwed>;
+  readonly spared: readonly number[];
+}
 
 export async function recordPair(
   workload: PairWorkload,
   random: SeededRandom,
   options: PairRecordOptions,
-): Promise<Subject<PairReading, PairOwed>> {
+): Promise<RecordedPair> {
   restartChance(random.below(2 ** 32));
   const { wrap = (device: BlockDevice) => device } = options;
-  const shape: PairShape = { logSectors: 16, ...workload.shape };
+  const shape: PairShape = { logSectors: 16, secondaries: 1, ...workload.shape };
   const content = shape.uncopied === undefined ? null : random.bytes(VOLUME_BYTES);
   const made = await makePair(shape, content);
-  const history = new PairHistory(content ?? new Uint8Array(VOLUME_BYTES), shape.uncopied ?? []);
-  const moments: Moment[] = [];
+  const uncopied = SECONDARIES.map((name) => [name, shape.uncopied ?? []]);
+  const history = new PairHistory(content ?? new Uint8Array(VOLUME_BYTES), Object.fromEntries(uncopied));
+  const moments: PairOwed[] = [];
   const recorder = new Recorder({ onEvent: () => moments.push(bench.moment) });
   const delay = { random: random.fork(), maxTurns: MAX_TURNS };
-  const devices = pairOf((name) => {
-    const { content: held, size } = made[name];
+  const devices = placesOf(shape).map(({ name, device }) => {
+    const { content: held, size } = made[device]!;
     const recorded = recorder.record(new SlowDevice(held.fork(), { name, size }, delay));
     return wrap(name === 'log' ? flushedAfter(recorded, () => bench.isKilledNow()) : recorded, name);
   });
   const bench: PairBench = new PairBench(devices, history, recorder, {
     ...{ random, settings: workload.settings, overConnection: options.overConnection },
-    hasPoint: shape.uncopied === undefined,
+    ...{ secondaries: shape.secondaries, hasPoint: shape.uncopied === undefined },
   });
   await bench.open();
   await workload.run(bench);
   await bench.end();
-  return {
+  const subject: Subject<PairReading, PairOwed> = {
     trace: recorder.trace,
-    initial: DEVICES.map((name) => made[name].content.fork()),
+    initial: made.map((device) => device.content.fork()),
     losesMembers: false,
     isPromise: ({ name }) => name.endsWith('answered'),
     obligations: obligationsOf(moments, options.side),
-    evaluate: (state) => evaluatePair(state, history, { ...options, wrap, settings: workload.settings }),
+    evaluate: (state) =>
+      evaluatePair(state, history, { ...options, wrap, shape, settings: workload.settings }),
     check: checkPair,
   };
+  return { subject, spared: sparedBy(options.side, shape) };
 }
 
 /** As a file has fua: a write, and then a flush, between which the process may be killed. */
@@ -109,13 +101,18 @@ function flushedAfter(device: BlockDevice, isKilled: () => boolean): BlockDevice
 }
 
 /** A cut comes between two events, and what the process knew at either of them is owed. */
-function obligationsOf(moments: readonly Moment[], side: Side): (cut: number) => PairOwed {
+function obligationsOf(moments: readonly PairOwed[], side: Side): (cut: number) => PairOwed {
+  const goesOn = side !== 'primary' && side !== 'all';
   const known = new Map<string, PairOwed>();
   return (cut) => {
     const before = moments[Math.max(0, cut - 1)]!;
     const after = moments[Math.min(cut, moments.length - 1)]!;
-    const isKnown = side === 'secondary' && before.known !== null && after.known !== null;
-    const owed = { ...before, now: after.now, known: isKnown ? before.known & after.known : null };
+    const replicas = before.replicas.map((owed, at) => {
+      const later = after.replicas[at]!;
+      const isKnown = goesOn && owed.known !== null && later.known !== null;
+      return { ...owed, now: later.now, known: isKnown ? owed.known & later.known : null };
+    });
+    const owed = { ...before, replicas };
     const key = JSON.stringify(owed);
     const same = known.get(key) ?? owed;
     known.set(key, same);

@@ -1,0 +1,160 @@
+/** What is found of one secondary after a cut: before anything is sent to it, and when it is in sync again. */
+import type { Breach } from '../../../src/crash/explorer-failure.js';
+import type { StateDevice } from '../../../src/crash/state-device.js';
+import { UserError } from '../../../src/errors.js';
+import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
+import {
+  promote,
+  type SecondaryDevice,
+  type SecondaryState,
+} from '../../../src/replication/secondary/index.js';
+import { maskOf } from './pair-bench.js';
+import { BLOCKS, type ReplicaDevices, VOLUME_BYTES } from './pair-devices.js';
+import type { PairHistory } from './pair-history.js';
+import type { PairLink } from './pair-link.js';
+import type { SecondaryName } from './replica-list.js';
+import { contentOf, SECOND } from './secondary-parts.js';
+
+/** Moments of the primary; as it is now it may be of a later one, of which the cut has kept something; or why there is none. */
+type Point =
+  | { readonly moments: readonly number[]; readonly isAsPrimary: boolean }
+  | { readonly none: string };
+
+export interface ReplicaReading {
+  readonly state: SecondaryState | null;
+  /** Blocks, a bit each, that are not alike. */
+  readonly differs: number;
+  /** Those of them that nothing names. */
+  readonly missed: number;
+  /** What promote would give. */
+  readonly point: Point;
+  /** Blocks that are not alike when it is in sync again. */
+  readonly unlike: number;
+}
+
+export interface ReplicaOwed {
+  readonly name: SecondaryName;
+  /** It is at this moment at least, as what was answered says. */
+  readonly promised: number;
+  /** The last moment that there was. */
+  readonly now: number;
+  /** It has a moment to go back to. */
+  readonly hasPoint: boolean;
+  /** Blocks, a bit each, that the process knew to be dirty or never copied. null: there is none, or it is gone with the cut. */
+  readonly known: number | null;
+}
+
+const NOT_REACHED: ReplicaReading = {
+  ...{ state: null, differs: 0, missed: 0, unlike: 0 },
+  point: { none: 'it was not reached' },
+};
+
+export class ReplicaReader {
+  #reading = NOT_REACHED;
+  readonly #named: number;
+  readonly #uncopied: number;
+
+  constructor(
+    private readonly link: PairLink,
+    /** What it is to be like. */
+    private readonly primary: Uint8Array,
+    private readonly before: ReplicaDevices<StateDevice>,
+    private readonly history: PairHistory,
+  ) {
+    const { map, uncopied } = link.tracking;
+    this.#uncopied = maskOf(uncopied?.map ?? null);
+    this.#named = maskOf(map) | this.#uncopied;
+  }
+
+  get reading(): ReplicaReading {
+    return this.#reading;
+  }
+
+  /** Recovered, and nothing is sent to it yet. */
+  async look(device: SecondaryDevice): Promise<void> {
+    const held = await contentOf(device, VOLUME_BYTES);
+    const { state } = device.marks;
+    const differs = this.#differing(held);
+    const point = state === 'consistent' ? this.#pointOf(held) : await this.#promoted();
+    this.#reading = { state, differs, missed: differs & ~this.#named, point, unlike: 0 };
+  }
+
+  /** It was tried to bring it in sync. */
+  async attempted(flush: () => Promise<void>): Promise<void> {
+    const { link } = this;
+    if (link.replica.state === 'diverged') {
+      // It is a volume of its own: what of it differs is nobody's concern any more.
+      this.#reading = { ...NOT_REACHED, state: 'promoted', point: await this.#promoted() };
+      return;
+    }
+    if (link.replica.state !== 'in-sync') throw new UserError('IO_ERROR', `${link.name} is ${link.trouble}`);
+    await flush();
+    const unlike = this.#differing(await contentOf(link.secondary!, VOLUME_BYTES)) & ~this.#uncopied;
+    this.#reading = { ...this.#reading, unlike };
+  }
+
+  async #promoted(): Promise<Point> {
+    try {
+      await promote(this.before, { newGeneration: SECOND });
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      return { none: error.message };
+    }
+    return this.#pointOf(await contentOf(this.before.image, VOLUME_BYTES));
+  }
+
+  #pointOf(held: Uint8Array): Point {
+    const moments = this.history.momentsOf(this.link.name, held);
+    const isAsPrimary = (this.#differing(held) & ~this.#uncopied) === 0;
+    return moments.length > 0 || isAsPrimary ? { moments, isAsPrimary } : { none: 'it is torn' };
+  }
+
+  #differing(held: Uint8Array): number {
+    let mask = 0;
+    for (let block = 0; block < BLOCKS; block++) {
+      const at = block * BLOCK_BYTES;
+      const [a, b] = [this.primary, held].map((bytes) => bytes.subarray(at, at + BLOCK_BYTES));
+      if (Buffer.compare(a!, b!) !== 0) mask |= 1 << block;
+    }
+    return mask;
+  }
+}
+
+/** Whatever else is wrong. */
+export function checkNamed({ missed }: ReplicaReading, { name }: ReplicaOwed): Breach | null {
+  if (missed === 0) return null;
+  return { invariant: 'named', message: `${blocks(missed)} of ${name} differ, and nothing names them` };
+}
+
+export function checkReplica(reading: ReplicaReading, owed: ReplicaOwed): Breach | null {
+  const { differs, unlike } = reading;
+  if (owed.known !== null && (differs & ~owed.known) !== 0) {
+    const message = `${blocks(differs & ~owed.known)} of ${owed.name} differ, and the process does not know`;
+    return { invariant: 'known', message };
+  }
+  if (unlike !== 0)
+    return { invariant: 'alike', message: `${blocks(unlike)} of ${owed.name} differ after a resync` };
+  return checkPoint(reading, owed);
+}
+
+function checkPoint(
+  { point, state }: ReplicaReading,
+  { name, promised, now, hasPoint }: ReplicaOwed,
+): Breach | null {
+  if ('none' in point) {
+    if (!hasPoint && state === 'initial') return null;
+    const message = `${name} (${state}) is no moment of the primary: ${point.none}`;
+    return { invariant: 'moment', message };
+  }
+  const { moments, isAsPrimary } = point;
+  if (isAsPrimary || moments.some((moment) => moment >= promised && moment <= now)) return null;
+  const message = `moment ${promised} was promised to ${name}, now is ${now}, and ${moments.join()} is there`;
+  return { invariant: 'promised', message };
+}
+
+function blocks(mask: number): string {
+  const numbers = Array.from({ length: BLOCKS }, (_, block) => block).filter(
+    (block) => (mask & (1 << block)) !== 0,
+  );
+  return `blocks ${numbers.join(', ')}`;
+}
