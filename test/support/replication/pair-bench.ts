@@ -6,12 +6,11 @@ import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import type { BlockMap } from '../../../src/replication/map/block-map.js';
 import { promote } from '../../../src/replication/secondary/index.js';
-import type { ReplicaSettings } from '../../../src/replication/settings.js';
 import { withCalls } from '../devices/with-calls.js';
 import { BLOCKS, type PairDevices, pairOf, VOLUME_BYTES, VOLUME_SECTORS } from './pair-devices.js';
 import type { PairHistory } from './pair-history.js';
 import { mortal, PairLife } from './pair-life.js';
-import type { PairLink } from './pair-link.js';
+import type { LinkSettings, PairLink } from './pair-link.js';
 import type { PairOwed } from './pair-reading.js';
 import { SECONDARIES, SECTOR_BYTES, type SecondaryName } from './replica-list.js';
 import type { ReplicaOwed } from './replica-reading.js';
@@ -22,7 +21,7 @@ export type ChangeKind = 'data' | 'zeroes' | 'trim';
 interface BenchOptions {
   readonly secondaries: number;
   readonly random: SeededRandom;
-  readonly settings?: Partial<ReplicaSettings> | undefined;
+  readonly settings: LinkSettings;
   readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
   readonly hasPoint: boolean;
 }

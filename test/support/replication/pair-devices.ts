@@ -11,7 +11,7 @@ import { MapFile } from '../../../src/replication/map/map-file.js';
 import { mapFileBytes } from '../../../src/replication/map/page.js';
 import { createSecondary } from '../../../src/replication/secondary/index.js';
 import { ReplicaList, SECONDARIES, SECTOR_BYTES, type SecondaryName } from './replica-list.js';
-import { FIRST, PARTS, type PartName, sizeOf } from './secondary-parts.js';
+import { FIRST, type PartName, partsBy, sizeOf } from './secondary-parts.js';
 
 /** The last block is short. */
 export const VOLUME_BYTES = 11 * BLOCK_BYTES + 4 * SECTOR_BYTES;
@@ -53,6 +53,8 @@ export interface PairShape {
 export interface DevicePlace {
   readonly name: DeviceName;
   readonly machine: Machine;
+  /** No other one has it. */
+  readonly label: string;
   /** Its number, in the order of all. */
   readonly device: number;
 }
@@ -62,12 +64,14 @@ export function pairOf<D extends BlockDevice>(
   make: (place: DevicePlace) => D,
 ): PairDevices<D> {
   let devices = 0;
-  const at = (name: DeviceName, machine: Machine = 'primary') => make({ name, machine, device: devices++ });
+  const at = (name: DeviceName, machine: Machine = 'primary', label: string = name) =>
+    make({ name, machine, label, device: devices++ });
   return {
     ...{ primary: at('primary'), log: at('log'), list: at('list') },
     replicas: SECONDARIES.slice(0, secondaries).map((name) => ({
-      ...{ name, map: at('map'), uncopied: at('uncopied') },
-      ...(Object.fromEntries(PARTS.map((part) => [part, at(part, name)])) as Record<PartName, D>),
+      ...{ name, map: at('map', 'primary', `${name} map`) },
+      uncopied: at('uncopied', 'primary', `${name} uncopied`),
+      ...partsBy((part) => at(part, name, `${name} ${part}`)),
     })),
   };
 }
@@ -106,7 +110,8 @@ function bytesFor(name: DeviceName, { logSectors }: PairShape): number {
 /** All blank and alike; or with content, before the first copy. In their order. */
 export async function makePair(shape: PairShape, content: Uint8Array | null): Promise<StateDevice[]> {
   const devices = placesOf(shape).map(
-    ({ name, device }) => new StateDevice(StateContent.blank(device), { name, size: bytesFor(name, shape) }),
+    ({ name, label, device }) =>
+      new StateDevice(StateContent.blank(device), { name: label, size: bytesFor(name, shape) }),
   );
   const { primary, log, list, replicas } = pairOf(shape, ({ device }) => devices[device]!);
   if (content !== null) await primary.write(0, content);

@@ -32,8 +32,11 @@ const SETTINGS: Omit<ReplicaSettings, 'clock'> = {
   sweep: { pieceBytes: BLOCK_BYTES, inFlight: 2, settleBytes: 3 * BLOCK_BYTES },
 };
 
+/** Of each secondary, what is not as it is by default. */
+export type LinkSettings = (name: SecondaryName) => Partial<ReplicaSettings>;
+
 export interface LinkOptions {
-  readonly settings?: Partial<ReplicaSettings> | undefined;
+  readonly settings: LinkSettings;
   /** Between the primary and its secondary, as it is reached. */
   readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
   /** Recovered; nothing is written to it before this ends. */
@@ -82,7 +85,7 @@ export class PairLink {
     return {
       ...{ name, uuid: uuidOf(name), map, uncopied, isWhole, isPaused: false },
       connect: () => this.#connect(),
-      settings: { ...SETTINGS, clock: this.clock, ...this.options.settings },
+      settings: { ...SETTINGS, clock: this.clock, ...this.options.settings(name) },
     };
   }
 

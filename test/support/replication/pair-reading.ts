@@ -8,10 +8,10 @@ import { Recorder } from '../../../src/crash/recorder.js';
 import type { StateDevice } from '../../../src/crash/state-device.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { UserError } from '../../../src/errors.js';
-import type { ReplicaSettings } from '../../../src/replication/settings.js';
 import { type DeviceName, type PairDevices, type PairShape, pairOf, VOLUME_BYTES } from './pair-devices.js';
 import type { PairHistory } from './pair-history.js';
 import { PairLife } from './pair-life.js';
+import type { LinkSettings } from './pair-link.js';
 import type { SecondaryName } from './replica-list.js';
 import {
   checkNamed,
@@ -45,7 +45,7 @@ interface ReadOptions {
   readonly shape: PairShape;
   readonly wrap: (device: BlockDevice, name: DeviceName) => BlockDevice;
   readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
-  readonly settings?: Partial<ReplicaSettings> | undefined;
+  readonly settings: LinkSettings;
 }
 
 export async function evaluatePair(
@@ -91,7 +91,7 @@ class PairReader {
   async #recover(primary: Uint8Array): Promise<void> {
     const { settings, overConnection } = this.options;
     const { replication, links, warnings } = await PairLife.open(this.devices, {
-      ...{ settings: { ...settings, mode: 'async' }, overConnection },
+      ...{ settings: (name) => ({ ...settings(name), mode: 'async' }), overConnection },
       onReached: (link, device) => this.#readers.get(link.name)!.look(device),
     });
     this.#lostLog = warnings.find((warning) => warning.includes('all blocks of all replicas')) ?? null;

@@ -22,6 +22,7 @@ import {
   VOLUME_BYTES,
 } from './pair-devices.js';
 import { PairHistory } from './pair-history.js';
+import type { LinkSettings } from './pair-link.js';
 import { checkPair, evaluatePair, type PairOwed, type PairReading } from './pair-reading.js';
 import { SECONDARIES } from './replica-list.js';
 
@@ -30,7 +31,7 @@ const MAX_TURNS = 2;
 export interface PairWorkload {
   readonly name: string;
   readonly shape?: Partial<PairShape>;
-  readonly settings?: Partial<ReplicaSettings>;
+  readonly settings?: Partial<ReplicaSettings> | LinkSettings;
   run(bench: PairBench): Promise<void>;
 }
 
@@ -55,6 +56,7 @@ export async function recordPair(
 ): Promise<RecordedPair> {
   restartChance(random.below(2 ** 32));
   const { wrap = (device: BlockDevice) => device } = options;
+  const settings = settingsOf(workload);
   const shape: PairShape = { logSectors: 16, secondaries: 1, ...workload.shape };
   const content = shape.uncopied === undefined ? null : random.bytes(VOLUME_BYTES);
   const made = await makePair(shape, content);
@@ -63,13 +65,13 @@ export async function recordPair(
   const moments: PairOwed[] = [];
   const recorder = new Recorder({ onEvent: () => moments.push(bench.moment) });
   const delay = { random: random.fork(), maxTurns: MAX_TURNS };
-  const devices = placesOf(shape).map(({ name, device }) => {
+  const devices = placesOf(shape).map(({ name, label, device }) => {
     const { content: held, size } = made[device]!;
-    const recorded = recorder.record(new SlowDevice(held.fork(), { name, size }, delay));
+    const recorded = recorder.record(new SlowDevice(held.fork(), { name: label, size }, delay));
     return wrap(name === 'log' ? flushedAfter(recorded, () => bench.isKilledNow()) : recorded, name);
   });
   const bench: PairBench = new PairBench(devices, history, recorder, {
-    ...{ random, settings: workload.settings, overConnection: options.overConnection },
+    ...{ random, settings, overConnection: options.overConnection },
     ...{ secondaries: shape.secondaries, hasPoint: shape.uncopied === undefined },
   });
   await bench.open();
@@ -81,11 +83,14 @@ export async function recordPair(
     losesMembers: false,
     isPromise: ({ name }) => name.endsWith('answered'),
     obligations: obligationsOf(moments, options.side),
-    evaluate: (state) =>
-      evaluatePair(state, history, { ...options, wrap, shape, settings: workload.settings }),
+    evaluate: (state) => evaluatePair(state, history, { ...options, wrap, shape, settings }),
     check: checkPair,
   };
   return { subject, spared: sparedBy(options.side, shape) };
+}
+
+function settingsOf({ settings = {} }: PairWorkload): LinkSettings {
+  return typeof settings === 'function' ? settings : () => settings;
 }
 
 /** As a file has fua: a write, and then a flush, between which the process may be killed. */

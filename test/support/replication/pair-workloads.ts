@@ -1,44 +1,11 @@
 /** What is done to a primary and its secondary before the power of either goes. */
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { CONTENT_OFFSET } from '../../../src/replication/file-header.js';
-import type { PairBench } from './pair-bench.js';
+import { failAmidWrites, loseAmidWrites, resyncAmidWrites } from './pair-moves.js';
 import type { PairWorkload } from './pair-recording.js';
 import { SECTOR_BYTES } from './replica-list.js';
 
-/** It goes away amid writes, and is lost. */
-async function loseAmidWrites(bench: PairBench): Promise<void> {
-  const writing = bench.changes(3);
-  await bench.turns(bench.random.below(6));
-  bench.second.disconnect();
-  await writing;
-  await bench.change();
-  await bench.lost();
-}
-
-/** Until it is in sync again somebody writes. */
-async function resyncAmidWrites(bench: PairBench, most = 8): Promise<void> {
-  bench.second.reconnect();
-  await bench.until('it is reached', () => bench.second.isUp);
-  for (let count = 0; count < most; count++) {
-    await bench.change();
-    await bench.turns(bench.random.below(4));
-  }
-  await bench.inSync();
-}
-
-/** A write fails amid others, and what is there of it nobody knows: it is lost, and resynced. */
-async function failAmidWrites(bench: PairBench, fua: boolean): Promise<void> {
-  const { losses } = bench.second.replica.totals;
-  bench.failsNext = true;
-  const others = bench.changes(2, { from: 4, fua });
-  const failing = await Promise.allSettled([bench.write('data', 8, 6, fua), others]);
-  if (failing.every(({ status }) => status === 'fulfilled')) throw new Error('no write has failed');
-  await bench.until('it is lost', () => bench.second.replica.totals.losses > losses);
-  await bench.change();
-  await bench.inSync();
-}
-
-const SYNCHRONOUS = { mode: 'sync' } as const;
+export const SYNCHRONOUS = { mode: 'sync' } as const;
 
 export const PAIR_WORKLOADS: readonly PairWorkload[] = [
   {

@@ -1,0 +1,54 @@
+/**
+ * Faults that matter only where a primary has more than one secondary, planted: the explorer finds each, in workloads in which it
+ * finds nothing otherwise (several.test.ts).
+ */
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { ListedBlocks } from '../../../src/replication/tracking/listed-blocks.js';
+import { Tracker } from '../../../src/replication/tracking/tracker.js';
+import { firstFailure } from '../../support/crash/flush-mutation.js';
+import type { Side } from '../../support/replication/pair-devices.js';
+import type { PairWorkload } from '../../support/replication/pair-recording.js';
+import { explorePair } from '../../support/replication/pair-run.js';
+import { TWO_WORKLOADS } from '../../support/replication/two-workloads.js';
+
+/** What is found soon is not looked for long. */
+const BOUNDS = [
+  { maxImages: 15, maxImagesPerCut: 1, maxStates: 2000 },
+  { maxImages: 80, maxImagesPerCut: 2, maxStates: 10_000 },
+];
+
+afterEach(() => vi.restoreAllMocks());
+
+async function found(workloads: readonly PairWorkload[], sides: readonly Side[]): Promise<string> {
+  const reports = async function* () {
+    for (const bounds of BOUNDS)
+      for (const side of sides)
+        for (const workload of workloads) yield await explorePair(workload, { seed: 1, side, ...bounds });
+  };
+  return firstFailure(reports());
+}
+
+describe('of two secondaries, the explorer finds that', { timeout: 300_000 }, () => {
+  // A log that forgets too much is never full.
+  const workloads = TWO_WORKLOADS.filter(({ name }) => !name.startsWith('the log becomes full'));
+  const look = () => found(workloads, ['all', 'primary', 'third']);
+
+  it('RESET of one takes a block off the log that the other needs there', async () => {
+    const { remove } = ListedBlocks.prototype;
+    vi.spyOn(ListedBlocks.prototype, 'remove').mockImplementation(function (this: ListedBlocks, range) {
+      remove.call(this, range);
+    });
+    expect(await look()).toBe('named');
+  });
+
+  it('what an opening finds in the log is dirty for the first one alone', async () => {
+    const { recover } = Tracker.prototype;
+    vi.spyOn(Tracker.prototype, 'recover').mockImplementation(async function (this: Tracker, active) {
+      const [first, ...others] = this.secondaries;
+      for (const other of others) this.secondaries.delete(other);
+      await recover.call(this, active);
+      if (first !== undefined) for (const other of others) this.secondaries.add(other);
+    });
+    expect(await look()).toMatch(/named|known/);
+  });
+});
