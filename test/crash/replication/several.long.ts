@@ -1,4 +1,5 @@
 /** A primary with several secondaries, as test/replication/pair/several.test.ts, for minutes. */
+import { JOINING_WORKLOADS } from '../../support/replication/joining-workloads.js';
 import type { Side } from '../../support/replication/pair-devices.js';
 import { explorePair } from '../../support/replication/pair-run.js';
 import { TWO_WORKLOADS } from '../../support/replication/two-workloads.js';
@@ -8,7 +9,11 @@ import { IMAGES_PER_CUT, statesOf } from './long-run.js';
 const SIDES: readonly Side[] = ['primary', 'second', 'third', 'all'];
 
 const workloads = SIDES.flatMap((side) =>
-  TWO_WORKLOADS.map((workload) => ({ name: `cut of ${side}: ${workload.name}`, side, workload })),
+  [...TWO_WORKLOADS, ...JOINING_WORKLOADS].map((workload) => ({
+    name: `cut of ${side}: ${workload.name}`,
+    side,
+    workload,
+  })),
 );
 
 describeLongRun({

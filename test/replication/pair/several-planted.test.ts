@@ -3,13 +3,20 @@
  * finds nothing otherwise (several.test.ts).
  */
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { SeededRandom } from '../../../src/crash/seeded-random.js';
+import type { BlockRange } from '../../../src/replication/blocks.js';
+import { MapFile } from '../../../src/replication/map/map-file.js';
 import { ListedBlocks } from '../../../src/replication/tracking/listed-blocks.js';
 import { Tracker } from '../../../src/replication/tracking/tracker.js';
 import { firstFailure } from '../../support/crash/flush-mutation.js';
+import { type Delay, turns } from '../../support/devices/delays.js';
+import { JOINING_WORKLOADS } from '../../support/replication/joining-workloads.js';
 import type { Side } from '../../support/replication/pair-devices.js';
 import type { PairWorkload } from '../../support/replication/pair-recording.js';
 import { explorePair } from '../../support/replication/pair-run.js';
 import { TWO_WORKLOADS } from '../../support/replication/two-workloads.js';
+
+const LATE: Delay = { random: new SeededRandom(1), maxTurns: 6 };
 
 /** What is found soon is not looked for long. */
 const BOUNDS = [
@@ -48,6 +55,23 @@ describe('of two secondaries, the explorer finds that', { timeout: 300_000 }, ()
       for (const other of others) this.secondaries.delete(other);
       await recover.call(this, active);
       if (first !== undefined) for (const other of others) this.secondaries.add(other);
+    });
+    expect(await look()).toMatch(/named|known/);
+  });
+});
+
+describe('of a replica that is added, the explorer finds that', { timeout: 300_000 }, () => {
+  const amidWrites = JOINING_WORKLOADS.filter(({ name }) => !name.includes('lost'));
+  const look = () => found(amidWrites, ['all', 'primary', 'third']);
+
+  it('its map is written when it is in the list already', async () => {
+    const { persist } = MapFile.prototype;
+    vi.spyOn(MapFile.prototype, 'persist').mockImplementation(async function (
+      this: MapFile,
+      ranges: readonly BlockRange[],
+    ) {
+      if (ranges[0]?.count !== this.map.blocks) return persist.call(this, ranges);
+      void turns(LATE).then(() => persist.call(this, ranges).catch(() => undefined));
     });
     expect(await look()).toMatch(/named|known/);
   });

@@ -6,8 +6,16 @@ import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import type { BlockMap } from '../../../src/replication/map/block-map.js';
 import { promote } from '../../../src/replication/secondary/index.js';
+import type { SecondaryTracking } from '../../../src/replication/tracking/secondary-tracking.js';
 import { withCalls } from '../devices/with-calls.js';
-import { BLOCKS, type PairDevices, pairOf, VOLUME_BYTES, VOLUME_SECTORS } from './pair-devices.js';
+import {
+  BLOCKS,
+  type PairDevices,
+  type PairShape,
+  pairOf,
+  VOLUME_BYTES,
+  VOLUME_SECTORS,
+} from './pair-devices.js';
 import type { PairHistory } from './pair-history.js';
 import { mortal, PairLife } from './pair-life.js';
 import type { LinkSettings, PairLink } from './pair-link.js';
@@ -19,12 +27,13 @@ import { contentOf, SECOND } from './secondary-parts.js';
 export type ChangeKind = 'data' | 'zeroes' | 'trim';
 
 interface BenchOptions {
-  readonly secondaries: number;
+  readonly shape: PairShape;
   readonly random: SeededRandom;
   readonly settings: LinkSettings;
   readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
-  readonly hasPoint: boolean;
 }
+
+type Earned = Pick<ReplicaOwed, 'promised' | 'hasPoint' | 'isListed'>;
 
 const MOST_TURNS = 20_000;
 const TURN_MS = 20;
@@ -33,8 +42,10 @@ export class PairBench {
   readonly random: SeededRandom;
   life!: PairLife;
   #owed: Pick<PairOwed, 'flushed' | 'mayLoseLog'>;
-  readonly #owedOf: Map<SecondaryName, Pick<ReplicaOwed, 'promised' | 'hasPoint'>>;
+  readonly #owedOf: Map<SecondaryName, Earned>;
   #isDead: { now: boolean } = { now: false };
+  /** Of the process that there is. */
+  #mortals!: PairDevices;
   /** It is killed when what it writes to the log is there, and before that is durable. */
   diesAtLog = false;
   /** The next write of data to the primary fails: some of its sectors are written, and which nobody is told. */
@@ -50,10 +61,15 @@ export class PairBench {
     private readonly options: BenchOptions,
   ) {
     this.random = options.random;
-    const { hasPoint } = options;
+    const { secondaries, uncopied, joins } = options.shape;
     this.#owed = { flushed: history.versions(), mayLoseLog: false };
-    const owed = { promised: 0, hasPoint };
-    this.#owedOf = new Map(SECONDARIES.slice(0, options.secondaries).map((name) => [name, owed]));
+    this.#owedOf = new Map(
+      SECONDARIES.slice(0, secondaries).map((name, at) => {
+        const isListed = joins === undefined || at < secondaries - 1;
+        if (isListed) history.joined(name, uncopied ?? []);
+        return [name, { promised: 0, isListed, hasPoint: isListed && uncopied === undefined }];
+      }),
+    );
   }
 
   get second(): PairLink {
@@ -85,6 +101,7 @@ export class PairBench {
     const dead = { now: false };
     this.#isDead = dead;
     const mortals = this.#devicesBy((device) => mortal(device, () => dead.now));
+    this.#mortals = mortals;
     const primary = this.#witnessed(mortals.primary, () => dead.now);
     this.life = await PairLife.open(
       { ...mortals, primary },
@@ -97,8 +114,19 @@ export class PairBench {
     await this.life.replication.start();
   }
 
+  /** A replica is added; returns when its first copy has begun. `onMade`: see JoinOptions. */
+  async join(onMade: () => void = () => {}): Promise<void> {
+    const { joins } = this.options.shape;
+    const devices = this.#mortals.replicas.at(-1)!;
+    const onEntering = ({ uncopied }: SecondaryTracking) =>
+      this.history.joined(devices.name, [...uncopied!.map.runs()]);
+    const link = await this.life.join(devices, joins!.free, { onMade, onEntering });
+    this.#owe(link, { isListed: true });
+    this.note('added, answered', {});
+  }
+
   #devicesBy(make: (device: BlockDevice) => BlockDevice): PairDevices {
-    return pairOf(this.options, ({ device }) => make(this.devices[device]!));
+    return pairOf(this.options.shape, ({ device }) => make(this.devices[device]!));
   }
 
   /** The end of a change on the primary is its place in the order. */
@@ -271,7 +299,7 @@ export class PairBench {
     this.#owe(link, { promised: Math.max(moment, promised) });
   }
 
-  #owe({ name }: PairLink, owed: Partial<Pick<ReplicaOwed, 'promised' | 'hasPoint'>>): void {
+  #owe({ name }: PairLink, owed: Partial<Earned>): void {
     this.#owedOf.set(name, { ...this.#owedOf.get(name)!, ...owed });
   }
 

@@ -48,6 +48,8 @@ export interface PairShape {
   readonly secondaries: number;
   /** What has never been copied, and need not be; with it the first copy has not been made. */
   readonly uncopied?: readonly BlockRange[];
+  /** The last secondary comes in amid the workload; of what holds data, this need not be copied to it. */
+  readonly joins?: { readonly free: readonly BlockRange[] };
 }
 
 export interface DevicePlace {
@@ -107,27 +109,37 @@ function bytesFor(name: DeviceName, { logSectors }: PairShape): number {
   return sizes[name] ?? sizeOf(name as PartName, SECONDARY);
 }
 
-/** All blank and alike; or with content, before the first copy. In their order. */
-export async function makePair(shape: PairShape, content: Uint8Array | null): Promise<StateDevice[]> {
+/** All alike, or before the first copy; in their order. */
+export async function makePair(shape: PairShape, content: Uint8Array): Promise<StateDevice[]> {
   const devices = placesOf(shape).map(
     ({ name, label, device }) =>
       new StateDevice(StateContent.blank(device), { name: label, size: bytesFor(name, shape) }),
   );
   const { primary, log, list, replicas } = pairOf(shape, ({ device }) => devices[device]!);
-  if (content !== null) await primary.write(0, content);
+  await writeData(primary, content);
   await TransactionLog.format(log, { volumeUuid: VOLUME_UUID });
   const isWhole = shape.uncopied === undefined;
-  for (const replica of replicas) {
-    await makeMaps(replica, shape);
+  for (const replica of shape.joins === undefined ? replicas : replicas.slice(0, -1)) {
+    if (isWhole) await writeData(replica.image, content);
+    await makeMaps(replica, shape.uncopied);
     await makeSecondary(replica, isWhole ? 'consistent' : 'initial');
     await new ReplicaList(list).put(replica.name, { isWhole, isMapLost: false });
   }
   return devices;
 }
 
-async function makeMaps(
+/** What is zeroes stays a hole. */
+async function writeData(device: BlockDevice, content: Uint8Array): Promise<void> {
+  for (let at = 0; at < content.byteLength; at += BLOCK_BYTES) {
+    const block = content.subarray(at, at + BLOCK_BYTES);
+    if (block.some((byte) => byte !== 0)) await device.write(at, block);
+  }
+}
+
+/** `never`: all else is to be copied; undefined: nothing is. */
+export async function makeMaps(
   { name, map, uncopied }: ReplicaDevices,
-  { uncopied: never }: PairShape,
+  never?: readonly BlockRange[],
 ): Promise<void> {
   const owner = { volumeUuid: VOLUME_UUID, replicaUuid: uuidOf(name), blocks: BLOCKS };
   const files = {
@@ -143,7 +155,7 @@ async function makeMaps(
   for (const file of [files.dirty, files.uncopied]) await file.persist([{ from: 0, count: BLOCKS }]);
 }
 
-async function makeSecondary(replica: ReplicaDevices, state: 'consistent' | 'initial'): Promise<void> {
+export async function makeSecondary(replica: ReplicaDevices, state: 'consistent' | 'initial'): Promise<void> {
   await createSecondary(replica, {
     volumeUuid: Buffer.from(VOLUME_UUID, 'hex'),
     replicaUuid: Buffer.from(uuidOf(replica.name), 'hex'),

@@ -12,33 +12,30 @@ interface Version {
   readonly bytes: Uint8Array;
 }
 
-/** What is never copied to a secondary, if there is anything. */
-export type Uncopied = Readonly<Partial<Record<SecondaryName, readonly BlockRange[]>>>;
-
-const NOTHING: readonly BlockRange[] = [];
-
 export class PairHistory {
   /** The number of changes so far. */
   moment = 0;
   readonly #versions: Version[][];
-  /** One for all to whom the same is not copied. */
-  readonly #seenBy = new Map<readonly BlockRange[], Moments>();
+  readonly #content: Uint8Array;
+  readonly #momentsFor = new Map<SecondaryName, Moments>();
 
-  constructor(
-    content: Uint8Array,
-    private readonly uncopied: Uncopied = {},
-  ) {
+  constructor(content: Uint8Array) {
+    this.#content = content.slice();
     this.#versions = Array.from({ length: VOLUME_SECTORS }, (_, sector) => [
       { moment: 0, bytes: sectorOf(content, sector).slice() },
     ]);
-    for (const ranges of [NOTHING, ...Object.values(uncopied)])
-      this.#seenBy.set(ranges, new Moments(content, ranges));
+  }
+
+  /** From now on a secondary is to have its moments. What is `uncopied` is never copied to it. */
+  joined(secondary: SecondaryName, uncopied: readonly BlockRange[]): void {
+    this.#momentsFor.set(secondary, new Moments(this.moment, this.#content, uncopied));
   }
 
   changed(offset: number, bytes: Uint8Array): void {
     this.moment += 1;
+    this.#content.set(bytes, offset);
     this.#seen(bytes, offset / SECTOR_BYTES);
-    for (const moments of this.#seenBy.values()) moments.changed(this.moment, offset, bytes);
+    for (const moments of this.#momentsFor.values()) moments.changed(this.moment, offset, bytes);
   }
 
   /** A process was killed, and this is what it left. */
@@ -46,13 +43,14 @@ export class PairHistory {
     this.moment += 1;
     const before = this.#versions.map(([first]) => first!.bytes);
     const isUntouched = (sector: number) => Buffer.compare(before[sector]!, sectorOf(content, sector)) === 0;
+    this.#content.set(content);
     this.#seen(content, 0);
-    for (const moments of this.#seenBy.values()) moments.found(this.moment, content, isUntouched);
+    for (const moments of this.#momentsFor.values()) moments.found(this.moment, content, isUntouched);
   }
 
   /** The moments at which it was this, as the secondary has it, ascending. */
   momentsOf(secondary: SecondaryName, content: Uint8Array): readonly number[] {
-    return this.#seenBy.get(this.uncopied[secondary] ?? NOTHING)!.of(content);
+    return this.#momentsFor.get(secondary)!.of(content);
   }
 
   /** Of each sector the moment since which it was as it is now. */
@@ -84,12 +82,13 @@ class Moments {
   readonly #moments = new Map<string, number[]>();
 
   constructor(
+    moment: number,
     content: Uint8Array,
     private readonly uncopied: readonly BlockRange[],
   ) {
     this.#content = content.slice();
     for (const block of blocksIn(uncopied)) this.#blank(block);
-    this.#note(0);
+    this.#note(moment);
   }
 
   changed(moment: number, offset: number, bytes: Uint8Array): void {

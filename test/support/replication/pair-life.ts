@@ -3,13 +3,31 @@
  * process is killed. As a volume opens its replicas (volume-replicas.ts): what is durable in which order is the same.
  */
 import type { BlockDevice } from '../../../src/device/contract.js';
+import { RangeSet } from '../../../src/device/range-set.js';
 import { UserError } from '../../../src/errors.js';
+import { BLOCK_BYTES, type BlockRange } from '../../../src/replication/blocks.js';
 import { Replication } from '../../../src/replication/replication.js';
+import type { SecondaryTracking } from '../../../src/replication/tracking/secondary-tracking.js';
+import { markFirst } from '../../../src/volume/replication/used-blocks.js';
 import { withCalls } from '../devices/with-calls.js';
 import { HandClock } from './hand-clock.js';
-import { type PairDevices, VOLUME_UUID } from './pair-devices.js';
+import {
+  makeMaps,
+  makeSecondary,
+  type PairDevices,
+  type ReplicaDevices,
+  VOLUME_BYTES,
+  VOLUME_UUID,
+} from './pair-devices.js';
 import { type LinkOptions, PairLink } from './pair-link.js';
 import { ReplicaList } from './replica-list.js';
+
+export interface JoinOptions {
+  /** All files are there, and what is written is not dirty for it yet. */
+  readonly onMade?: () => void;
+  /** What it gets is marked, and it is put into the list next. */
+  readonly onEntering?: (tracking: SecondaryTracking) => void;
+}
 
 export class PairLife {
   readonly clock = new HandClock();
@@ -52,10 +70,47 @@ export class PairLife {
       Object.assign(link, { replica: replicas[at], tracking: trackings[at] });
   }
 
+  /** A replica is added while the volume is in use, as VolumeReplicas.add does it. */
+  async join(
+    devices: ReplicaDevices,
+    free: readonly BlockRange[],
+    { onMade, onEntering }: JoinOptions = {},
+  ): Promise<PairLink> {
+    await makeSecondary(devices, 'initial');
+    await makeMaps(await blankMaps(devices));
+    onMade?.();
+    const link = new PairLink(devices, this.#list, this.clock, this.options);
+    const entry = { isWhole: false, isMapLost: false };
+    Object.assign(link, await this.replication.track(link.describe(entry)));
+    this.links.push(link);
+    await markFirst(link.tracking, await this.#usedWithout(free));
+    onEntering?.(link.tracking);
+    await this.#list.put(link.name, entry);
+    await this.replication.resume(link.replica);
+    return link;
+  }
+
+  async #usedWithout(free: readonly BlockRange[]): Promise<Parameters<typeof markFirst>[1]> {
+    const [data, used] = [new RangeSet(), new RangeSet()];
+    for (const { kind, offset, length } of await this.devices.primary.extents(0, VOLUME_BYTES))
+      if (kind === 'data') for (const set of [data, used]) set.add(offset, offset + length);
+    for (const { from, count } of free) used.remove(from * BLOCK_BYTES, (from + count) * BLOCK_BYTES);
+    return { data, used };
+  }
+
   /** From all. */
   disconnect(): void {
     for (const link of this.links) link.disconnect();
   }
+}
+
+/** Files that are made anew, whatever was there. */
+async function blankMaps(devices: ReplicaDevices): Promise<ReplicaDevices> {
+  for (const device of [devices.map, devices.uncopied]) {
+    await device.writeZeroes(0, device.size);
+    await device.flush();
+  }
+  return devices;
 }
 
 /** Calls fail from the moment in which the process is gone. */

@@ -11,7 +11,7 @@ import { UserError } from '../../../src/errors.js';
 import { type DeviceName, type PairDevices, type PairShape, pairOf, VOLUME_BYTES } from './pair-devices.js';
 import type { PairHistory } from './pair-history.js';
 import { PairLife } from './pair-life.js';
-import type { LinkSettings } from './pair-link.js';
+import type { LinkSettings, PairLink } from './pair-link.js';
 import type { SecondaryName } from './replica-list.js';
 import {
   checkNamed,
@@ -29,7 +29,7 @@ export interface PairReading {
   readonly lostLog: string | null;
   /** Of each sector of the primary the last moment of which it may be. */
   readonly versions: Uint32Array;
-  /** Of those that the primary knows. */
+  /** Of those that were come to. */
   readonly replicas: Readonly<Partial<Record<SecondaryName, ReplicaReading>>>;
 }
 
@@ -90,21 +90,35 @@ class PairReader {
 
   async #recover(primary: Uint8Array): Promise<void> {
     const { settings, overConnection } = this.options;
-    const { replication, links, warnings } = await PairLife.open(this.devices, {
+    const life = await PairLife.open(this.devices, {
       ...{ settings: (name) => ({ ...settings(name), mode: 'async' }), overConnection },
-      onReached: (link, device) => this.#readers.get(link.name)!.look(device),
+      onReached: async (link, device) => this.#readers.get(link.name)?.look(device),
     });
+    const { replication, links, warnings } = life;
     this.#lostLog = warnings.find((warning) => warning.includes('all blocks of all replicas')) ?? null;
-    for (const link of links) {
-      const before = this.before.replicas.find(({ name }) => name === link.name)!;
-      this.#readers.set(link.name, new ReplicaReader(link, primary, before, this.history));
-    }
+    for (const link of links) this.#readerOf(link, primary);
     await replication.start();
+    const flush = () => replication.device.flush();
     for (const link of links) {
       await link.replica.attempted();
-      await this.#readers.get(link.name)!.attempted(() => replication.device.flush());
+      await this.#readers.get(link.name)!.attempted(flush);
+    }
+    for (const devices of this.devices.replicas) {
+      if (this.#readers.has(devices.name)) continue;
+      const link = await life.join(devices, this.options.shape.joins!.free);
+      await link.replica.attempted();
+      const reader = this.#readerOf(link, primary);
+      reader.wasAdded();
+      await reader.attempted(flush);
     }
     await replication.close();
+  }
+
+  #readerOf(link: PairLink, primary: Uint8Array): ReplicaReader {
+    const before = this.before.replicas.find(({ name }) => name === link.name)!;
+    const reader = new ReplicaReader(link, primary, before, this.history);
+    this.#readers.set(link.name, reader);
+    return reader;
   }
 }
 

@@ -7,6 +7,7 @@ import { Recorder } from '../../../src/crash/recorder.js';
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { UserError } from '../../../src/errors.js';
+import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import type { ReplicaSettings } from '../../../src/replication/settings.js';
 import { SlowDevice } from '../crash/raid-recording.js';
 import { restartChance } from '../crash/same-every-time.js';
@@ -24,9 +25,10 @@ import {
 import { PairHistory } from './pair-history.js';
 import type { LinkSettings } from './pair-link.js';
 import { checkPair, evaluatePair, type PairOwed, type PairReading } from './pair-reading.js';
-import { SECONDARIES } from './replica-list.js';
 
 const MAX_TURNS = 2;
+/** The first block that is a hole of a volume to which a secondary is added. */
+export const BLANK_FROM = 9;
 
 export interface PairWorkload {
   readonly name: string;
@@ -58,10 +60,9 @@ export async function recordPair(
   const { wrap = (device: BlockDevice) => device } = options;
   const settings = settingsOf(workload);
   const shape: PairShape = { logSectors: 16, secondaries: 1, ...workload.shape };
-  const content = shape.uncopied === undefined ? null : random.bytes(VOLUME_BYTES);
+  const content = contentFor(shape, random);
   const made = await makePair(shape, content);
-  const uncopied = SECONDARIES.map((name) => [name, shape.uncopied ?? []]);
-  const history = new PairHistory(content ?? new Uint8Array(VOLUME_BYTES), Object.fromEntries(uncopied));
+  const history = new PairHistory(content);
   const moments: PairOwed[] = [];
   const recorder = new Recorder({ onEvent: () => moments.push(bench.moment) });
   const delay = { random: random.fork(), maxTurns: MAX_TURNS };
@@ -71,8 +72,7 @@ export async function recordPair(
     return wrap(name === 'log' ? flushedAfter(recorded, () => bench.isKilledNow()) : recorded, name);
   });
   const bench: PairBench = new PairBench(devices, history, recorder, {
-    ...{ random, settings, overConnection: options.overConnection },
-    ...{ secondaries: shape.secondaries, hasPoint: shape.uncopied === undefined },
+    ...{ random, settings, shape, overConnection: options.overConnection },
   });
   await bench.open();
   await workload.run(bench);
@@ -87,6 +87,14 @@ export async function recordPair(
     check: checkPair,
   };
   return { subject, spared: sparedBy(options.side, shape) };
+}
+
+/** Blank where a copy is none; and its end is, where a secondary joins. */
+function contentFor({ uncopied, joins }: PairShape, random: SeededRandom): Uint8Array {
+  if (uncopied === undefined && joins === undefined) return new Uint8Array(VOLUME_BYTES);
+  const content = random.bytes(VOLUME_BYTES);
+  if (joins !== undefined) content.fill(0, BLANK_FROM * BLOCK_BYTES);
+  return content;
 }
 
 function settingsOf({ settings = {} }: PairWorkload): LinkSettings {

@@ -21,6 +21,8 @@ type Point =
   | { readonly none: string };
 
 export interface ReplicaReading {
+  /** False: it had not been added, and was added anew. */
+  readonly isListed: boolean;
   readonly state: SecondaryState | null;
   /** Blocks, a bit each, that are not alike. */
   readonly differs: number;
@@ -34,6 +36,8 @@ export interface ReplicaReading {
 
 export interface ReplicaOwed {
   readonly name: SecondaryName;
+  /** That it was added was answered. */
+  readonly isListed: boolean;
   /** It is at this moment at least, as what was answered says. */
   readonly promised: number;
   /** The last moment that there was. */
@@ -45,7 +49,7 @@ export interface ReplicaOwed {
 }
 
 const NOT_REACHED: ReplicaReading = {
-  ...{ state: null, differs: 0, missed: 0, unlike: 0 },
+  ...{ isListed: true, state: null, differs: 0, missed: 0, unlike: 0 },
   point: { none: 'it was not reached' },
 };
 
@@ -66,6 +70,11 @@ export class ReplicaReader {
     this.#named = maskOf(map) | this.#uncopied;
   }
 
+  /** It had not come in, and has been added anew. */
+  wasAdded(): void {
+    this.#reading = { ...NOT_REACHED, isListed: false };
+  }
+
   get reading(): ReplicaReading {
     return this.#reading;
   }
@@ -76,7 +85,10 @@ export class ReplicaReader {
     const { state } = device.marks;
     const differs = this.#differing(held);
     const point = state === 'consistent' ? this.#pointOf(held) : await this.#promoted();
-    this.#reading = { state, differs, missed: differs & ~this.#named, point, unlike: 0 };
+    this.#reading = {
+      ...{ isListed: true, state, differs, missed: differs & ~this.#named },
+      ...{ point, unlike: 0 },
+    };
   }
 
   /** It was tried to bring it in sync. */
@@ -128,13 +140,15 @@ export function checkNamed({ missed }: ReplicaReading, { name }: ReplicaOwed): B
 
 export function checkReplica(reading: ReplicaReading, owed: ReplicaOwed): Breach | null {
   const { differs, unlike } = reading;
+  if (owed.isListed && !reading.isListed)
+    return { invariant: 'listed', message: `${owed.name} was added, and is not in the list` };
   if (owed.known !== null && (differs & ~owed.known) !== 0) {
     const message = `${blocks(differs & ~owed.known)} of ${owed.name} differ, and the process does not know`;
     return { invariant: 'known', message };
   }
   if (unlike !== 0)
     return { invariant: 'alike', message: `${blocks(unlike)} of ${owed.name} differ after a resync` };
-  return checkPoint(reading, owed);
+  return reading.isListed ? checkPoint(reading, owed) : null;
 }
 
 function checkPoint(
