@@ -1,4 +1,5 @@
 /** A primary with several secondaries, as test/replication/pair/several.test.ts, for minutes. */
+import { CHAIN_WORKLOADS } from '../../support/replication/chain-workloads.js';
 import { JOINING_WORKLOADS } from '../../support/replication/joining-workloads.js';
 import type { Side } from '../../support/replication/pair-devices.js';
 import { explorePair } from '../../support/replication/pair-run.js';
@@ -9,7 +10,7 @@ import { IMAGES_PER_CUT, statesOf } from './long-run.js';
 const SIDES: readonly Side[] = ['primary', 'second', 'third', 'all'];
 
 const workloads = SIDES.flatMap((side) =>
-  [...TWO_WORKLOADS, ...JOINING_WORKLOADS].map((workload) => ({
+  [...TWO_WORKLOADS, ...JOINING_WORKLOADS, ...CHAIN_WORKLOADS].map((workload) => ({
     name: `cut of ${side}: ${workload.name}`,
     side,
     workload,

@@ -8,15 +8,18 @@ import type { BlockMap } from '../../../src/replication/map/block-map.js';
 import { promote } from '../../../src/replication/secondary/index.js';
 import type { SecondaryTracking } from '../../../src/replication/tracking/secondary-tracking.js';
 import { withCalls } from '../devices/with-calls.js';
+import { HandClock } from './hand-clock.js';
 import {
   BLOCKS,
+  keeperOf,
   type PairDevices,
   type PairShape,
   pairOf,
   VOLUME_BYTES,
   VOLUME_SECTORS,
 } from './pair-devices.js';
-import type { PairHistory } from './pair-history.js';
+import type { EpochHistory, PairHistory } from './pair-history.js';
+import { PairHost } from './pair-host.js';
 import { mortal, PairLife } from './pair-life.js';
 import type { LinkSettings, PairLink } from './pair-link.js';
 import type { PairOwed } from './pair-reading.js';
@@ -28,6 +31,7 @@ export type ChangeKind = 'data' | 'zeroes' | 'trim';
 
 interface BenchOptions {
   readonly shape: PairShape;
+  readonly epochs: EpochHistory;
   readonly random: SeededRandom;
   readonly settings: LinkSettings;
   readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
@@ -44,6 +48,8 @@ export class PairBench {
   #owed: Pick<PairOwed, 'flushed' | 'mayLoseLog'>;
   readonly #owedOf: Map<SecondaryName, Earned>;
   #isDead: { now: boolean } = { now: false };
+  readonly #clock = new HandClock();
+  #host: PairHost | undefined;
   /** Of the process that there is. */
   #mortals!: PairDevices;
   /** It is killed when what it writes to the log is there, and before that is durable. */
@@ -77,7 +83,18 @@ export class PairBench {
   }
 
   get third(): PairLink {
-    return this.life.links[1]!;
+    return this.#links.find(({ name }) => name === 'third')!;
+  }
+
+  /** Those that are kept by a process that lives. */
+  get #links(): PairLink[] {
+    const theirs = this.#isDead.now ? [] : (this.life?.links ?? []);
+    return [...theirs, ...(this.#host?.life?.links ?? [])];
+  }
+
+  /** The order that it is a moment of. */
+  #orderOf(name: SecondaryName): { readonly moment: number } {
+    return keeperOf(name, this.options.shape) === 'primary' ? this.history : this.options.epochs;
   }
 
   /** Asked amid what it does. */
@@ -88,10 +105,9 @@ export class PairBench {
 
   /** As of this event. */
   get moment(): PairOwed {
-    const { moment: now } = this.history;
-    const links = this.#isDead.now ? [] : (this.life?.links ?? []);
     const replicas = [...this.#owedOf].map(([name, owed]) => {
-      const link = links.find((one) => one.name === name);
+      const link = this.#links.find((one) => one.name === name);
+      const { moment: now } = this.#orderOf(name);
       return { name, ...owed, now, known: link === undefined ? null : knownBy(link) };
     });
     return { ...this.#owed, replicas };
@@ -108,10 +124,23 @@ export class PairBench {
       {
         settings: this.options.settings,
         overConnection: this.options.overConnection,
+        host: this.#hosted(),
+        clock: this.#clock,
       },
     );
     this.note('opened', { mayLoseLog: false });
     await this.life.replication.start();
+  }
+
+  /** The server of a secondary that has replicas of its own: it lives on when the primary is killed. */
+  #hosted(): PairHost | undefined {
+    const [second] = this.#devicesBy((device) =>
+      withCalls(device, { close: async () => undefined }),
+    ).replicas;
+    const { settings, epochs, overConnection } = this.options;
+    if (second!.own === null) return undefined;
+    this.#host ??= new PairHost(second!, { settings, epochs, overConnection, clock: this.#clock });
+    return this.#host;
   }
 
   /** A replica is added; returns when its first copy has begun. `onMade`: see JoinOptions. */
@@ -215,7 +244,7 @@ export class PairBench {
 
   /** All that was written by now is durable there; where it is lost meanwhile nothing is owed. */
   async drained(link = this.second): Promise<void> {
-    const at = this.history.moment;
+    const at = this.#orderOf(link.name).moment;
     if (link.replica.state !== 'in-sync') return;
     try {
       await link.replica.drained();
@@ -283,6 +312,7 @@ export class PairBench {
 
   async end(): Promise<void> {
     await this.life.replication.close();
+    await this.#host?.close();
     this.note('closed', {});
   }
 

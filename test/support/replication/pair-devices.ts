@@ -34,23 +34,34 @@ export interface ReplicaDevices<D extends BlockDevice = BlockDevice> extends Rea
   readonly name: SecondaryName;
   readonly map: D;
   readonly uncopied: D;
+  /** Of replicas that it has itself. */
+  readonly own: SourceDevices<D> | null;
 }
 
-export interface PairDevices<D extends BlockDevice = BlockDevice> {
-  readonly primary: D;
+/** Of whoever has replicas. */
+export interface SourceDevices<D extends BlockDevice = BlockDevice> {
   readonly log: D;
   readonly list: D;
   readonly replicas: readonly ReplicaDevices<D>[];
 }
 
+export interface PairDevices<D extends BlockDevice = BlockDevice> extends SourceDevices<D> {
+  readonly primary: D;
+}
+
 export interface PairShape {
   readonly logSectors: number;
   readonly secondaries: number;
+  /** The third is the secondary's own, and not the primary's. */
+  readonly isChain?: true;
   /** What has never been copied, and need not be; with it the first copy has not been made. */
   readonly uncopied?: readonly BlockRange[];
   /** The last secondary comes in amid the workload; of what holds data, this need not be copied to it. */
   readonly joins?: { readonly free: readonly BlockRange[] };
 }
+
+/** How many there are, and whose. */
+export type PairTree = Pick<PairShape, 'secondaries' | 'isChain'>;
 
 export interface DevicePlace {
   readonly name: DeviceName;
@@ -62,24 +73,43 @@ export interface DevicePlace {
 }
 
 export function pairOf<D extends BlockDevice>(
-  { secondaries }: Pick<PairShape, 'secondaries'>,
+  { secondaries, isChain }: PairTree,
   make: (place: DevicePlace) => D,
 ): PairDevices<D> {
   let devices = 0;
-  const at = (name: DeviceName, machine: Machine = 'primary', label: string = name) =>
+  const at = (name: DeviceName, machine: Machine, label: string = name) =>
     make({ name, machine, label, device: devices++ });
-  return {
-    ...{ primary: at('primary'), log: at('log'), list: at('list') },
-    replicas: SECONDARIES.slice(0, secondaries).map((name) => ({
-      ...{ name, map: at('map', 'primary', `${name} map`) },
-      uncopied: at('uncopied', 'primary', `${name} uncopied`),
-      ...partsBy((part) => at(part, name, `${name} ${part}`)),
-    })),
-  };
+  const replica = (of: Machine, name: SecondaryName, own: readonly SecondaryName[]): ReplicaDevices<D> => ({
+    ...{ name, map: at('map', of, `${name} map`), uncopied: at('uncopied', of, `${name} uncopied`) },
+    ...partsBy((part) => at(part, name, `${name} ${part}`)),
+    own: own.length === 0 ? null : source(name, own, `${name} `),
+  });
+  const source = (
+    of: Machine,
+    names: readonly SecondaryName[],
+    label = '',
+    own: readonly SecondaryName[] = [],
+  ) => ({
+    ...{ log: at('log', of, `${label}log`), list: at('list', of, `${label}list`) },
+    replicas: names.map((name) => replica(of, name, own)),
+  });
+  const names = SECONDARIES.slice(0, secondaries);
+  const [theirs, own] = isChain === true ? [names.slice(0, 1), names.slice(1)] : [names, []];
+  return { primary: at('primary', 'primary'), ...source('primary', theirs, '', own) };
+}
+
+/** Those of all, whosever they are. */
+export function allReplicas<D extends BlockDevice>({ replicas }: SourceDevices<D>): ReplicaDevices<D>[] {
+  return replicas.flatMap((one) => [one, ...(one.own === null ? [] : allReplicas(one.own))]);
+}
+
+/** Who keeps its map. */
+export function keeperOf(name: SecondaryName, { isChain }: PairTree): Machine {
+  return isChain === true && name === 'third' ? 'second' : 'primary';
 }
 
 /** All devices, in their order. */
-export function placesOf(shape: Pick<PairShape, 'secondaries'>): DevicePlace[] {
+export function placesOf(shape: PairTree): DevicePlace[] {
   const places: DevicePlace[] = [];
   pairOf(shape, (place) => {
     places.push(place);
@@ -89,7 +119,7 @@ export function placesOf(shape: Pick<PairShape, 'secondaries'>): DevicePlace[] {
 }
 
 /** Numbers of the devices whose power stays on. */
-export function sparedBy(side: Side, shape: Pick<PairShape, 'secondaries'>): number[] {
+export function sparedBy(side: Side, shape: PairTree): number[] {
   const spared = placesOf(shape).filter(({ machine }) => side !== 'all' && machine !== side);
   return spared.map(({ device }) => device);
 }
@@ -115,8 +145,17 @@ export async function makePair(shape: PairShape, content: Uint8Array): Promise<S
     ({ name, label, device }) =>
       new StateDevice(StateContent.blank(device), { name: label, size: bytesFor(name, shape) }),
   );
-  const { primary, log, list, replicas } = pairOf(shape, ({ device }) => devices[device]!);
-  await writeData(primary, content);
+  const pair = pairOf(shape, ({ device }) => devices[device]!);
+  await writeData(pair.primary, content);
+  await makeSource(pair, shape, content);
+  return devices;
+}
+
+async function makeSource(
+  { log, list, replicas }: SourceDevices,
+  shape: PairShape,
+  content: Uint8Array,
+): Promise<void> {
   await TransactionLog.format(log, { volumeUuid: VOLUME_UUID });
   const isWhole = shape.uncopied === undefined;
   for (const replica of shape.joins === undefined ? replicas : replicas.slice(0, -1)) {
@@ -124,8 +163,8 @@ export async function makePair(shape: PairShape, content: Uint8Array): Promise<S
     await makeMaps(replica, shape.uncopied);
     await makeSecondary(replica, isWhole ? 'consistent' : 'initial');
     await new ReplicaList(list).put(replica.name, { isWhole, isMapLost: false });
+    if (replica.own !== null) await makeSource(replica.own, shape, content);
   }
-  return devices;
 }
 
 /** What is zeroes stays a hole. */

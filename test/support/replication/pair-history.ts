@@ -50,7 +50,7 @@ export class PairHistory {
 
   /** The moments at which it was this, as the secondary has it, ascending. */
   momentsOf(secondary: SecondaryName, content: Uint8Array): readonly number[] {
-    return this.#momentsFor.get(secondary)!.of(content);
+    return this.#momentsFor.get(secondary)?.of(content) ?? [];
   }
 
   /** Of each sector the moment since which it was as it is now. */
@@ -76,6 +76,37 @@ export class PairHistory {
   }
 }
 
+/** What a secondary was at the ends of its epochs, which are the moments of a secondary that it has itself. */
+export class EpochHistory {
+  /** The number of epochs so far. */
+  moment = 0;
+  readonly #moments: Moments;
+
+  constructor(content: Uint8Array) {
+    this.#moments = new Moments(0, content, []);
+  }
+
+  changed(offset: number, bytes: Uint8Array): void {
+    this.#moments.set(offset, bytes);
+  }
+
+  /** What there is now is one. */
+  ended(): void {
+    this.moment += 1;
+    this.#moments.note(this.moment);
+  }
+
+  /** It was opened again, and this is there. */
+  found(content: Uint8Array, isMoment: boolean): void {
+    this.#moments.set(0, content);
+    if (isMoment) this.ended();
+  }
+
+  momentsOf(content: Uint8Array): readonly number[] {
+    return this.#moments.of(content);
+  }
+}
+
 /** As a secondary has them: what is `uncopied` is taken for zeroes, as it is on one that was blank. */
 class Moments {
   readonly #content: Uint8Array;
@@ -88,18 +119,22 @@ class Moments {
   ) {
     this.#content = content.slice();
     for (const block of blocksIn(uncopied)) this.#blank(block);
-    this.#note(moment);
+    this.note(moment);
+  }
+
+  set(offset: number, bytes: Uint8Array): void {
+    this.#content.set(bytes, offset);
   }
 
   changed(moment: number, offset: number, bytes: Uint8Array): void {
-    this.#content.set(bytes, offset);
-    this.#note(moment);
+    this.set(offset, bytes);
+    this.note(moment);
   }
 
   found(moment: number, content: Uint8Array, isUntouched: (sector: number) => boolean): void {
     this.#content.set(content);
     for (const block of blocksIn(this.uncopied)) if (sectorsOf(block).every(isUntouched)) this.#blank(block);
-    this.#note(moment);
+    this.note(moment);
   }
 
   of(content: Uint8Array): readonly number[] {
@@ -110,7 +145,7 @@ class Moments {
     this.#content.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
   }
 
-  #note(moment: number): void {
+  note(moment: number): void {
     const key = digest(this.#content);
     const moments = this.#moments.get(key) ?? [];
     moments.push(moment);

@@ -29,8 +29,14 @@ export interface JoinOptions {
   readonly onEntering?: (tracking: SecondaryTracking) => void;
 }
 
+export interface LifeOptions extends LinkOptions {
+  readonly clock?: HandClock;
+  /** See Replication.hold. */
+  readonly heldFor?: string | null;
+}
+
 export class PairLife {
-  readonly clock = new HandClock();
+  readonly clock: HandClock;
   readonly warnings: string[] = [];
   readonly links: PairLink[] = [];
   replication!: Replication;
@@ -38,13 +44,14 @@ export class PairLife {
 
   private constructor(
     private readonly devices: PairDevices,
-    private readonly options: LinkOptions,
+    private readonly options: LifeOptions,
   ) {
+    this.clock = options.clock ?? new HandClock();
     this.#list = new ReplicaList(devices.list);
   }
 
   /** Nothing is sent before `replication.start`. */
-  static async open(devices: PairDevices, options: LinkOptions): Promise<PairLife> {
+  static async open(devices: PairDevices, options: LifeOptions): Promise<PairLife> {
     const life = new PairLife(devices, options);
     await life.#open();
     return life;
@@ -59,6 +66,7 @@ export class PairLife {
     this.replication = await Replication.open({
       ...{ volumeUuid: VOLUME_UUID, primary: devices.primary, log: devices.log },
       replicas: links.map((link) => link.describe(entries[link.name]!)),
+      heldFor: options.heldFor ?? null,
       warn: (message) => warnings.push(message),
       onMapFailed: (name) => {
         const failed = links.find((link) => link.name === name)!;

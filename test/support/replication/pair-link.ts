@@ -14,6 +14,7 @@ import type { SecondaryTracking } from '../../../src/replication/tracking/second
 import { Connection } from './connection.js';
 import type { HandClock } from './hand-clock.js';
 import { type ReplicaDevices, uuidOf } from './pair-devices.js';
+import type { PairHost } from './pair-host.js';
 import type { ReplicaEntry, ReplicaList, SecondaryName } from './replica-list.js';
 import { FIRST, lent } from './secondary-parts.js';
 
@@ -39,8 +40,13 @@ export interface LinkOptions {
   readonly settings: LinkSettings;
   /** Between the primary and its secondary, as it is reached. */
   readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
-  /** Recovered; nothing is written to it before this ends. */
-  readonly onReached?: ((link: PairLink, device: SecondaryDevice) => Promise<void>) | undefined;
+  /** Who offers the secondary, where it has replicas of its own. */
+  readonly host?: PairHost | undefined;
+}
+
+/** A secondary that was opened, for its primary. */
+export interface Reached extends ConnectedSecondary {
+  readonly secondary: SecondaryDevice;
 }
 
 export class PairLink {
@@ -116,28 +122,37 @@ export class PairLink {
     const { state } = await readMarks(devices.marks);
     if (state === 'promoted' || state === 'promoting')
       throw new UserError('REFUSED', `it is ${state}`, { details: { reason: 'diverged' } });
-    const secondary = await openSecondary(lent(devices), { nowMs: () => 1000 });
+    const { secondary, ...reached } = await (devices.own === null ? openHere(devices) : options.host!.join());
     this.#opened += 1;
-    await options.onReached?.(this, secondary);
-    const connection = new Connection(secondary, () => this.hanging);
+    const connection = new Connection(reached.device, () => this.hanging);
     this.#connection = connection;
     this.secondary = secondary;
     return {
       device: options.overConnection?.(connection) ?? connection,
-      epochBytes: secondary.epochBytes,
+      epochBytes: reached.epochBytes,
       beginResync: async () => {
         await list.put(this.name, { isWhole: false, isMapLost: false });
-        await secondary.beginResync();
+        await reached.beginResync();
       },
       endResync: async () => {
-        await secondary.endResync({ generation: FIRST });
+        await reached.endResync();
         await list.put(this.name, { isWhole: true, isMapLost: false });
       },
       close: async () => {
         await connection.close();
-        await secondary.close();
+        await reached.close();
         this.#opened -= 1;
       },
     };
   }
+}
+
+async function openHere(devices: ReplicaDevices): Promise<Reached> {
+  const secondary = await openSecondary(lent(devices), { nowMs: () => 1000 });
+  return {
+    ...{ secondary, device: secondary, epochBytes: secondary.epochBytes },
+    beginResync: () => secondary.beginResync(),
+    endResync: () => secondary.endResync({ generation: FIRST }),
+    close: () => secondary.close(),
+  };
 }

@@ -8,10 +8,19 @@ import { Recorder } from '../../../src/crash/recorder.js';
 import type { StateDevice } from '../../../src/crash/state-device.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { UserError } from '../../../src/errors.js';
-import { type DeviceName, type PairDevices, type PairShape, pairOf, VOLUME_BYTES } from './pair-devices.js';
-import type { PairHistory } from './pair-history.js';
+import {
+  allReplicas,
+  type DeviceName,
+  keeperOf,
+  type PairDevices,
+  type PairShape,
+  pairOf,
+  VOLUME_BYTES,
+} from './pair-devices.js';
+import type { EpochHistory, PairHistory } from './pair-history.js';
+import { PairHost } from './pair-host.js';
 import { PairLife } from './pair-life.js';
-import type { LinkSettings, PairLink } from './pair-link.js';
+import type { LinkOptions, LinkSettings, PairLink } from './pair-link.js';
 import type { SecondaryName } from './replica-list.js';
 import {
   checkNamed,
@@ -19,6 +28,7 @@ import {
   type ReplicaOwed,
   ReplicaReader,
   type ReplicaReading,
+  type Upper,
 } from './replica-reading.js';
 import { contentOf } from './secondary-parts.js';
 
@@ -48,9 +58,14 @@ interface ReadOptions {
   readonly settings: LinkSettings;
 }
 
+interface Histories {
+  readonly history: PairHistory;
+  readonly epochs: EpochHistory;
+}
+
 export async function evaluatePair(
   state: ExploredState,
-  history: PairHistory,
+  histories: Histories,
   options: ReadOptions,
 ): Promise<Evaluation<PairReading>> {
   const devices = state.devices() as StateDevice[];
@@ -59,7 +74,7 @@ export async function evaluatePair(
     options.wrap(recorder.record(devices[device]!), name),
   );
   const before = pairOf(options.shape, ({ device }) => devices[device]!.fork());
-  const reading = await new PairReader(recorded, before, history, options).read();
+  const reading = await new PairReader(recorded, before, histories, options).read();
   return { reading, recovery: recorder.trace };
 }
 
@@ -70,13 +85,13 @@ class PairReader {
   constructor(
     private readonly devices: PairDevices,
     private readonly before: PairDevices<StateDevice>,
-    private readonly history: PairHistory,
+    private readonly histories: Histories,
     private readonly options: ReadOptions,
   ) {}
 
   async read(): Promise<PairReading> {
     const primary = await contentOf(this.before.primary, VOLUME_BYTES);
-    const versions = this.history.versionsOf(primary);
+    const versions = this.histories.history.versionsOf(primary);
     const wrong = await this.#recover(primary).then(
       () => null,
       (error: unknown) => {
@@ -89,34 +104,54 @@ class PairReader {
   }
 
   async #recover(primary: Uint8Array): Promise<void> {
-    const { settings, overConnection } = this.options;
-    const life = await PairLife.open(this.devices, {
-      ...{ settings: (name) => ({ ...settings(name), mode: 'async' }), overConnection },
-      onReached: async (link, device) => this.#readers.get(link.name)?.look(device),
-    });
-    const { replication, links, warnings } = life;
-    this.#lostLog = warnings.find((warning) => warning.includes('all blocks of all replicas')) ?? null;
-    for (const link of links) this.#readerOf(link, primary);
-    await replication.start();
-    const flush = () => replication.device.flush();
-    for (const link of links) {
-      await link.replica.attempted();
-      await this.#readers.get(link.name)!.attempted(flush);
-    }
+    const upper = { content: primary, isMoment: true };
+    const { overConnection } = this.options;
+    const settings: LinkSettings = (name) => ({ ...this.options.settings(name), mode: 'async' });
+    const host = this.#hostOf({ settings, overConnection });
+    const life = await PairLife.open(this.devices, { settings, overConnection, host });
+    await this.#look(life, upper);
+    await life.replication.start();
+    await this.#attempted(life, primary);
     for (const devices of this.devices.replicas) {
       if (this.#readers.has(devices.name)) continue;
       const link = await life.join(devices, this.options.shape.joins!.free);
-      await link.replica.attempted();
-      const reader = this.#readerOf(link, primary);
-      reader.wasAdded();
-      await reader.attempted(flush);
+      this.#readerOf(link, upper).wasAdded();
+      await this.#attempted(life, primary);
     }
-    await replication.close();
+    if (host?.life != null) await this.#attempted(host.life, primary);
+    await life.replication.close();
+    await host?.close();
   }
 
-  #readerOf(link: PairLink, primary: Uint8Array): ReplicaReader {
-    const before = this.before.replicas.find(({ name }) => name === link.name)!;
-    const reader = new ReplicaReader(link, primary, before, this.history);
+  /** Of the secondary that has replicas of its own. */
+  #hostOf(options: LinkOptions): PairHost | undefined {
+    const [second] = this.devices.replicas;
+    if (second!.own === null) return undefined;
+    const onOpened = (life: PairLife) => this.#look(life, this.#readers.get(second!.name)!.asUpper);
+    return new PairHost(second!, { ...options, onOpened });
+  }
+
+  /** Opened, and nothing is sent yet. */
+  async #look({ links, warnings }: PairLife, upper: Upper): Promise<void> {
+    this.#lostLog ??= warnings.find((warning) => warning.includes('all blocks of all replicas')) ?? null;
+    for (const link of links) if (!this.#readers.has(link.name)) await this.#readerOf(link, upper).look();
+  }
+
+  async #attempted({ links, replication }: PairLife, primary: Uint8Array): Promise<void> {
+    for (const { name, replica } of links) {
+      await replica.attempted();
+      await replication.device.flush();
+      await this.#readers.get(name)!.attempted(primary);
+    }
+  }
+
+  #readerOf(link: PairLink, upper: Upper): ReplicaReader {
+    const { history, epochs } = this.histories;
+    const before = allReplicas(this.before).find(({ name }) => name === link.name)!;
+    const isOwn = keeperOf(link.name, this.options.shape) !== 'primary';
+    const momentsOf = (content: Uint8Array) =>
+      isOwn ? epochs.momentsOf(content) : history.momentsOf(link.name, content);
+    const reader = new ReplicaReader({ link, upper, before, momentsOf });
     this.#readers.set(link.name, reader);
     return reader;
   }

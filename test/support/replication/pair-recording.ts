@@ -15,6 +15,7 @@ import { withCalls } from '../devices/with-calls.js';
 import { PairBench } from './pair-bench.js';
 import {
   type DeviceName,
+  keeperOf,
   makePair,
   type PairShape,
   placesOf,
@@ -22,7 +23,7 @@ import {
   sparedBy,
   VOLUME_BYTES,
 } from './pair-devices.js';
-import { PairHistory } from './pair-history.js';
+import { EpochHistory, PairHistory } from './pair-history.js';
 import type { LinkSettings } from './pair-link.js';
 import { checkPair, evaluatePair, type PairOwed, type PairReading } from './pair-reading.js';
 
@@ -63,6 +64,7 @@ export async function recordPair(
   const content = contentFor(shape, random);
   const made = await makePair(shape, content);
   const history = new PairHistory(content);
+  const epochs = new EpochHistory(content);
   const moments: PairOwed[] = [];
   const recorder = new Recorder({ onEvent: () => moments.push(bench.moment) });
   const delay = { random: random.fork(), maxTurns: MAX_TURNS };
@@ -72,7 +74,7 @@ export async function recordPair(
     return wrap(name === 'log' ? flushedAfter(recorded, () => bench.isKilledNow()) : recorded, name);
   });
   const bench: PairBench = new PairBench(devices, history, recorder, {
-    ...{ random, settings, shape, overConnection: options.overConnection },
+    ...{ random, settings, shape, epochs, overConnection: options.overConnection },
   });
   await bench.open();
   await workload.run(bench);
@@ -82,8 +84,8 @@ export async function recordPair(
     initial: made.map((device) => device.content.fork()),
     losesMembers: false,
     isPromise: ({ name }) => name.endsWith('answered'),
-    obligations: obligationsOf(moments, options.side),
-    evaluate: (state) => evaluatePair(state, history, { ...options, wrap, shape, settings }),
+    obligations: obligationsOf(moments, options.side, shape),
+    evaluate: (state) => evaluatePair(state, { history, epochs }, { ...options, wrap, shape, settings }),
     check: checkPair,
   };
   return { subject, spared: sparedBy(options.side, shape) };
@@ -114,14 +116,18 @@ function flushedAfter(device: BlockDevice, isKilled: () => boolean): BlockDevice
 }
 
 /** A cut comes between two events, and what the process knew at either of them is owed. */
-function obligationsOf(moments: readonly PairOwed[], side: Side): (cut: number) => PairOwed {
-  const goesOn = side !== 'primary' && side !== 'all';
+function obligationsOf(
+  moments: readonly PairOwed[],
+  side: Side,
+  shape: PairShape,
+): (cut: number) => PairOwed {
   const known = new Map<string, PairOwed>();
   return (cut) => {
     const before = moments[Math.max(0, cut - 1)]!;
     const after = moments[Math.min(cut, moments.length - 1)]!;
     const replicas = before.replicas.map((owed, at) => {
       const later = after.replicas[at]!;
+      const goesOn = side !== 'all' && side !== keeperOf(owed.name, shape);
       const isKnown = goesOn && owed.known !== null && later.known !== null;
       return { ...owed, now: later.now, known: isKnown ? owed.known & later.known : null };
     });

@@ -3,17 +3,12 @@ import type { Breach } from '../../../src/crash/explorer-failure.js';
 import type { StateDevice } from '../../../src/crash/state-device.js';
 import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
-import {
-  promote,
-  type SecondaryDevice,
-  type SecondaryState,
-} from '../../../src/replication/secondary/index.js';
+import { openSecondary, promote, type SecondaryState } from '../../../src/replication/secondary/index.js';
 import { maskOf } from './pair-bench.js';
 import { BLOCKS, type ReplicaDevices, VOLUME_BYTES } from './pair-devices.js';
-import type { PairHistory } from './pair-history.js';
 import type { PairLink } from './pair-link.js';
 import type { SecondaryName } from './replica-list.js';
-import { contentOf, SECOND } from './secondary-parts.js';
+import { contentOf, type PartName, partsBy, SECOND } from './secondary-parts.js';
 
 /** Moments of the primary; as it is now it may be of a later one, of which the cut has kept something; or why there is none. */
 type Point =
@@ -53,21 +48,39 @@ const NOT_REACHED: ReplicaReading = {
   point: { none: 'it was not reached' },
 };
 
+/** What a secondary is to be like. */
+export interface Upper {
+  readonly content: Uint8Array;
+  /** It is a moment of the primary itself. */
+  readonly isMoment: boolean;
+}
+
+export interface ReaderParts {
+  readonly link: PairLink;
+  readonly upper: Upper;
+  /** As the cut has left it. */
+  readonly before: ReplicaDevices<StateDevice>;
+  /** The moments at which whoever keeps it was this. */
+  readonly momentsOf: (content: Uint8Array) => readonly number[];
+}
+
 export class ReplicaReader {
   #reading = NOT_REACHED;
   readonly #named: number;
   readonly #uncopied: number;
+  #held: Uint8Array | null = null;
 
-  constructor(
-    private readonly link: PairLink,
-    /** What it is to be like. */
-    private readonly primary: Uint8Array,
-    private readonly before: ReplicaDevices<StateDevice>,
-    private readonly history: PairHistory,
-  ) {
-    const { map, uncopied } = link.tracking;
+  /** What names blocks that differ is as it was opened. */
+  constructor(private readonly parts: ReaderParts) {
+    const { map, uncopied } = parts.link.tracking;
     this.#uncopied = maskOf(uncopied?.map ?? null);
     this.#named = maskOf(map) | this.#uncopied;
+  }
+
+  /** For those that it has itself. */
+  get asUpper(): Upper {
+    const { content } = this.parts.upper;
+    return { content: this.#held ?? content, isMoment: this.#reading.state === 'consistent' };
   }
 
   /** It had not come in, and has been added anew. */
@@ -79,9 +92,16 @@ export class ReplicaReader {
     return this.#reading;
   }
 
-  /** Recovered, and nothing is sent to it yet. */
-  async look(device: SecondaryDevice): Promise<void> {
+  /** As an opening recovers it; what cannot be opened is told when it is tried to bring it in sync. */
+  async look(): Promise<void> {
+    const recovered = forked(this.parts.before);
+    const device = await openSecondary(recovered, { nowMs: () => 1000 }).catch((error: unknown) => {
+      if (!(error instanceof UserError)) throw error;
+      return null;
+    });
+    if (device === null) return;
     const held = await contentOf(device, VOLUME_BYTES);
+    this.#held = held;
     const { state } = device.marks;
     const differs = this.#differing(held);
     const point = state === 'consistent' ? this.#pointOf(held) : await this.#promoted();
@@ -91,45 +111,53 @@ export class ReplicaReader {
     };
   }
 
-  /** It was tried to bring it in sync. */
-  async attempted(flush: () => Promise<void>): Promise<void> {
-    const { link } = this;
+  /** It was tried to bring it in sync with what is like `primary`. */
+  async attempted(primary: Uint8Array): Promise<void> {
+    const { link } = this.parts;
     if (link.replica.state === 'diverged') {
       // It is a volume of its own: what of it differs is nobody's concern any more.
       this.#reading = { ...NOT_REACHED, state: 'promoted', point: await this.#promoted() };
       return;
     }
     if (link.replica.state !== 'in-sync') throw new UserError('IO_ERROR', `${link.name} is ${link.trouble}`);
-    await flush();
-    const unlike = this.#differing(await contentOf(link.secondary!, VOLUME_BYTES)) & ~this.#uncopied;
+    const unlike = differing(primary, await contentOf(link.secondary!, VOLUME_BYTES)) & ~this.#uncopied;
     this.#reading = { ...this.#reading, unlike };
   }
 
   async #promoted(): Promise<Point> {
+    const promoted = forked(this.parts.before);
     try {
-      await promote(this.before, { newGeneration: SECOND });
+      await promote(promoted, { newGeneration: SECOND });
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       return { none: error.message };
     }
-    return this.#pointOf(await contentOf(this.before.image, VOLUME_BYTES));
+    return this.#pointOf(await contentOf(promoted.image, VOLUME_BYTES));
   }
 
   #pointOf(held: Uint8Array): Point {
-    const moments = this.history.momentsOf(this.link.name, held);
-    const isAsPrimary = (this.#differing(held) & ~this.#uncopied) === 0;
+    const moments = this.parts.momentsOf(held);
+    const isAsPrimary = this.parts.upper.isMoment && (this.#differing(held) & ~this.#uncopied) === 0;
     return moments.length > 0 || isAsPrimary ? { moments, isAsPrimary } : { none: 'it is torn' };
   }
 
   #differing(held: Uint8Array): number {
-    let mask = 0;
-    for (let block = 0; block < BLOCKS; block++) {
-      const at = block * BLOCK_BYTES;
-      const [a, b] = [this.primary, held].map((bytes) => bytes.subarray(at, at + BLOCK_BYTES));
-      if (Buffer.compare(a!, b!) !== 0) mask |= 1 << block;
-    }
-    return mask;
+    return differing(this.parts.upper.content, held);
   }
+}
+
+function forked(devices: ReplicaDevices<StateDevice>): Record<PartName, StateDevice> {
+  return partsBy((part) => devices[part].fork());
+}
+
+function differing(primary: Uint8Array, held: Uint8Array): number {
+  let mask = 0;
+  for (let block = 0; block < BLOCKS; block++) {
+    const at = block * BLOCK_BYTES;
+    const [a, b] = [primary, held].map((bytes) => bytes.subarray(at, at + BLOCK_BYTES));
+    if (Buffer.compare(a!, b!) !== 0) mask |= 1 << block;
+  }
+  return mask;
 }
 
 /** Whatever else is wrong. */
