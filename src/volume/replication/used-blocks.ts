@@ -17,9 +17,16 @@ export async function markUsed(
   const data = new RangeSet();
   for (const { kind, offset, length } of await primary.extents(0, primary.size))
     if (kind === 'data') data.add(offset, offset + length);
-  const used = isTrusted ? (await usedRanges(primary)).ranges : data;
+  await markFirst(tracking, { data, used: isTrusted ? (await usedRanges(primary)).ranges : data });
+}
+
+/** As `markUsed`: of the `data`, what is `used` is to be copied. */
+export async function markFirst(
+  tracking: SecondaryTracking,
+  { data, used }: { readonly data: RangeSet; readonly used: RangeSet },
+): Promise<void> {
   const { uncopied } = tracking;
-  if (uncopied !== null && isTrusted) {
+  if (uncopied !== null) {
     for (const { start, end } of data.list()) uncopied.map.set(blocksWithin(start, end - start));
     // A block that is used in part is copied whole.
     for (const { start, end } of used.list()) uncopied.map.clear(blocksWithin(start, end - start));

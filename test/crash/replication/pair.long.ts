@@ -5,7 +5,7 @@ import { PAIR_WORKLOADS } from '../../support/replication/pair-workloads.js';
 import { describeLongRun, WITH_NOISE } from '../long-run.js';
 import { IMAGES_PER_CUT, statesOf } from './long-run.js';
 
-const SIDES: readonly Side[] = ['primary', 'secondary', 'both'];
+const SIDES: readonly Side[] = ['primary', 'second', 'all'];
 
 const workloads = SIDES.flatMap((side) =>
   PAIR_WORKLOADS.map((workload) => ({ name: `cut of ${side}: ${workload.name}`, side, workload })),

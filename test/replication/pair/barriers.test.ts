@@ -23,7 +23,7 @@ import type { PairRecordOptions, PairWorkload } from '../../support/replication/
 import { explorePair } from '../../support/replication/pair-run.js';
 import { PAIR_WORKLOADS } from '../../support/replication/pair-workloads.js';
 
-const SIDES: readonly Side[] = ['both', 'primary', 'secondary'];
+const SIDES: readonly Side[] = ['all', 'primary', 'second'];
 /** What is found soon is not looked for long. */
 const BOUNDS = [
   { maxImages: 15, maxImagesPerCut: 1, maxStates: 2000 },
@@ -69,7 +69,7 @@ describe('every place that asks for a flush', () => {
       workloads: PAIR_WORKLOADS,
       leavingOut,
       async look(workload, plant) {
-        const { failures } = await explorePair(workload, { seed: 1, side: 'both', ...plant, ...LOOK });
+        const { failures } = await explorePair(workload, { seed: 1, side: 'all', ...plant, ...LOOK });
         expect(failures).toEqual([]);
       },
       search: (workloads, plant) => found(plant, workloads),

@@ -10,7 +10,7 @@ import { PAIR_WORKLOADS } from '../../support/replication/pair-workloads.js';
 /** Minutes of it are test/crash/replication/. */
 const BOUNDS = { maxImages: 16, maxImagesPerCut: 2, maxStates: 1500 };
 
-describe.each(['primary', 'secondary', 'both'] as const)('whatever a power cut leaves of %s:', (side) => {
+describe.each(['primary', 'second', 'all'] as const)('whatever a power cut leaves of %s:', (side) => {
   const seed = Number(process.env.HOLDFAST_SEED ?? 1);
 
   it.each(PAIR_WORKLOADS.map((each) => [each.name, each] as const))('%s', async (_, workload) => {

@@ -1,4 +1,4 @@
-/** What a workload does with a primary and its secondary, and what is owed for it. */
+/** What a workload does with a primary and its secondaries, and what is owed for it. */
 import type { Recorder } from '../../../src/crash/recorder.js';
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
@@ -6,29 +6,38 @@ import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import type { BlockMap } from '../../../src/replication/map/block-map.js';
 import { promote } from '../../../src/replication/secondary/index.js';
-import type { ReplicaSettings } from '../../../src/replication/settings.js';
+import type { SecondaryTracking } from '../../../src/replication/tracking/secondary-tracking.js';
 import { withCalls } from '../devices/with-calls.js';
+import { HandClock } from './hand-clock.js';
 import {
   BLOCKS,
+  keeperOf,
   type PairDevices,
+  type PairShape,
   pairOf,
-  SECTOR_BYTES,
   VOLUME_BYTES,
   VOLUME_SECTORS,
 } from './pair-devices.js';
-import type { PairHistory } from './pair-history.js';
+import type { EpochHistory, PairHistory } from './pair-history.js';
+import { PairHost } from './pair-host.js';
 import { mortal, PairLife } from './pair-life.js';
-import type { PairOwed } from './pair-recording.js';
+import type { LinkSettings, PairLink } from './pair-link.js';
+import type { PairOwed } from './pair-reading.js';
+import { SECONDARIES, SECTOR_BYTES, type SecondaryName } from './replica-list.js';
+import type { ReplicaOwed } from './replica-reading.js';
 import { contentOf, SECOND } from './secondary-parts.js';
 
 export type ChangeKind = 'data' | 'zeroes' | 'trim';
 
 interface BenchOptions {
+  readonly shape: PairShape;
+  readonly epochs: EpochHistory;
   readonly random: SeededRandom;
-  readonly settings?: Partial<ReplicaSettings> | undefined;
+  readonly settings: LinkSettings;
   readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
-  readonly hasPoint: boolean;
 }
+
+type Earned = Pick<ReplicaOwed, 'promised' | 'hasPoint' | 'isListed'>;
 
 const MOST_TURNS = 20_000;
 const TURN_MS = 20;
@@ -36,8 +45,13 @@ const TURN_MS = 20;
 export class PairBench {
   readonly random: SeededRandom;
   life!: PairLife;
-  #owed: Omit<PairOwed, 'known' | 'now'>;
+  #owed: Pick<PairOwed, 'flushed' | 'mayLoseLog'>;
+  readonly #owedOf: Map<SecondaryName, Earned>;
   #isDead: { now: boolean } = { now: false };
+  readonly #clock = new HandClock();
+  #host: PairHost | undefined;
+  /** Of the process that there is. */
+  #mortals!: PairDevices;
   /** It is killed when what it writes to the log is there, and before that is durable. */
   diesAtLog = false;
   /** The next write of data to the primary fails: some of its sectors are written, and which nobody is told. */
@@ -46,14 +60,41 @@ export class PairBench {
   readonly #busy = new Set<number>();
 
   constructor(
-    private readonly devices: PairDevices,
+    /** In their order. */
+    private readonly devices: readonly BlockDevice[],
     private readonly history: PairHistory,
     private readonly recorder: Recorder,
     private readonly options: BenchOptions,
   ) {
     this.random = options.random;
-    const { hasPoint } = options;
-    this.#owed = { flushed: history.versions(), promised: 0, mayLoseLog: false, hasPoint };
+    const { secondaries, uncopied, joins } = options.shape;
+    this.#owed = { flushed: history.versions(), mayLoseLog: false };
+    this.#owedOf = new Map(
+      SECONDARIES.slice(0, secondaries).map((name, at) => {
+        const isListed = joins === undefined || at < secondaries - 1;
+        if (isListed) history.joined(name, uncopied ?? []);
+        return [name, { promised: 0, isListed, hasPoint: isListed && uncopied === undefined }];
+      }),
+    );
+  }
+
+  get second(): PairLink {
+    return this.life.links[0]!;
+  }
+
+  get third(): PairLink {
+    return this.#links.find(({ name }) => name === 'third')!;
+  }
+
+  /** Those that are kept by a process that lives. */
+  get #links(): PairLink[] {
+    const theirs = this.#isDead.now ? [] : (this.life?.links ?? []);
+    return [...theirs, ...(this.#host?.life?.links ?? [])];
+  }
+
+  /** The order that it is a moment of. */
+  #orderOf(name: SecondaryName): { readonly moment: number } {
+    return keeperOf(name, this.options.shape) === 'primary' ? this.history : this.options.epochs;
   }
 
   /** Asked amid what it does. */
@@ -64,26 +105,57 @@ export class PairBench {
 
   /** As of this event. */
   get moment(): PairOwed {
-    const tracking = this.#isDead.now ? undefined : this.life?.tracking;
-    const known =
-      tracking === undefined ? null : maskOf(tracking.map) | maskOf(tracking.uncopied?.map ?? null);
-    return { ...this.#owed, now: this.history.moment, known };
+    const replicas = [...this.#owedOf].map(([name, owed]) => {
+      const link = this.#links.find((one) => one.name === name);
+      const { moment: now } = this.#orderOf(name);
+      return { name, ...owed, now, known: link === undefined ? null : knownBy(link) };
+    });
+    return { ...this.#owed, replicas };
   }
 
   async open(): Promise<void> {
     const dead = { now: false };
     this.#isDead = dead;
-    const mortals = pairOf((name) => mortal(this.devices[name], () => dead.now));
+    const mortals = this.#devicesBy((device) => mortal(device, () => dead.now));
+    this.#mortals = mortals;
     const primary = this.#witnessed(mortals.primary, () => dead.now);
     this.life = await PairLife.open(
       { ...mortals, primary },
       {
         settings: this.options.settings,
         overConnection: this.options.overConnection,
+        host: this.#hosted(),
+        clock: this.#clock,
       },
     );
     this.note('opened', { mayLoseLog: false });
     await this.life.replication.start();
+  }
+
+  /** The server of a secondary that has replicas of its own: it lives on when the primary is killed. */
+  #hosted(): PairHost | undefined {
+    const [second] = this.#devicesBy((device) =>
+      withCalls(device, { close: async () => undefined }),
+    ).replicas;
+    const { settings, epochs, overConnection } = this.options;
+    if (second!.own === null) return undefined;
+    this.#host ??= new PairHost(second!, { settings, epochs, overConnection, clock: this.#clock });
+    return this.#host;
+  }
+
+  /** A replica is added; returns when its first copy has begun. `onMade`: see JoinOptions. */
+  async join(onMade: () => void = () => {}): Promise<void> {
+    const { joins } = this.options.shape;
+    const devices = this.#mortals.replicas.at(-1)!;
+    const onEntering = ({ uncopied }: SecondaryTracking) =>
+      this.history.joined(devices.name, [...uncopied!.map.runs()]);
+    const link = await this.life.join(devices, joins!.free, { onMade, onEntering });
+    this.#owe(link, { isListed: true });
+    this.note('added, answered', {});
+  }
+
+  #devicesBy(make: (device: BlockDevice) => BlockDevice): PairDevices {
+    return pairOf(this.options.shape, ({ device }) => make(this.devices[device]!));
   }
 
   /** The end of a change on the primary is its place in the order. */
@@ -120,21 +192,17 @@ export class PairBench {
 
   /** Where nobody writes to. */
   async write(kind: ChangeKind, sector: number, sectors: number, fua = false): Promise<void> {
-    const { device, replicas } = this.life.replication;
+    const { device } = this.life.replication;
     const [offset, length] = [sector * SECTOR_BYTES, sectors * SECTOR_BYTES];
     if (kind === 'trim') return device.trim(offset, length);
     if (kind === 'zeroes') await device.writeZeroes(offset, length, { fua });
     else await device.write(offset, this.random.bytes(length), { fua });
     if (!fua) return;
     const at = this.history.versions();
-    const [replica] = replicas;
     const flushed = this.#owed.flushed.slice();
     for (let each = sector; each < sector + sectors; each++) flushed[each] = at[each]!;
-    const isPromised = replica?.settings.mode === 'sync' && replica.state === 'in-sync';
-    this.note('write answered', {
-      flushed,
-      ...(isPromised ? this.#atLeast(Math.max(...flushed.subarray(sector, sector + sectors))) : {}),
-    });
+    this.#synchronous(Math.max(...flushed.subarray(sector, sector + sectors)));
+    this.note('write answered', { flushed });
   }
 
   /** Of a length that is drawn, at a place that is: within these blocks, if any are given. */
@@ -168,40 +236,35 @@ export class PairBench {
   }
 
   async flush(): Promise<void> {
-    const { device, replicas } = this.life.replication;
     const [at, flushed] = [this.history.moment, this.history.versions()];
-    await device.flush();
-    const [replica] = replicas;
-    const isPromised = replica?.settings.mode === 'sync' && replica.state === 'in-sync';
-    this.note('flush answered', { flushed, ...(isPromised ? this.#atLeast(at) : {}) });
+    await this.life.replication.device.flush();
+    this.#synchronous(at);
+    this.note('flush answered', { flushed });
   }
 
   /** All that was written by now is durable there; where it is lost meanwhile nothing is owed. */
-  async drained(): Promise<void> {
-    const { replica } = this.life;
-    const at = this.history.moment;
-    if (replica.state !== 'in-sync') return;
+  async drained(link = this.second): Promise<void> {
+    const at = this.#orderOf(link.name).moment;
+    if (link.replica.state !== 'in-sync') return;
     try {
-      await replica.drained();
+      await link.replica.drained();
     } catch {
       return;
     }
-    this.note('drained, answered', this.#atLeast(at));
+    this.#promise(link, at);
+    this.note('drained, answered', {});
   }
 
-  async inSync(): Promise<void> {
-    const { replica } = this.life;
-    await this.until('it is in sync', () => replica.state === 'in-sync');
-    this.note('in sync, answered', { hasPoint: true });
+  async inSync(link = this.second): Promise<void> {
+    await this.until('it is in sync', () => link.replica.state === 'in-sync', link);
+    this.#owe(link, { hasPoint: true });
+    this.note('in sync, answered', {});
   }
 
   /** Time goes on meanwhile. */
-  async until(what: string, isSo: () => boolean): Promise<void> {
+  async until(what: string, isSo: () => boolean, link = this.second): Promise<void> {
     for (let turn = 0; !isSo(); turn++) {
-      if (turn > MOST_TURNS)
-        throw new Error(
-          `waited in vain until ${what}: ${this.life.replica.state}, ${this.life.replica.reason}`,
-        );
+      if (turn > MOST_TURNS) throw new Error(`waited in vain until ${what}: ${link.name} is ${link.trouble}`);
       this.life.clock.advance(TURN_MS);
       await this.turns(1);
     }
@@ -211,10 +274,9 @@ export class PairBench {
     for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
   }
 
-  async lost(): Promise<void> {
-    const { replica, tracking } = this.life;
-    await this.until('it is lost', () => replica.state === 'unsynchronized');
-    await tracking.losing;
+  async lost(link = this.second): Promise<void> {
+    await this.until('it is lost', () => link.replica.state === 'unsynchronized', link);
+    await link.tracking.losing;
   }
 
   /** The process is killed; the next finds what it left, and what was on its way then. `meanwhile` is done between the two. */
@@ -226,7 +288,7 @@ export class PairBench {
     await life.replication.close().catch(() => undefined);
     await this.turns(20);
     this.#busy.clear();
-    this.history.found(await contentOf(this.devices.primary, VOLUME_BYTES));
+    this.history.found(await contentOf(this.#devicesBy((device) => device).primary, VOLUME_BYTES));
     await meanwhile();
     await this.open();
   }
@@ -234,33 +296,51 @@ export class PairBench {
   /** Bytes of a device are noise from now on. */
   async spoil(name: 'log' | 'map', offset: number): Promise<void> {
     if (name === 'log') this.note('the log is damaged', { mayLoseLog: true });
-    await this.devices[name].write(offset, this.random.bytes(SECTOR_BYTES));
-    await this.devices[name].flush();
+    const { log, replicas } = this.#devicesBy((device) => device);
+    const device = name === 'log' ? log : replicas[0]!.map;
+    await device.write(offset, this.random.bytes(SECTOR_BYTES));
+    await device.flush();
   }
 
   /** Somebody makes the secondary a volume of its own. */
   async promote(): Promise<void> {
-    await this.until('it is closed', () => !this.life.isLocked);
-    await promote(
-      pairOf((name) => withCalls(this.devices[name], { close: async () => undefined })),
-      { newGeneration: SECOND },
-    );
+    await this.until('it is closed', () => !this.second.isLocked);
+    const { replicas } = this.#devicesBy((device) => withCalls(device, { close: async () => undefined }));
+    await promote(replicas[0]!, { newGeneration: SECOND });
     this.note('promote answered', {});
   }
 
   async end(): Promise<void> {
     await this.life.replication.close();
+    await this.#host?.close();
     this.note('closed', {});
   }
 
-  #atLeast(moment: number): Pick<PairOwed, 'promised'> {
-    return { promised: Math.max(moment, this.#owed.promised) };
+  /** Those that were waited for have what there was then. */
+  #synchronous(moment: number): void {
+    for (const link of this.life.links) {
+      const { settings, state } = link.replica;
+      if (settings.mode === 'sync' && state === 'in-sync') this.#promise(link, moment);
+    }
   }
 
-  note(name: string, changes: Partial<PairOwed>): void {
+  #promise(link: PairLink, moment: number): void {
+    const { promised } = this.#owedOf.get(link.name)!;
+    this.#owe(link, { promised: Math.max(moment, promised) });
+  }
+
+  #owe({ name }: PairLink, owed: Partial<Earned>): void {
+    this.#owedOf.set(name, { ...this.#owedOf.get(name)!, ...owed });
+  }
+
+  note(name: string, changes: Partial<Pick<PairOwed, 'flushed' | 'mayLoseLog'>>): void {
     this.#owed = { ...this.#owed, ...changes };
     this.recorder.mark(name);
   }
+}
+
+function knownBy({ tracking }: PairLink): number {
+  return maskOf(tracking.map) | maskOf(tracking.uncopied?.map ?? null);
 }
 
 export function maskOf(map: BlockMap | null): number {

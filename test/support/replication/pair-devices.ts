@@ -1,6 +1,6 @@
 /**
- * The devices of a primary and of its secondary, which are explored together: what holds the data, the transaction log, the
- * maps and the list of replicas of the one; image, epoch log, container and marks of the other.
+ * The devices of a primary and of its secondaries, which are explored together: what holds the data, the transaction log, the
+ * maps and the list of replicas of the one; image, epoch log, container and marks of each other.
  */
 import { StateContent } from '../../../src/crash/state-content.js';
 import { StateDevice } from '../../../src/crash/state-device.js';
@@ -10,44 +10,122 @@ import { logFileBytes, TransactionLog } from '../../../src/replication/log/trans
 import { MapFile } from '../../../src/replication/map/map-file.js';
 import { mapFileBytes } from '../../../src/replication/map/page.js';
 import { createSecondary } from '../../../src/replication/secondary/index.js';
-import { FIRST, PARTS, type PartName, sizeOf } from './secondary-parts.js';
+import { ReplicaList, SECONDARIES, SECTOR_BYTES, type SecondaryName } from './replica-list.js';
+import { FIRST, type PartName, partsBy, sizeOf } from './secondary-parts.js';
 
-export const SECTOR_BYTES = 512;
 /** The last block is short. */
 export const VOLUME_BYTES = 11 * BLOCK_BYTES + 4 * SECTOR_BYTES;
 export const BLOCKS = blocksOf(VOLUME_BYTES);
 export const VOLUME_SECTORS = VOLUME_BYTES / SECTOR_BYTES;
 const SECONDARY = { imageBytes: VOLUME_BYTES, logBytes: 8192 + 128 * 1024 };
 
-const PRIMARY_PARTS = ['primary', 'log', 'map', 'uncopied', 'list'] as const;
-export type DeviceName = (typeof PRIMARY_PARTS)[number] | PartName;
-export const DEVICES: readonly DeviceName[] = [...PRIMARY_PARTS, ...PARTS];
-export type PairDevices<D extends BlockDevice = BlockDevice> = Readonly<Record<DeviceName, D>>;
+export const VOLUME_UUID = '11'.repeat(16);
+const REPLICA_UUIDS = { second: '22'.repeat(16), third: '33'.repeat(16) } as const;
 
-/** Whose power is cut. Of the other the process alone is gone, or not even that. */
-export type Side = 'primary' | 'secondary' | 'both';
+/** Each has its own power. */
+export type Machine = 'primary' | SecondaryName;
+/** Whose power is cut. Of the others the process alone is gone, or not even that. */
+export type Side = Machine | 'all';
 
-/** Numbers of the devices whose power stays on. */
-export function sparedBy(side: Side): number[] {
-  const isSpared = (device: number) => (device < PRIMARY_PARTS.length ? 'primary' : 'secondary') !== side;
-  return side === 'both' ? [] : DEVICES.map((_, device) => device).filter(isSpared);
+export type DeviceName = 'primary' | 'log' | 'list' | 'map' | 'uncopied' | PartName;
+
+/** A secondary, with what its primary knows of it. */
+export interface ReplicaDevices<D extends BlockDevice = BlockDevice> extends Readonly<Record<PartName, D>> {
+  readonly name: SecondaryName;
+  readonly map: D;
+  readonly uncopied: D;
+  /** Of replicas that it has itself. */
+  readonly own: SourceDevices<D> | null;
 }
 
-export const VOLUME_UUID = '11'.repeat(16);
-export const REPLICA_UUID = '22'.repeat(16);
-const owner = { volumeUuid: VOLUME_UUID, replicaUuid: REPLICA_UUID, blocks: BLOCKS };
+/** Of whoever has replicas. */
+export interface SourceDevices<D extends BlockDevice = BlockDevice> {
+  readonly log: D;
+  readonly list: D;
+  readonly replicas: readonly ReplicaDevices<D>[];
+}
+
+export interface PairDevices<D extends BlockDevice = BlockDevice> extends SourceDevices<D> {
+  readonly primary: D;
+}
 
 export interface PairShape {
   readonly logSectors: number;
+  readonly secondaries: number;
+  /** The third is the secondary's own, and not the primary's. */
+  readonly isChain?: true;
   /** What has never been copied, and need not be; with it the first copy has not been made. */
   readonly uncopied?: readonly BlockRange[];
+  /** The last secondary comes in amid the workload; of what holds data, this need not be copied to it. */
+  readonly joins?: { readonly free: readonly BlockRange[] };
 }
 
-export function pairOf<D extends BlockDevice>(make: (name: DeviceName, device: number) => D): PairDevices<D> {
-  return Object.fromEntries(DEVICES.map((name, device) => [name, make(name, device)])) as Record<
-    DeviceName,
-    D
-  >;
+/** How many there are, and whose. */
+export type PairTree = Pick<PairShape, 'secondaries' | 'isChain'>;
+
+export interface DevicePlace {
+  readonly name: DeviceName;
+  readonly machine: Machine;
+  /** No other one has it. */
+  readonly label: string;
+  /** Its number, in the order of all. */
+  readonly device: number;
+}
+
+export function pairOf<D extends BlockDevice>(
+  { secondaries, isChain }: PairTree,
+  make: (place: DevicePlace) => D,
+): PairDevices<D> {
+  let devices = 0;
+  const at = (name: DeviceName, machine: Machine, label: string = name) =>
+    make({ name, machine, label, device: devices++ });
+  const replica = (of: Machine, name: SecondaryName, own: readonly SecondaryName[]): ReplicaDevices<D> => ({
+    ...{ name, map: at('map', of, `${name} map`), uncopied: at('uncopied', of, `${name} uncopied`) },
+    ...partsBy((part) => at(part, name, `${name} ${part}`)),
+    own: own.length === 0 ? null : source(name, own, `${name} `),
+  });
+  const source = (
+    of: Machine,
+    names: readonly SecondaryName[],
+    label = '',
+    own: readonly SecondaryName[] = [],
+  ) => ({
+    ...{ log: at('log', of, `${label}log`), list: at('list', of, `${label}list`) },
+    replicas: names.map((name) => replica(of, name, own)),
+  });
+  const names = SECONDARIES.slice(0, secondaries);
+  const [theirs, own] = isChain === true ? [names.slice(0, 1), names.slice(1)] : [names, []];
+  return { primary: at('primary', 'primary'), ...source('primary', theirs, '', own) };
+}
+
+/** Those of all, whosever they are. */
+export function allReplicas<D extends BlockDevice>({ replicas }: SourceDevices<D>): ReplicaDevices<D>[] {
+  return replicas.flatMap((one) => [one, ...(one.own === null ? [] : allReplicas(one.own))]);
+}
+
+/** Who keeps its map. */
+export function keeperOf(name: SecondaryName, { isChain }: PairTree): Machine {
+  return isChain === true && name === 'third' ? 'second' : 'primary';
+}
+
+/** All devices, in their order. */
+export function placesOf(shape: PairTree): DevicePlace[] {
+  const places: DevicePlace[] = [];
+  pairOf(shape, (place) => {
+    places.push(place);
+    return null as unknown as BlockDevice;
+  });
+  return places;
+}
+
+/** Numbers of the devices whose power stays on. */
+export function sparedBy(side: Side, shape: PairTree): number[] {
+  const spared = placesOf(shape).filter(({ machine }) => side !== 'all' && machine !== side);
+  return spared.map(({ device }) => device);
+}
+
+export function uuidOf(name: SecondaryName): string {
+  return REPLICA_UUIDS[name];
 }
 
 function bytesFor(name: DeviceName, { logSectors }: PairShape): number {
@@ -61,67 +139,67 @@ function bytesFor(name: DeviceName, { logSectors }: PairShape): number {
   return sizes[name] ?? sizeOf(name as PartName, SECONDARY);
 }
 
-/** Both blank and alike; or with content, before the first copy. */
-export async function makePair(
-  shape: PairShape,
-  content: Uint8Array | null,
-): Promise<PairDevices<StateDevice>> {
-  const pair = pairOf(
-    (name, device) => new StateDevice(StateContent.blank(device), { name, size: bytesFor(name, shape) }),
+/** All alike, or before the first copy; in their order. */
+export async function makePair(shape: PairShape, content: Uint8Array): Promise<StateDevice[]> {
+  const devices = placesOf(shape).map(
+    ({ name, label, device }) =>
+      new StateDevice(StateContent.blank(device), { name: label, size: bytesFor(name, shape) }),
   );
-  if (content !== null) await pair.primary.write(0, content);
-  await TransactionLog.format(pair.log, owner);
-  const dirty = await MapFile.format(pair.map, { ...owner, kind: 'dirty' });
-  const uncopied = await MapFile.format(pair.uncopied, { ...owner, kind: 'uncopied' });
-  if (shape.uncopied !== undefined) {
-    dirty.map.setAll();
-    for (const range of shape.uncopied) {
-      dirty.map.clear(range);
-      uncopied.map.set(range);
-    }
-    for (const file of [dirty, uncopied]) await file.persist([{ from: 0, count: BLOCKS }]);
+  const pair = pairOf(shape, ({ device }) => devices[device]!);
+  await writeData(pair.primary, content);
+  await makeSource(pair, shape, content);
+  return devices;
+}
+
+async function makeSource(
+  { log, list, replicas }: SourceDevices,
+  shape: PairShape,
+  content: Uint8Array,
+): Promise<void> {
+  await TransactionLog.format(log, { volumeUuid: VOLUME_UUID });
+  const isWhole = shape.uncopied === undefined;
+  for (const replica of shape.joins === undefined ? replicas : replicas.slice(0, -1)) {
+    if (isWhole) await writeData(replica.image, content);
+    await makeMaps(replica, shape.uncopied);
+    await makeSecondary(replica, isWhole ? 'consistent' : 'initial');
+    await new ReplicaList(list).put(replica.name, { isWhole, isMapLost: false });
+    if (replica.own !== null) await makeSource(replica.own, shape, content);
   }
-  await new ReplicaList(pair.list).put({ isWhole: shape.uncopied === undefined, isMapLost: false });
-  await createSecondary(pair, {
+}
+
+/** What is zeroes stays a hole. */
+async function writeData(device: BlockDevice, content: Uint8Array): Promise<void> {
+  for (let at = 0; at < content.byteLength; at += BLOCK_BYTES) {
+    const block = content.subarray(at, at + BLOCK_BYTES);
+    if (block.some((byte) => byte !== 0)) await device.write(at, block);
+  }
+}
+
+/** `never`: all else is to be copied; undefined: nothing is. */
+export async function makeMaps(
+  { name, map, uncopied }: ReplicaDevices,
+  never?: readonly BlockRange[],
+): Promise<void> {
+  const owner = { volumeUuid: VOLUME_UUID, replicaUuid: uuidOf(name), blocks: BLOCKS };
+  const files = {
+    dirty: await MapFile.format(map, { ...owner, kind: 'dirty' }),
+    uncopied: await MapFile.format(uncopied, { ...owner, kind: 'uncopied' }),
+  };
+  if (never === undefined) return;
+  files.dirty.map.setAll();
+  for (const range of never) {
+    files.dirty.map.clear(range);
+    files.uncopied.map.set(range);
+  }
+  for (const file of [files.dirty, files.uncopied]) await file.persist([{ from: 0, count: BLOCKS }]);
+}
+
+export async function makeSecondary(replica: ReplicaDevices, state: 'consistent' | 'initial'): Promise<void> {
+  await createSecondary(replica, {
     volumeUuid: Buffer.from(VOLUME_UUID, 'hex'),
-    replicaUuid: Buffer.from(REPLICA_UUID, 'hex'),
+    replicaUuid: Buffer.from(uuidOf(replica.name), 'hex'),
     sizeBytes: VOLUME_BYTES,
     generation: FIRST,
-    state: shape.uncopied === undefined ? 'consistent' : 'initial',
+    state,
   });
-  return pair;
-}
-
-export interface ReplicaEntry {
-  readonly isWhole: boolean;
-  readonly isMapLost: boolean;
-}
-
-/** Stands for the list of replicas, a file that is replaced by a new one, durably: as there, it is the old or the new. */
-export class ReplicaList {
-  static readonly bytes = 2 * SECTOR_BYTES;
-  #sequence = 0;
-
-  constructor(private readonly device: BlockDevice) {}
-
-  async read(): Promise<ReplicaEntry> {
-    const bytes = new Uint8Array(ReplicaList.bytes);
-    await this.device.read(0, bytes);
-    const good = [0, SECTOR_BYTES].flatMap((at) => {
-      const [magic, sequence, isWhole, isMapLost] = bytes.subarray(at, at + 4) as unknown as number[];
-      const isGood = magic === 0x4c && bytes.subarray(at + 4, at + SECTOR_BYTES).every((byte) => byte === 0);
-      return isGood ? [{ sequence: sequence!, isWhole: isWhole === 1, isMapLost: isMapLost === 1 }] : [];
-    });
-    const [newest] = good.sort((a, b) => b.sequence - a.sequence);
-    if (newest === undefined) throw new Error('the list of replicas is gone');
-    this.#sequence = newest.sequence;
-    return newest;
-  }
-
-  async put({ isWhole, isMapLost }: ReplicaEntry): Promise<void> {
-    this.#sequence += 1;
-    const sector = new Uint8Array(SECTOR_BYTES);
-    sector.set([0x4c, this.#sequence, Number(isWhole), Number(isMapLost)]);
-    await this.device.write((this.#sequence % 2) * SECTOR_BYTES, sector, { fua: true });
-  }
 }

@@ -4,7 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import { BLOCK_BYTES, type BlockRange } from '../../../src/replication/blocks.js';
-import { SECTOR_BYTES, VOLUME_SECTORS } from './pair-devices.js';
+import { VOLUME_SECTORS } from './pair-devices.js';
+import { SECTOR_BYTES, type SecondaryName } from './replica-list.js';
 
 interface Version {
   readonly moment: number;
@@ -14,29 +15,27 @@ interface Version {
 export class PairHistory {
   /** The number of changes so far. */
   moment = 0;
-  readonly content: Uint8Array;
-  readonly #moments = new Map<string, number[]>();
   readonly #versions: Version[][];
+  readonly #content: Uint8Array;
+  readonly #momentsFor = new Map<SecondaryName, Moments>();
 
-  /** What is `uncopied` is taken for zeroes, as it is on a secondary that was blank. */
-  constructor(
-    content: Uint8Array,
-    private readonly uncopied: readonly BlockRange[],
-  ) {
-    this.content = content.slice();
-    for (const block of blocksIn(uncopied))
-      this.content.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
+  constructor(content: Uint8Array) {
+    this.#content = content.slice();
     this.#versions = Array.from({ length: VOLUME_SECTORS }, (_, sector) => [
       { moment: 0, bytes: sectorOf(content, sector).slice() },
     ]);
-    this.#note();
+  }
+
+  /** From now on a secondary is to have its moments. What is `uncopied` is never copied to it. */
+  joined(secondary: SecondaryName, uncopied: readonly BlockRange[]): void {
+    this.#momentsFor.set(secondary, new Moments(this.moment, this.#content, uncopied));
   }
 
   changed(offset: number, bytes: Uint8Array): void {
     this.moment += 1;
-    this.content.set(bytes, offset);
+    this.#content.set(bytes, offset);
     this.#seen(bytes, offset / SECTOR_BYTES);
-    this.#note();
+    for (const moments of this.#momentsFor.values()) moments.changed(this.moment, offset, bytes);
   }
 
   /** A process was killed, and this is what it left. */
@@ -44,18 +43,14 @@ export class PairHistory {
     this.moment += 1;
     const before = this.#versions.map(([first]) => first!.bytes);
     const isUntouched = (sector: number) => Buffer.compare(before[sector]!, sectorOf(content, sector)) === 0;
+    this.#content.set(content);
     this.#seen(content, 0);
-    this.content.set(content);
-    for (const block of blocksIn(this.uncopied)) {
-      const sectors = sectorsOf(block);
-      if (sectors.every(isUntouched)) this.content.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
-    }
-    this.#note();
+    for (const moments of this.#momentsFor.values()) moments.found(this.moment, content, isUntouched);
   }
 
-  /** The moments at which it was this, ascending. */
-  momentsOf(content: Uint8Array): readonly number[] {
-    return this.#moments.get(digest(content)) ?? [];
+  /** The moments at which it was this, as the secondary has it, ascending. */
+  momentsOf(secondary: SecondaryName, content: Uint8Array): readonly number[] {
+    return this.#momentsFor.get(secondary)?.of(content) ?? [];
   }
 
   /** Of each sector the moment since which it was as it is now. */
@@ -79,11 +74,81 @@ export class PairHistory {
         bytes: sectorOf(bytes, sector).slice(),
       });
   }
+}
 
-  #note(): void {
-    const key = digest(this.content);
+/** What a secondary was at the ends of its epochs, which are the moments of a secondary that it has itself. */
+export class EpochHistory {
+  /** The number of epochs so far. */
+  moment = 0;
+  readonly #moments: Moments;
+
+  constructor(content: Uint8Array) {
+    this.#moments = new Moments(0, content, []);
+  }
+
+  changed(offset: number, bytes: Uint8Array): void {
+    this.#moments.set(offset, bytes);
+  }
+
+  /** What there is now is one. */
+  ended(): void {
+    this.moment += 1;
+    this.#moments.note(this.moment);
+  }
+
+  /** It was opened again, and this is there. */
+  found(content: Uint8Array, isMoment: boolean): void {
+    this.#moments.set(0, content);
+    if (isMoment) this.ended();
+  }
+
+  momentsOf(content: Uint8Array): readonly number[] {
+    return this.#moments.of(content);
+  }
+}
+
+/** As a secondary has them: what is `uncopied` is taken for zeroes, as it is on one that was blank. */
+class Moments {
+  readonly #content: Uint8Array;
+  readonly #moments = new Map<string, number[]>();
+
+  constructor(
+    moment: number,
+    content: Uint8Array,
+    private readonly uncopied: readonly BlockRange[],
+  ) {
+    this.#content = content.slice();
+    for (const block of blocksIn(uncopied)) this.#blank(block);
+    this.note(moment);
+  }
+
+  set(offset: number, bytes: Uint8Array): void {
+    this.#content.set(bytes, offset);
+  }
+
+  changed(moment: number, offset: number, bytes: Uint8Array): void {
+    this.set(offset, bytes);
+    this.note(moment);
+  }
+
+  found(moment: number, content: Uint8Array, isUntouched: (sector: number) => boolean): void {
+    this.#content.set(content);
+    for (const block of blocksIn(this.uncopied)) if (sectorsOf(block).every(isUntouched)) this.#blank(block);
+    this.note(moment);
+  }
+
+  of(content: Uint8Array): readonly number[] {
+    return this.#moments.get(digest(content)) ?? [];
+  }
+
+  #blank(block: number): void {
+    this.#content.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
+  }
+
+  note(moment: number): void {
+    const key = digest(this.#content);
     const moments = this.#moments.get(key) ?? [];
-    moments.push(this.moment);
+    moments.push(moment);
     this.#moments.set(key, moments);
   }
 }

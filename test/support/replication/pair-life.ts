@@ -1,66 +1,54 @@
 /**
- * One life of a primary with its secondary: from an opening over what the devices hold to its end, which may be that the
- * process is killed. Connected as a volume connects an image (src/volume/replication/secondary/connect.ts, volume-replicas.ts): what is
- * durable in which order is the same.
+ * One life of a primary with its secondaries: from an opening over what the devices hold to its end, which may be that the
+ * process is killed. As a volume opens its replicas (volume-replicas.ts): what is durable in which order is the same.
  */
 import type { BlockDevice } from '../../../src/device/contract.js';
+import { RangeSet } from '../../../src/device/range-set.js';
 import { UserError } from '../../../src/errors.js';
-import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
-import type { Replica } from '../../../src/replication/replica.js';
-import type { ConnectedSecondary } from '../../../src/replication/replica-parts.js';
+import { BLOCK_BYTES, type BlockRange } from '../../../src/replication/blocks.js';
 import { Replication } from '../../../src/replication/replication.js';
-import { openSecondary, readMarks, type SecondaryDevice } from '../../../src/replication/secondary/index.js';
-import { DEFAULT_SETTINGS, type ReplicaSettings } from '../../../src/replication/settings.js';
 import type { SecondaryTracking } from '../../../src/replication/tracking/secondary-tracking.js';
+import { markFirst } from '../../../src/volume/replication/used-blocks.js';
 import { withCalls } from '../devices/with-calls.js';
-import { Connection } from './connection.js';
 import { HandClock } from './hand-clock.js';
-import { type PairDevices, REPLICA_UUID, ReplicaList, VOLUME_UUID } from './pair-devices.js';
-import { FIRST, lent } from './secondary-parts.js';
+import {
+  makeMaps,
+  makeSecondary,
+  type PairDevices,
+  type ReplicaDevices,
+  VOLUME_BYTES,
+  VOLUME_UUID,
+} from './pair-devices.js';
+import { type LinkOptions, PairLink } from './pair-link.js';
+import { ReplicaList } from './replica-list.js';
 
-/** Nothing ends by the machine's clock: the longest that a timer takes. */
-const NEVER_MS = 2 ** 31 - 1;
+export interface JoinOptions {
+  /** All files are there, and what is written is not dirty for it yet. */
+  readonly onMade?: () => void;
+  /** What it gets is marked, and it is put into the list next. */
+  readonly onEntering?: (tracking: SecondaryTracking) => void;
+}
 
-/** Small, so that few blocks come to all that is done by many. */
-export const PAIR_SETTINGS: Omit<ReplicaSettings, 'clock'> = {
-  ...DEFAULT_SETTINGS,
-  idleMs: NEVER_MS,
-  acknowledgeMs: 40_000,
-  retryMs: 500,
-  longestRetryMs: 500,
-  queue: { bytes: 64 * BLOCK_BYTES, entries: 64 },
-  inFlight: 4,
-  sweep: { pieceBytes: BLOCK_BYTES, inFlight: 2, settleBytes: 3 * BLOCK_BYTES },
-};
-
-export interface LifeOptions {
-  readonly settings?: Partial<ReplicaSettings> | undefined;
-  readonly isPaused?: boolean;
-  /** Between the primary and its secondary, as it is reached. */
-  readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
-  /** Recovered; nothing is written to it before this ends. */
-  readonly onReached?: (device: SecondaryDevice) => Promise<void>;
+export interface LifeOptions extends LinkOptions {
+  readonly clock?: HandClock;
+  /** See Replication.hold. */
+  readonly heldFor?: string | null;
 }
 
 export class PairLife {
-  readonly clock = new HandClock();
+  readonly clock: HandClock;
   readonly warnings: string[] = [];
-  #opened = 0;
-  isReachable = true;
-  /** Calls of this kind get no answer while the connection lasts. */
-  hanging: 'flush' | 'write' | null = null;
-  /** Why it could not be reached, when that was tried last. */
-  refusal: Error | null = null;
-  secondary: SecondaryDevice | null = null;
+  readonly links: PairLink[] = [];
   replication!: Replication;
-  replica!: Replica;
-  tracking!: SecondaryTracking;
-  #connection: Connection | null = null;
+  readonly #list: ReplicaList;
 
   private constructor(
     private readonly devices: PairDevices,
     private readonly options: LifeOptions,
-  ) {}
+  ) {
+    this.clock = options.clock ?? new HandClock();
+    this.#list = new ReplicaList(devices.list);
+  }
 
   /** Nothing is sent before `replication.start`. */
   static async open(devices: PairDevices, options: LifeOptions): Promise<PairLife> {
@@ -70,86 +58,67 @@ export class PairLife {
   }
 
   async #open(): Promise<void> {
-    const { devices, options, clock, warnings } = this;
-    const list = new ReplicaList(devices.list);
-    const { isWhole } = await list.read();
+    const { devices, options, clock, warnings, links } = this;
+    const list = this.#list;
+    const entries = await list.read();
+    for (const replica of devices.replicas)
+      if (entries[replica.name] !== undefined) links.push(new PairLink(replica, list, clock, options));
     this.replication = await Replication.open({
       ...{ volumeUuid: VOLUME_UUID, primary: devices.primary, log: devices.log },
-      replicas: [
-        {
-          ...{ name: 'second', uuid: REPLICA_UUID, map: devices.map, uncopied: devices.uncopied, isWhole },
-          connect: () => this.#connect(list),
-          settings: { ...PAIR_SETTINGS, clock, ...options.settings },
-          isPaused: options.isPaused ?? false,
-        },
-      ],
+      replicas: links.map((link) => link.describe(entries[link.name]!)),
+      heldFor: options.heldFor ?? null,
       warn: (message) => warnings.push(message),
-      onMapFailed: () => list.put({ isWhole: false, isMapLost: true }),
+      onMapFailed: (name) => {
+        const failed = links.find((link) => link.name === name)!;
+        return list.put(failed.name, { isWhole: false, isMapLost: true });
+      },
     });
-    [this.replica] = this.replication.replicas as unknown as [Replica];
-    [this.tracking] = this.replication.tracker.secondaries as unknown as [SecondaryTracking];
+    const [replicas, trackings] = [[...this.replication.replicas], [...this.replication.tracker.secondaries]];
+    for (const [at, link] of links.entries())
+      Object.assign(link, { replica: replicas[at], tracking: trackings[at] });
   }
 
-  get isUp(): boolean {
-    return this.#connection?.isUp ?? false;
+  /** A replica is added while the volume is in use, as VolumeReplicas.add does it. */
+  async join(
+    devices: ReplicaDevices,
+    free: readonly BlockRange[],
+    { onMade, onEntering }: JoinOptions = {},
+  ): Promise<PairLink> {
+    await makeSecondary(devices, 'initial');
+    await makeMaps(await blankMaps(devices));
+    onMade?.();
+    const link = new PairLink(devices, this.#list, this.clock, this.options);
+    const entry = { isWhole: false, isMapLost: false };
+    Object.assign(link, await this.replication.track(link.describe(entry)));
+    this.links.push(link);
+    await markFirst(link.tracking, await this.#usedWithout(free));
+    onEntering?.(link.tracking);
+    await this.#list.put(link.name, entry);
+    await this.replication.resume(link.replica);
+    return link;
   }
 
-  /** Somebody has it open still: nobody else would get its lock. */
-  get isLocked(): boolean {
-    return this.#opened > 0;
+  async #usedWithout(free: readonly BlockRange[]): Promise<Parameters<typeof markFirst>[1]> {
+    const [data, used] = [new RangeSet(), new RangeSet()];
+    for (const { kind, offset, length } of await this.devices.primary.extents(0, VOLUME_BYTES))
+      if (kind === 'data') for (const set of [data, used]) set.add(offset, offset + length);
+    for (const { from, count } of free) used.remove(from * BLOCK_BYTES, (from + count) * BLOCK_BYTES);
+    return { data, used };
   }
 
-  /** What was on its way may have come there, and nobody hears of it. */
+  /** From all. */
   disconnect(): void {
-    this.isReachable = false;
-    void this.#connection?.close();
+    for (const link of this.links) link.disconnect();
   }
+}
 
-  reconnect(): void {
-    this.isReachable = true;
-    this.hanging = null;
-    this.clock.advance(PAIR_SETTINGS.retryMs);
+/** Files that are made anew, whatever was there. */
+async function blankMaps(devices: ReplicaDevices): Promise<ReplicaDevices> {
+  for (const device of [devices.map, devices.uncopied]) {
+    await device.writeZeroes(0, device.size);
+    await device.flush();
   }
-
-  async #connect(list: ReplicaList): Promise<ConnectedSecondary> {
-    try {
-      return await this.#reach(list);
-    } catch (error) {
-      this.refusal = error as Error;
-      throw error;
-    }
-  }
-
-  async #reach(list: ReplicaList): Promise<ConnectedSecondary> {
-    const { devices, options } = this;
-    if (!this.isReachable) throw new UserError('IO_ERROR', 'nobody answers');
-    const { state } = await readMarks(devices.marks);
-    if (state === 'promoted' || state === 'promoting')
-      throw new UserError('REFUSED', `it is ${state}`, { details: { reason: 'diverged' } });
-    const secondary = await openSecondary(lent(devices), { nowMs: () => 1000 });
-    this.#opened += 1;
-    await options.onReached?.(secondary);
-    const connection = new Connection(secondary, () => this.hanging);
-    this.#connection = connection;
-    this.secondary = secondary;
-    return {
-      device: options.overConnection?.(connection) ?? connection,
-      epochBytes: secondary.epochBytes,
-      beginResync: async () => {
-        await list.put({ isWhole: false, isMapLost: false });
-        await secondary.beginResync();
-      },
-      endResync: async () => {
-        await secondary.endResync({ generation: FIRST });
-        await list.put({ isWhole: true, isMapLost: false });
-      },
-      close: async () => {
-        await connection.close();
-        await secondary.close();
-        this.#opened -= 1;
-      },
-    };
-  }
+  return devices;
 }
 
 /** Calls fail from the moment in which the process is gone. */

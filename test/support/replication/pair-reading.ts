@@ -1,5 +1,5 @@
 /**
- * What is found after a cut of a primary, of its secondary, or of both: both are opened as after a crash, looked at before
+ * What is found after a cut of a primary, of its secondaries, or of all: they are opened as after a crash, looked at before
  * anything is sent, and brought in sync; all of that is cut once more.
  */
 import type { Evaluation, ExploredState } from '../../../src/crash/explorer.js';
@@ -8,196 +8,172 @@ import { Recorder } from '../../../src/crash/recorder.js';
 import type { StateDevice } from '../../../src/crash/state-device.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { UserError } from '../../../src/errors.js';
-import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import {
-  promote,
-  type SecondaryDevice,
-  type SecondaryState,
-} from '../../../src/replication/secondary/index.js';
-import type { ReplicaSettings } from '../../../src/replication/settings.js';
-import { maskOf } from './pair-bench.js';
-import { BLOCKS, type DeviceName, type PairDevices, pairOf, VOLUME_BYTES } from './pair-devices.js';
-import type { PairHistory } from './pair-history.js';
+  allReplicas,
+  type DeviceName,
+  keeperOf,
+  type PairDevices,
+  type PairShape,
+  pairOf,
+  VOLUME_BYTES,
+} from './pair-devices.js';
+import type { EpochHistory, PairHistory } from './pair-history.js';
+import { PairHost } from './pair-host.js';
 import { PairLife } from './pair-life.js';
-import type { PairOwed } from './pair-recording.js';
-import { contentOf, SECOND } from './secondary-parts.js';
-
-/** Moments of the primary; as it is now it may be of a later one, of which the cut has kept something; or why there is none. */
-type Point =
-  | { readonly moments: readonly number[]; readonly isAsPrimary: boolean }
-  | { readonly none: string };
+import type { LinkOptions, LinkSettings, PairLink } from './pair-link.js';
+import type { SecondaryName } from './replica-list.js';
+import {
+  checkNamed,
+  checkReplica,
+  type ReplicaOwed,
+  ReplicaReader,
+  type ReplicaReading,
+  type Upper,
+} from './replica-reading.js';
+import { contentOf } from './secondary-parts.js';
 
 export interface PairReading {
-  /** Why one of the two could not be opened, or what must not be said. */
+  /** Why one of them could not be opened, or what must not be said. */
   readonly wrong: string | null;
   /** What is said of the log where it is damaged. */
   readonly lostLog: string | null;
-  readonly state: SecondaryState | null;
-  /** Blocks, a bit each, that are not alike. */
-  readonly differs: number;
-  /** Those of them that nothing names. */
-  readonly missed: number;
-  /** What promote would give. */
-  readonly point: Point;
   /** Of each sector of the primary the last moment of which it may be. */
   readonly versions: Uint32Array;
-  /** Blocks that are not alike when it is in sync again. */
-  readonly unlike: number;
+  /** Of those that were come to. */
+  readonly replicas: Readonly<Partial<Record<SecondaryName, ReplicaReading>>>;
+}
+
+export interface PairOwed {
+  /** Of each sector of the primary the moment since which it was as it is at least. */
+  readonly flushed: Uint32Array;
+  /** Somebody has damaged the log: all of it is dirty, and that is said. */
+  readonly mayLoseLog: boolean;
+  readonly replicas: readonly ReplicaOwed[];
 }
 
 interface ReadOptions {
+  readonly shape: PairShape;
   readonly wrap: (device: BlockDevice, name: DeviceName) => BlockDevice;
   readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
-  readonly settings?: Partial<ReplicaSettings> | undefined;
+  readonly settings: LinkSettings;
+}
+
+interface Histories {
+  readonly history: PairHistory;
+  readonly epochs: EpochHistory;
 }
 
 export async function evaluatePair(
   state: ExploredState,
-  history: PairHistory,
+  histories: Histories,
   options: ReadOptions,
 ): Promise<Evaluation<PairReading>> {
   const devices = state.devices() as StateDevice[];
   const recorder = new Recorder();
-  const recorded = pairOf((name, device) => options.wrap(recorder.record(devices[device]!), name));
-  const before = pairOf((_, device) => devices[device]!.fork());
-  const reading = await new PairReader(recorded, before, history, options).read();
+  const recorded = pairOf(options.shape, ({ name, device }) =>
+    options.wrap(recorder.record(devices[device]!), name),
+  );
+  const before = pairOf(options.shape, ({ device }) => devices[device]!.fork());
+  const reading = await new PairReader(recorded, before, histories, options).read();
   return { reading, recovery: recorder.trace };
 }
 
 class PairReader {
-  #found: Pick<PairReading, 'state' | 'differs' | 'missed' | 'point'> | null = null;
-  #primary: Uint8Array = new Uint8Array(0);
-  #life!: PairLife;
   #lostLog: string | null = null;
-  #named = 0;
-  #uncopied = 0;
+  readonly #readers = new Map<SecondaryName, ReplicaReader>();
 
   constructor(
     private readonly devices: PairDevices,
     private readonly before: PairDevices<StateDevice>,
-    private readonly history: PairHistory,
+    private readonly histories: Histories,
     private readonly options: ReadOptions,
   ) {}
 
   async read(): Promise<PairReading> {
-    this.#primary = await contentOf(this.before.primary, VOLUME_BYTES);
-    const versions = this.history.versionsOf(this.#primary);
-    try {
-      const unlike = await this.#recovered();
-      return { wrong: null, lostLog: this.#lostLog, ...this.#found!, versions, unlike };
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      const nothing = {
-        lostLog: this.#lostLog,
-        state: null,
-        differs: 0,
-        missed: 0,
-        point: { none: 'it was not reached' },
-      };
-      return { ...nothing, ...this.#found, wrong: error.message, versions, unlike: 0 };
+    const primary = await contentOf(this.before.primary, VOLUME_BYTES);
+    const versions = this.histories.history.versionsOf(primary);
+    const wrong = await this.#recover(primary).then(
+      () => null,
+      (error: unknown) => {
+        if (!(error instanceof UserError)) throw error;
+        return error.message;
+      },
+    );
+    const replicas = Object.fromEntries([...this.#readers].map(([name, { reading }]) => [name, reading]));
+    return { wrong, lostLog: this.#lostLog, versions, replicas };
+  }
+
+  async #recover(primary: Uint8Array): Promise<void> {
+    const upper = { content: primary, isMoment: true };
+    const { overConnection } = this.options;
+    const settings: LinkSettings = (name) => ({ ...this.options.settings(name), mode: 'async' });
+    const host = this.#hostOf({ settings, overConnection });
+    const life = await PairLife.open(this.devices, { settings, overConnection, host });
+    await this.#look(life, upper);
+    await life.replication.start();
+    await this.#attempted(life, primary);
+    for (const devices of this.devices.replicas) {
+      if (this.#readers.has(devices.name)) continue;
+      const link = await life.join(devices, this.options.shape.joins!.free);
+      this.#readerOf(link, upper).wasAdded();
+      await this.#attempted(life, primary);
+    }
+    if (host?.life != null) await this.#attempted(host.life, primary);
+    await life.replication.close();
+    await host?.close();
+  }
+
+  /** Of the secondary that has replicas of its own. */
+  #hostOf(options: LinkOptions): PairHost | undefined {
+    const [second] = this.devices.replicas;
+    if (second!.own === null) return undefined;
+    const onOpened = (life: PairLife) => this.#look(life, this.#readers.get(second!.name)!.asUpper);
+    return new PairHost(second!, { ...options, onOpened });
+  }
+
+  /** Opened, and nothing is sent yet. */
+  async #look({ links, warnings }: PairLife, upper: Upper): Promise<void> {
+    this.#lostLog ??= warnings.find((warning) => warning.includes('all blocks of all replicas')) ?? null;
+    for (const link of links) if (!this.#readers.has(link.name)) await this.#readerOf(link, upper).look();
+  }
+
+  async #attempted({ links, replication }: PairLife, primary: Uint8Array): Promise<void> {
+    for (const { name, replica } of links) {
+      await replica.attempted();
+      await replication.device.flush();
+      await this.#readers.get(name)!.attempted(primary);
     }
   }
 
-  /** Blocks that are not alike when it is in sync again. */
-  async #recovered(): Promise<number> {
-    const { options } = this;
-    const life = await PairLife.open(this.devices, {
-      ...{ settings: { ...options.settings, mode: 'async' }, overConnection: options.overConnection },
-      onReached: (device) => this.#look(device),
-    });
-    this.#life = life;
-    const { replication, replica, tracking, warnings } = life;
-    this.#lostLog = warnings.find((warning) => warning.includes('all blocks of all replicas')) ?? null;
-    this.#uncopied = maskOf(tracking.uncopied?.map ?? null);
-    this.#named = maskOf(tracking.map) | this.#uncopied;
-    await replication.start();
-    await replica.attempted();
-    if (replica.state === 'diverged') return this.#diverged();
-    if (replica.state !== 'in-sync')
-      throw new UserError('IO_ERROR', `it is ${replica.state}: ${life.refusal?.message ?? replica.reason}`);
-    await replication.device.flush();
-    const held = await contentOf(life.secondary!, VOLUME_BYTES);
-    const unlike = this.#differing(held) & ~this.#uncopied;
-    await replication.close();
-    return unlike;
-  }
-
-  /** Recovered, and nothing is sent to it yet. */
-  async #look(device: SecondaryDevice): Promise<void> {
-    const held = await contentOf(device, VOLUME_BYTES);
-    const { state } = device.marks;
-    const differs = this.#differing(held);
-    const point = state === 'consistent' ? this.#pointOf(held) : await this.#promoted();
-    this.#found = { state, differs, missed: differs & ~this.#named, point };
-  }
-
-  /** It is a volume of its own: what of it differs is nobody's concern any more. */
-  async #diverged(): Promise<number> {
-    await this.#life.replication.close();
-    this.#found = { state: 'promoted', differs: 0, missed: 0, point: await this.#promoted() };
-    return 0;
-  }
-
-  async #promoted(): Promise<Point> {
-    try {
-      await promote(this.before, { newGeneration: SECOND });
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      return { none: error.message };
-    }
-    return this.#pointOf(await contentOf(this.before.image, VOLUME_BYTES));
-  }
-
-  #pointOf(held: Uint8Array): Point {
-    const moments = this.history.momentsOf(held);
-    const isAsPrimary = (this.#differing(held) & ~this.#uncopied) === 0;
-    return moments.length > 0 || isAsPrimary ? { moments, isAsPrimary } : { none: 'it is torn' };
-  }
-
-  #differing(held: Uint8Array): number {
-    let mask = 0;
-    for (let block = 0; block < BLOCKS; block++) {
-      const at = block * BLOCK_BYTES;
-      const [a, b] = [this.#primary, held].map((bytes) => bytes.subarray(at, at + BLOCK_BYTES));
-      if (Buffer.compare(a!, b!) !== 0) mask |= 1 << block;
-    }
-    return mask;
+  #readerOf(link: PairLink, upper: Upper): ReplicaReader {
+    const { history, epochs } = this.histories;
+    const before = allReplicas(this.before).find(({ name }) => name === link.name)!;
+    const isOwn = keeperOf(link.name, this.options.shape) !== 'primary';
+    const momentsOf = (content: Uint8Array) =>
+      isOwn ? epochs.momentsOf(content) : history.momentsOf(link.name, content);
+    const reader = new ReplicaReader({ link, upper, before, momentsOf });
+    this.#readers.set(link.name, reader);
+    return reader;
   }
 }
 
 export function checkPair(reading: PairReading, owed: PairOwed): Breach | null {
-  const { wrong, differs, missed, unlike } = reading;
-  if (missed !== 0)
-    return { invariant: 'named', message: `${blocks(missed)} differ, and nothing names them` };
-  if (reading.lostLog !== null && !owed.mayLoseLog) return { invariant: 'log', message: reading.lostLog };
-  if (wrong !== null) return { invariant: 'opens', message: wrong };
-  if (owed.known !== null && (differs & ~owed.known) !== 0)
-    return {
-      invariant: 'known',
-      message: `${blocks(differs & ~owed.known)} differ, and the process does not know`,
-    };
-  if (unlike !== 0) return { invariant: 'alike', message: `${blocks(unlike)} differ after a resync` };
-  const old = reading.versions.findIndex((moment, sector) => moment < owed.flushed[sector]!);
-  if (old !== -1)
-    return { invariant: 'flushed', message: `sector ${old} of the primary is older than what was flushed` };
-  return checkPoint(reading, owed);
-}
-
-function checkPoint({ point, state }: PairReading, { promised, now, hasPoint }: PairOwed): Breach | null {
-  if ('none' in point) {
-    if (!hasPoint && state === 'initial') return null;
-    const message = `the secondary (${state}) is no moment of the primary: ${point.none}`;
-    return { invariant: 'moment', message };
+  const { wrong, lostLog, replicas } = reading;
+  const known = owed.replicas.flatMap((one) => {
+    const its = replicas[one.name];
+    return its === undefined ? [] : [{ its, one }];
+  });
+  for (const { its, one } of known) {
+    const breach = checkNamed(its, one);
+    if (breach !== null) return breach;
   }
-  const { moments, isAsPrimary } = point;
-  if (isAsPrimary || moments.some((moment) => moment >= promised && moment <= now)) return null;
-  const message = `moment ${promised} was promised, now is ${now}, and ${moments.join()} is there`;
-  return { invariant: 'promised', message };
-}
-
-function blocks(mask: number): string {
-  const numbers = Array.from({ length: BLOCKS }, (_, block) => block).filter(
-    (block) => (mask & (1 << block)) !== 0,
-  );
-  return `blocks ${numbers.join(', ')}`;
+  if (lostLog !== null && !owed.mayLoseLog) return { invariant: 'log', message: lostLog };
+  if (wrong !== null) return { invariant: 'opens', message: wrong };
+  for (const { its, one } of known) {
+    const breach = checkReplica(its, one);
+    if (breach !== null) return breach;
+  }
+  const old = reading.versions.findIndex((moment, sector) => moment < owed.flushed[sector]!);
+  if (old === -1) return null;
+  return { invariant: 'flushed', message: `sector ${old} of the primary is older than what was flushed` };
 }

@@ -1,50 +1,40 @@
 /**
- * A workload of a primary with its secondary, recorded on the devices of both, and what is owed after a cut: of the
- * primary, of the secondary, or of both.
+ * A workload of a primary with its secondaries, recorded on the devices of all, and what is owed after a cut: of the
+ * primary, of one of the others, or of all.
  */
 import type { Subject } from '../../../src/crash/explorer.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { UserError } from '../../../src/errors.js';
+import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import type { ReplicaSettings } from '../../../src/replication/settings.js';
 import { SlowDevice } from '../crash/raid-recording.js';
 import { restartChance } from '../crash/same-every-time.js';
 import { withCalls } from '../devices/with-calls.js';
 import { PairBench } from './pair-bench.js';
 import {
-  DEVICES,
   type DeviceName,
+  keeperOf,
   makePair,
   type PairShape,
-  pairOf,
+  placesOf,
   type Side,
+  sparedBy,
   VOLUME_BYTES,
 } from './pair-devices.js';
-import { PairHistory } from './pair-history.js';
-import { checkPair, evaluatePair, type PairReading } from './pair-reading.js';
+import { EpochHistory, PairHistory } from './pair-history.js';
+import type { LinkSettings } from './pair-link.js';
+import { checkPair, evaluatePair, type PairOwed, type PairReading } from './pair-reading.js';
 
 const MAX_TURNS = 2;
-
-export interface PairOwed {
-  /** Of each sector of the primary the moment since which it was as it is at least. */
-  readonly flushed: Uint32Array;
-  /** The secondary is at this moment at least, as what was answered says. */
-  readonly promised: number;
-  /** The last moment that there was. */
-  readonly now: number;
-  /** Somebody has damaged the log: all of it is dirty, and that is said. */
-  readonly mayLoseLog: boolean;
-  /** It has a moment to go back to. */
-  readonly hasPoint: boolean;
-  /** Blocks, a bit each, that the process knew to be dirty or never copied. null: there is none, or it is gone with the cut. */
-  readonly known: number | null;
-}
+/** The first block that is a hole of a volume to which a secondary is added. */
+export const BLANK_FROM = 9;
 
 export interface PairWorkload {
   readonly name: string;
   readonly shape?: Partial<PairShape>;
-  readonly settings?: Partial<ReplicaSettings>;
+  readonly settings?: Partial<ReplicaSettings> | LinkSettings;
   run(bench: PairBench): Promise<void>;
 }
 
@@ -56,44 +46,61 @@ export interface PairRecordOptions {
   readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
 }
 
-/** At an event: what is owed, and what the process knows. */
-type Moment = Omit<PairOwed, 'known'> & { readonly known: number | null };
+/** To be explored so that these devices keep their power. */
+export interface RecordedPair {
+  readonly subject: Subject<PairReading, PairOwed>;
+  readonly spared: readonly number[];
+}
 
 export async function recordPair(
   workload: PairWorkload,
   random: SeededRandom,
   options: PairRecordOptions,
-): Promise<Subject<PairReading, PairOwed>> {
+): Promise<RecordedPair> {
   restartChance(random.below(2 ** 32));
   const { wrap = (device: BlockDevice) => device } = options;
-  const shape: PairShape = { logSectors: 16, ...workload.shape };
-  const content = shape.uncopied === undefined ? null : random.bytes(VOLUME_BYTES);
+  const settings = settingsOf(workload);
+  const shape: PairShape = { logSectors: 16, secondaries: 1, ...workload.shape };
+  const content = contentFor(shape, random);
   const made = await makePair(shape, content);
-  const history = new PairHistory(content ?? new Uint8Array(VOLUME_BYTES), shape.uncopied ?? []);
-  const moments: Moment[] = [];
+  const history = new PairHistory(content);
+  const epochs = new EpochHistory(content);
+  const moments: PairOwed[] = [];
   const recorder = new Recorder({ onEvent: () => moments.push(bench.moment) });
   const delay = { random: random.fork(), maxTurns: MAX_TURNS };
-  const devices = pairOf((name) => {
-    const { content: held, size } = made[name];
-    const recorded = recorder.record(new SlowDevice(held.fork(), { name, size }, delay));
+  const devices = placesOf(shape).map(({ name, label, device }) => {
+    const { content: held, size } = made[device]!;
+    const recorded = recorder.record(new SlowDevice(held.fork(), { name: label, size }, delay));
     return wrap(name === 'log' ? flushedAfter(recorded, () => bench.isKilledNow()) : recorded, name);
   });
   const bench: PairBench = new PairBench(devices, history, recorder, {
-    ...{ random, settings: workload.settings, overConnection: options.overConnection },
-    hasPoint: shape.uncopied === undefined,
+    ...{ random, settings, shape, epochs, overConnection: options.overConnection },
   });
   await bench.open();
   await workload.run(bench);
   await bench.end();
-  return {
+  const subject: Subject<PairReading, PairOwed> = {
     trace: recorder.trace,
-    initial: DEVICES.map((name) => made[name].content.fork()),
+    initial: made.map((device) => device.content.fork()),
     losesMembers: false,
     isPromise: ({ name }) => name.endsWith('answered'),
-    obligations: obligationsOf(moments, options.side),
-    evaluate: (state) => evaluatePair(state, history, { ...options, wrap, settings: workload.settings }),
+    obligations: obligationsOf(moments, options.side, shape),
+    evaluate: (state) => evaluatePair(state, { history, epochs }, { ...options, wrap, shape, settings }),
     check: checkPair,
   };
+  return { subject, spared: sparedBy(options.side, shape) };
+}
+
+/** Blank where a copy is none; and its end is, where a secondary joins. */
+function contentFor({ uncopied, joins }: PairShape, random: SeededRandom): Uint8Array {
+  if (uncopied === undefined && joins === undefined) return new Uint8Array(VOLUME_BYTES);
+  const content = random.bytes(VOLUME_BYTES);
+  if (joins !== undefined) content.fill(0, BLANK_FROM * BLOCK_BYTES);
+  return content;
+}
+
+function settingsOf({ settings = {} }: PairWorkload): LinkSettings {
+  return typeof settings === 'function' ? settings : () => settings;
 }
 
 /** As a file has fua: a write, and then a flush, between which the process may be killed. */
@@ -109,13 +116,22 @@ function flushedAfter(device: BlockDevice, isKilled: () => boolean): BlockDevice
 }
 
 /** A cut comes between two events, and what the process knew at either of them is owed. */
-function obligationsOf(moments: readonly Moment[], side: Side): (cut: number) => PairOwed {
+function obligationsOf(
+  moments: readonly PairOwed[],
+  side: Side,
+  shape: PairShape,
+): (cut: number) => PairOwed {
   const known = new Map<string, PairOwed>();
   return (cut) => {
     const before = moments[Math.max(0, cut - 1)]!;
     const after = moments[Math.min(cut, moments.length - 1)]!;
-    const isKnown = side === 'secondary' && before.known !== null && after.known !== null;
-    const owed = { ...before, now: after.now, known: isKnown ? before.known & after.known : null };
+    const replicas = before.replicas.map((owed, at) => {
+      const later = after.replicas[at]!;
+      const goesOn = side !== 'all' && side !== keeperOf(owed.name, shape);
+      const isKnown = goesOn && owed.known !== null && later.known !== null;
+      return { ...owed, now: later.now, known: isKnown ? owed.known & later.known : null };
+    });
+    const owed = { ...before, replicas };
     const key = JSON.stringify(owed);
     const same = known.get(key) ?? owed;
     known.set(key, same);

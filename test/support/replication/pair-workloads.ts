@@ -1,44 +1,11 @@
 /** What is done to a primary and its secondary before the power of either goes. */
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { CONTENT_OFFSET } from '../../../src/replication/file-header.js';
-import type { PairBench } from './pair-bench.js';
-import { SECTOR_BYTES } from './pair-devices.js';
+import { failAmidWrites, loseAmidWrites, resyncAmidWrites } from './pair-moves.js';
 import type { PairWorkload } from './pair-recording.js';
+import { SECTOR_BYTES } from './replica-list.js';
 
-/** It goes away amid writes, and is lost. */
-async function loseAmidWrites(bench: PairBench): Promise<void> {
-  const writing = bench.changes(3);
-  await bench.turns(bench.random.below(6));
-  bench.life.disconnect();
-  await writing;
-  await bench.change();
-  await bench.lost();
-}
-
-/** Until it is in sync again somebody writes. */
-async function resyncAmidWrites(bench: PairBench, most = 8): Promise<void> {
-  bench.life.reconnect();
-  await bench.until('it is reached', () => bench.life.isUp);
-  for (let count = 0; count < most; count++) {
-    await bench.change();
-    await bench.turns(bench.random.below(4));
-  }
-  await bench.inSync();
-}
-
-/** A write fails amid others, and what is there of it nobody knows: it is lost, and resynced. */
-async function failAmidWrites(bench: PairBench, fua: boolean): Promise<void> {
-  const { losses } = bench.life.replica.totals;
-  bench.failsNext = true;
-  const others = bench.changes(2, { from: 4, fua });
-  const failing = await Promise.allSettled([bench.write('data', 8, 6, fua), others]);
-  if (failing.every(({ status }) => status === 'fulfilled')) throw new Error('no write has failed');
-  await bench.until('it is lost', () => bench.life.replica.totals.losses > losses);
-  await bench.change();
-  await bench.inSync();
-}
-
-const SYNCHRONOUS = { mode: 'sync' } as const;
+export const SYNCHRONOUS = { mode: 'sync' } as const;
 
 export const PAIR_WORKLOADS: readonly PairWorkload[] = [
   {
@@ -113,7 +80,7 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
       await bench.change({ fua: true });
       const writing = Promise.all([bench.change({ fua: true }), bench.change({ fua: true }), bench.flush()]);
       await bench.turns(bench.random.below(8));
-      bench.life.disconnect();
+      bench.second.disconnect();
       await writing;
       await bench.change({ fua: true });
       await resyncAmidWrites(bench, 3);
@@ -142,10 +109,10 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
       await loseAmidWrites(bench);
       await bench.changes(3);
       for (let round = 0; round < 2; round++) {
-        bench.life.reconnect();
-        await bench.until('it is reached', () => bench.life.isUp);
+        bench.second.reconnect();
+        await bench.until('it is reached', () => bench.second.isUp);
         await bench.turns(bench.random.between(4, 14));
-        bench.life.disconnect();
+        bench.second.disconnect();
         await bench.change();
         await bench.lost();
       }
@@ -159,7 +126,7 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
       await bench.inSync();
       await loseAmidWrites(bench);
       await bench.changes(4);
-      bench.life.reconnect();
+      bench.second.reconnect();
       await bench.inSync();
       await bench.change();
       await bench.drained();
@@ -194,7 +161,7 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
     shape: { logSectors: 4 },
     async run(bench) {
       await bench.inSync();
-      bench.life.hanging = 'flush';
+      bench.second.hanging = 'flush';
       let left = 5;
       const writing = Array.from({ length: left }, async (_, block) => {
         await bench.turns(3 * block);
@@ -212,7 +179,7 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
     settings: { queue: { bytes: 8 * SECTOR_BYTES, entries: 3 } },
     async run(bench) {
       await bench.inSync();
-      bench.life.hanging = 'write';
+      bench.second.hanging = 'write';
       // Writes alone get no answer: zeroes and trims would leave the queue.
       for (let count = 0; count < 5; count++) await bench.write('data', 9 * count, 3);
       await bench.lost();
@@ -225,11 +192,11 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
     name: 'acknowledgements are late',
     async run(bench) {
       await bench.inSync();
-      bench.life.hanging = 'flush';
+      bench.second.hanging = 'flush';
       await bench.changes(2);
       await bench.flush();
       bench.life.clock.advance(50_000);
-      bench.life.replica.checkDeadline();
+      bench.second.replica.checkDeadline();
       await bench.lost();
       await bench.change();
       await resyncAmidWrites(bench, 2);
@@ -262,7 +229,8 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
   {
     name: 'it is paused, and goes on',
     async run(bench) {
-      const { replication, replica } = bench.life;
+      const { replication } = bench.life;
+      const { replica } = bench.second;
       await bench.inSync();
       const writing = bench.changes(3);
       await bench.turns(2);
@@ -298,7 +266,7 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
       await bench.inSync();
       await loseAmidWrites(bench);
       await bench.changes(3);
-      bench.life.reconnect();
+      bench.second.reconnect();
       const writing = bench.changes(2).catch(() => undefined);
       await bench.turns(bench.random.between(5, 15));
       await bench.kill();
@@ -315,15 +283,15 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
       await bench.drained();
       await loseAmidWrites(bench);
       await bench.changes(3);
-      bench.life.reconnect();
-      await bench.until('it is reached', () => bench.life.isUp);
+      bench.second.reconnect();
+      await bench.until('it is reached', () => bench.second.isUp);
       await bench.turns(bench.random.between(8, 16));
-      bench.life.disconnect();
+      bench.second.disconnect();
       await bench.change();
       await bench.lost();
       await bench.promote();
-      bench.life.reconnect();
-      await bench.until('it is known', () => bench.life.replica.state === 'diverged');
+      bench.second.reconnect();
+      await bench.until('it is known', () => bench.second.replica.state === 'diverged');
       await bench.change();
     },
   },
