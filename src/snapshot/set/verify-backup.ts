@@ -27,18 +27,18 @@ export interface VerifyOptions {
   readonly seen?: SeenLayers;
 }
 
-export interface DamagedPiece {
+export interface Damage {
   readonly file: string;
-  /** Bytes of the volume. */
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
+  /** Bytes of the volume; null: of all that the file tells of. */
+  readonly offsetBytes: number | null;
+  readonly lengthBytes: number | null;
   readonly reason: string;
 }
 
 export interface Verification {
   readonly checkedPieces: number;
   readonly checkedBytes: number;
-  readonly damaged: readonly DamagedPiece[];
+  readonly damaged: readonly Damage[];
   /** null: all was checked. */
   readonly subset: { readonly percent: number; readonly seed: number } | null;
 }
@@ -77,7 +77,7 @@ async function verifyLayer(
   { subset, signal }: VerifyOptions,
   onBytes: (passedBytes: number) => void,
 ): Promise<LayerResult> {
-  const damaged: DamagedPiece[] = [];
+  const damaged: Damage[] = [];
   let checkedPieces = 0;
   let checkedBytes = 0;
   let passedBytes = 0;
