@@ -4,6 +4,7 @@
  */
 import { type FileHandle, mkdir, open, readdir } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { z } from 'zod';
 import { fileError, systemCode } from '../../device/device-errors.js';
 import { lockImage } from '../../device/image-lock.js';
@@ -11,6 +12,9 @@ import { syncDirectory } from '../../device/image-open.js';
 import { UserError } from '../../errors.js';
 import { isBackupFolder, setFile } from './places.js';
 import { FORMAT_VERSION, hexId, readSealed, sealed, unsealed } from './sealed-json.js';
+
+const PATIENCE_MS = 10_000;
+const PAUSE_MS = 50;
 
 const schema = z.object({
   formatVersion: z.literal(FORMAT_VERSION),
@@ -51,12 +55,26 @@ export async function withSetLocked<R>(
     throw fileError(path, 'opened', error);
   });
   try {
-    await lockImage(path, file.fd, await file.stat({ bigint: true }), true);
+    await lockPatiently(path, file);
     const text = await file.readFile('utf8');
     if (await isUnmade(directory, text)) return await use(await make(path, file, fresh));
     return await use(unsealed(path, text, schema));
   } finally {
     await file.close();
+  }
+}
+
+/** A beginning is short: another one is waited for, and named if it takes long. */
+async function lockPatiently(path: string, file: FileHandle): Promise<void> {
+  const identity = await file.stat({ bigint: true });
+  for (const endsMs = performance.now() + PATIENCE_MS; ; await setTimeout(PAUSE_MS)) {
+    try {
+      await lockImage(path, file.fd, identity, true);
+      return;
+    } catch (error) {
+      const isHeld = error instanceof UserError && error.code === 'IN_USE';
+      if (!isHeld || performance.now() > endsMs) throw error;
+    }
   }
 }
 
