@@ -68,6 +68,8 @@ export class PieceTable {
   inOrder(): Uint32Array {
     const order = new Uint32Array(this.#count).map((_, index) => index);
     const offsets = this.#offsets;
+    const isSorted = order.every((index) => index === 0 || offsets[index - 1]! <= offsets[index]!);
+    if (isSorted) return order;
     return order.sort((a, b) => offsets[a]! - offsets[b]!);
   }
 

@@ -3,6 +3,7 @@
  * written once, when all content is, and never after.
  */
 import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { crc32c } from '@node-rs/crc32';
 import { UserError } from '../../errors.js';
 import type { UncheckedBytes } from '../../structure.js';
@@ -14,10 +15,20 @@ import { PieceTable } from './piece-table.js';
 /** What a reader holds at once is bounded by it. */
 export const MOST_CHUNK_BYTES = 16 * 1024 * 1024;
 
+const PIECES_A_TURN = 4096;
+
 export type PiecesOwner = Pick<BackupRecord, 'setUuid' | 'id' | 'sizeBytes' | 'dataBytes'>;
 
-/** @throws Error where two of them overlap: whoever put them has put a byte twice. */
-export function encodePieces(table: PieceTable, owner: PiecesOwner, chunkBytes: number): Uint8Array {
+/**
+ * A million of them take a second: whoever is served meanwhile has their turns in between.
+ *
+ * @throws Error where two of them overlap: whoever put them has put a byte twice.
+ */
+export async function encodePieces(
+  table: PieceTable,
+  owner: PiecesOwner,
+  chunkBytes: number,
+): Promise<Uint8Array> {
   const bytes = new Uint8Array(BACKUP_PIECES.sizeBytes + table.count * BACKUP_PIECE.sizeBytes);
   const header = BACKUP_PIECES.at(bytes);
   header.setNumber('magic', PIECES_MAGIC);
@@ -30,7 +41,8 @@ export function encodePieces(table: PieceTable, owner: PiecesOwner, chunkBytes: 
   header.setNumber('chunk', chunkBytes);
   let at: number = BACKUP_PIECES.sizeBytes;
   let end = 0;
-  for (const index of table.inOrder()) {
+  for (const [n, index] of table.inOrder().entries()) {
+    if (n % PIECES_A_TURN === 0) await setImmediate();
     if (table.start(index) < end) throw new Error(`byte ${table.start(index)} was put into the backup twice`);
     end = table.end(index);
     encodePiece(bytes, at, table, index);

@@ -94,7 +94,7 @@ export class SetWriter implements BackupTarget {
     this.#admit(0, 0);
     const { id, setUuid, sizeBytes } = this.#begun;
     const dataBytes = this.#dataBytes;
-    const pieces = encodePieces(this.#pieces, { id, setUuid, sizeBytes, dataBytes }, this.chunkBytes);
+    const pieces = await encodePieces(this.#pieces, { id, setUuid, sizeBytes, dataBytes }, this.chunkBytes);
     await this.#syncContent();
     await this.#writePieces(pieces);
     const counts = { copiedBytes: this.#copiedBytes, dataBytes, piecesHash: hashOf(pieces) };
