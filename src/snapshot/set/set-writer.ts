@@ -59,11 +59,6 @@ export class SetWriter implements BackupTarget {
     return new SetWriter(await beginBackup(directory, wanted), chunkBytes);
   }
 
-  /** Random; what is made since this backup names it. */
-  get id(): string {
-    return this.#begun.id;
-  }
-
   /** Bytes of content so far. */
   get dataBytes(): number {
     return this.#dataBytes;

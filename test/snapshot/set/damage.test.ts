@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { BackupReader, openSet, restoreBackup, verifySet } from '../../../src/snapshot/set/index.js';
+import { sealed } from '../../../src/snapshot/set/sealed-json.js';
 import { SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 import { BLOCK_BYTES, makeBackup } from './sets.js';
@@ -154,6 +155,46 @@ describe.each(CASES)('$what', ({ damage, code, file, says }) => {
     const { backups } = await verifySet(await openSet(directory), null);
     const tuesday = backups.find(({ name }) => name === 'tuesday');
     expect(tuesday?.damaged[0]).toMatchObject({ file: join(directory, file) });
+  });
+});
+
+describe('a list of backups', () => {
+  it('shows as damaged what cannot be restored, and why', async () => {
+    const directory = await copied();
+    await rm(join(directory, 'monday'), { recursive: true });
+    await makeBackup(directory, { name: 'wednesday', sizeBytes, chunkBytes }, []);
+    await flipBit(join(directory, 'wednesday/backup.json'), 60);
+    expect(await (await openSet(directory)).list()).toMatchObject([
+      {
+        name: 'wednesday',
+        state: 'damaged',
+        reason: expect.stringContaining('backup.json'),
+        sizeBytes: null,
+      },
+      {
+        name: 'tuesday',
+        state: 'damaged',
+        reason: expect.stringContaining('is not there'),
+        parent: 'monday',
+      },
+    ]);
+  });
+
+  it('does not end where a backup builds on itself', async () => {
+    const directory = await copied();
+    const path = join(directory, 'monday/backup.json');
+    const { checksum, ...record } = JSON.parse(await readFile(path, 'utf8')) as {
+      checksum: string;
+      id: string;
+    };
+    const tuesday = JSON.parse(await readFile(join(directory, 'tuesday/backup.json'), 'utf8')) as {
+      id: string;
+    };
+    const circular = sealed({ ...record, parent: { name: 'tuesday', id: tuesday.id } });
+    expect(sealed(record)).toMatchObject({ checksum });
+    await writeFile(path, JSON.stringify(circular));
+    const [, found] = await (await openSet(directory)).list();
+    expect(found).toMatchObject({ state: 'damaged', reason: expect.stringContaining('builds on itself') });
   });
 });
 

@@ -148,6 +148,30 @@ describe('a restore', () => {
   });
 });
 
+describe('a terabyte', () => {
+  it('that is nearly empty is restored for what is in it', async () => {
+    const directory = join(folder, 'terabyte');
+    const terabyte = 1024 ** 4;
+    const content = new Uint8Array(BLOCK_BYTES).fill(5);
+    const changes = Array.from({ length: 1000 }, (_, n) => ({
+      ...{ offset: n * 1000 * MIB, length: BLOCK_BYTES, content },
+    }));
+    await makeBackup(directory, { name: 'all', sizeBytes: terabyte }, changes);
+    const reader = await BackupReader.open(await openSet(directory), 'all');
+    readers.push(reader);
+    const target = new FaultyDevice(new MemoryDevice(terabyte));
+    const written = 1000 * BLOCK_BYTES;
+    expect(await restoreBackup(reader, target)).toMatchObject({
+      writtenBytes: written,
+      restoredBytes: terabyte,
+    });
+    expect(target.counts).toMatchObject({ reads: 0, writtenBytes: written });
+    target.resetCounts();
+    expect(await restoreBackup(reader, target)).toMatchObject({ writtenBytes: 0 });
+    expect(target.counts).toMatchObject({ readBytes: written, writes: 0, zeroings: 0 });
+  });
+});
+
 describe('a restore that is interrupted', () => {
   it('goes on when it is run again: nothing is written twice', async () => {
     const model = modelOf();
