@@ -38,6 +38,12 @@ export interface Outcome {
   readonly text?: (paint: Painter) => string | Promise<string>;
 }
 
+/** What long work is given: it stops when the signal is raised, and tells how far it has come. */
+export interface SweepReporting {
+  readonly signal: AbortSignal;
+  readonly onProgress: (doneBytes: number, totalBytes: number) => void;
+}
+
 export interface ConfirmOptions {
   /** --yes was given. */
   readonly yes: boolean;
@@ -120,6 +126,18 @@ export abstract class HoldfastCommand<T extends typeof Command> extends Command 
   /** Progress of work on `totalBytes` (0: not known yet), on standard error; nothing under --json but on a terminal. */
   protected progress(label: string, totalBytes = 0): Promise<Progress> {
     return startProgress(label, totalBytes, { quiet: this.#asJson && process.stderr.isTTY !== true });
+  }
+
+  /** Runs long work with progress and Ctrl-C: `options` is for whatever sweeps over members. */
+  protected async sweeping<R>(label: string, work: (options: SweepReporting) => Promise<R>): Promise<R> {
+    const progress = await this.progress(label);
+    const onProgress = (doneBytes: number, totalBytes: number): void =>
+      progress.update(doneBytes, totalBytes);
+    try {
+      return await work({ signal: this.signal, onProgress });
+    } finally {
+      progress.finish();
+    }
   }
 
   /**

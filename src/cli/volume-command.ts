@@ -13,7 +13,7 @@ import type {
   openVolume,
   Volume,
 } from '../volume/index.js';
-import { HoldfastCommand } from './base-command.js';
+import { HoldfastCommand, type SweepReporting } from './base-command.js';
 import { type InputData, OutputFile, openInput, refuseOwnImages } from './data-files.js';
 import { COMMON_EXIT_CODES } from './exit-codes.js';
 import { recordFlag } from './flags.js';
@@ -91,18 +91,6 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
       : this.sweeping(label, perform);
   }
 
-  /** Runs long work with progress and Ctrl-C: `options` is for whatever sweeps over members. */
-  protected async sweeping<R>(label: string, work: (options: SweepReporting) => Promise<R>): Promise<R> {
-    const progress = await this.progress(label);
-    const onProgress = (doneBytes: number, totalBytes: number): void =>
-      progress.update(doneBytes, totalBytes);
-    try {
-      return await work({ signal: this.signal, onProgress });
-    } finally {
-      progress.finish();
-    }
-  }
-
   /** What is to be written to the volume: a file, or `-`. @throws UserError USAGE for one of its own images. */
   protected async inputFor(names: readonly string[], path: string): Promise<InputData> {
     const { locateVolume, ownImages } = await import('../volume/index.js');
@@ -174,11 +162,6 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
     if (slots.length === 0) return;
     this.warn(`${label} is degraded: there is no whole member in slot ${slots.join(', ')}`);
   }
-}
-
-export interface SweepReporting {
-  readonly signal: AbortSignal;
-  readonly onProgress: (doneBytes: number, totalBytes: number) => void;
 }
 
 /** Seconds since `startedMs` (of performance.now()), to the millisecond. */

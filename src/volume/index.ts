@@ -33,6 +33,7 @@ export {
 } from './replication/generations/explain.js';
 export { type PromotedSecondary, promoteSecondary } from './replication/generations/promote.js';
 export type { ReplicaStatus } from './replication/status.js';
+export { assertTakesBackup, isNewTarget, newTarget } from './restore-target.js';
 export type { ServingStatus } from './serving-status.js';
 export { volumeStatus } from './status.js';
 export type { MemberStatus, RecordStatus, VolumeState, VolumeStatus } from './status-model.js';

@@ -1,16 +1,13 @@
 /**
  * The manifest of a volume's directory: which images are its members, wherever they lie, and what the volume
  * is called. What the members themselves say (roles, events, geometry) is never in it: md's superblocks are
- * the only truth about an array, and the kernel changes them without knowing of us.
- *
- * It is replaced as a whole: written beside, fsynced, renamed, and the directory fsynced, so that a cut
- * leaves the old or the new one.
+ * the only truth about an array, and the kernel changes them without knowing of us. It is replaced as a whole.
  */
-import { open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { fileError, systemCode } from '../device/device-errors.js';
-import { syncDirectory } from '../device/image-open.js';
+import { replaceJson } from '../device/replace-json.js';
 import { UserError } from '../errors.js';
 
 export const MANIFEST_NAME = 'holdfast.json';
@@ -68,27 +65,4 @@ export async function readManifest(directory: string): Promise<Manifest | null> 
 /** Resolves when the manifest is durable; until then, and when it fails, the old one counts. */
 export async function writeManifest(directory: string, manifest: Manifest): Promise<void> {
   await replaceJson(join(directory, MANIFEST_NAME), manifest);
-}
-
-/** Resolves when the file is durable; until then, and when it fails, the old one counts. */
-export async function replaceJson(path: string, value: unknown): Promise<void> {
-  try {
-    await replaceWhole(path, value);
-  } catch (error) {
-    await rm(`${path}.new`, { force: true }).catch(() => undefined);
-    throw fileError(path, 'written', error);
-  }
-}
-
-async function replaceWhole(path: string, value: unknown): Promise<void> {
-  const beside = `${path}.new`;
-  const file = await open(beside, 'w', 0o644);
-  try {
-    await file.writeFile(`${JSON.stringify(value, null, 2)}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(beside, path);
-  await syncDirectory(dirname(path));
 }

@@ -41,6 +41,9 @@ const COMMANDS = [
   'journal status',
   'journal commit',
   'journal discard',
+  'backup list',
+  'backup verify',
+  'backup restore',
 ];
 
 it.each(COMMANDS)('%s --help says how it is used and how it ends', async (command) => {

@@ -3,6 +3,7 @@
  * the file is (paragraph 53, gone further): the file's map is frozen and the snapshot's from then on, and the file
  * goes on with an empty map above it. A removal takes the name away at once; the extents go in steps (removal.ts).
  */
+import { faultOfName } from '../../names.js';
 import type { FileInfo, RequestOf } from '../messages.js';
 import { key, nameKey } from './keys.js';
 import { existingFile, infoOf } from './look-ups.js';
@@ -12,7 +13,6 @@ import { leaveMap } from './removal.js';
 import type { Inode, State } from './state.js';
 import type { Caller, Turn } from './turn.js';
 
-const MOST_NAME_BYTES = 255;
 export const LOCK_MODES = ['read', 'write'] as const;
 
 export async function createFile(
@@ -135,14 +135,4 @@ async function checkNewName(state: State, name: string): Promise<void> {
   if ((await state.fileNamed(name)) !== null) {
     throw refuse('FILE_EXISTS', `there is a file called ${name} already`, 'Choose another name.', { name });
   }
-}
-
-function faultOfName(name: string): string | null {
-  const bytes = Buffer.byteLength(name);
-  if (bytes === 0) return 'it is empty';
-  if (bytes > MOST_NAME_BYTES) return `it has ${bytes} bytes, and ${MOST_NAME_BYTES} are the most`;
-  if (name === '.' || name === '..') return 'it stands for a directory';
-  if (name.includes('/')) return 'it has a slash';
-  if (name.includes('\0')) return 'it has a NUL character';
-  return Buffer.from(name).toString() === name ? null : 'it is no Unicode text';
 }

@@ -1,12 +1,12 @@
 /**
- * Which replicas a volume has, and which generation of itself it is: one JSON file, replaced as a whole (manifest.ts). What
+ * Which replicas a volume has, and which generation of itself it is: one JSON file, replaced as a whole. What
  * differs from them is never in it: that is in the log and the maps.
  */
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { fileError } from '../../device/device-errors.js';
+import { replaceJson } from '../../device/replace-json.js';
 import { UserError } from '../../errors.js';
-import { replaceJson } from '../manifest.js';
 
 /** 16 bytes. */
 export const hex = z.string().regex(/^[0-9a-f]{32}$/);

@@ -16,6 +16,7 @@ import * as records from '../../../src/raid/record/fields.js';
 import * as transactionLog from '../../../src/replication/log/fields.js';
 import * as blockMaps from '../../../src/replication/map/fields.js';
 import * as secondary from '../../../src/replication/secondary/fields.js';
+import * as backups from '../../../src/snapshot/set/fields.js';
 import { fieldBytes, Structure, type StructureDescription } from '../../../src/structure.js';
 import { drawStructure, parseFormatPage } from '../../support/format-page.js';
 
@@ -35,6 +36,7 @@ const structures: StructureDescription[] = [
     transactionLog,
     blockMaps,
     secondary,
+    backups,
   ].flatMap((module): unknown[] => Object.values(module)),
   ...METADATA_STRUCTURES,
 ].filter((each): each is StructureDescription => each instanceof Structure);
@@ -43,7 +45,7 @@ describe('the page on the format', () => {
   it('has every structure that the code has', () => {
     const documented = [...page.keys()];
     for (const structure of structures) expect(documented).toContain(structure.name);
-    expect(structures.length).toBeGreaterThanOrEqual(46);
+    expect(structures.length).toBeGreaterThanOrEqual(48);
   });
 
   for (const structure of structures) {

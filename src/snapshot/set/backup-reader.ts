@@ -1,0 +1,126 @@
+/**
+ * The state of a volume at a backup, as a device that is only read: the overlay of the backup and all that it builds on.
+ * Nothing is handed out that was not checked.
+ */
+import { byteLength, fillBuffers, scatter } from '../../device/buffers.js';
+import { CallGuard } from '../../device/call-guard.js';
+import type { BlockDevice, Buffers, Extent } from '../../device/contract.js';
+import { ExtentList } from '../../device/extent-list.js';
+import { BackupLayer } from './backup-layer.js';
+import type { BackupSet, GoodBackup } from './backup-set.js';
+import { OverlayIndex, type Run } from './overlay-index.js';
+import { PieceCache } from './piece-cache.js';
+
+export class BackupReader implements BlockDevice {
+  readonly name: string;
+  readonly size: number;
+  readonly blockSize = 1;
+  readonly readOnly = true;
+  readonly #index: OverlayIndex;
+  readonly #cache = new PieceCache();
+  readonly #guard: CallGuard;
+
+  private constructor(
+    /** The newest first. */
+    readonly layers: readonly BackupLayer[],
+  ) {
+    const { places, record } = layers[0]!;
+    this.name = places.directory;
+    this.size = record.sizeBytes;
+    this.#index = OverlayIndex.of(layers.map(({ pieces }) => pieces));
+    this.#guard = new CallGuard(this);
+  }
+
+  /** @throws what `BackupSet.chainOf` throws; UserError METADATA_DAMAGED, DATA_UNAVAILABLE. */
+  static async open(set: BackupSet, name: string): Promise<BackupReader> {
+    return new BackupReader(await openLayers(await set.chainOf(name)));
+  }
+
+  /** That content was cut off is told before any of it is used. @throws UserError DATA_UNAVAILABLE */
+  async assertWhole(): Promise<void> {
+    for (const layer of this.layers) await layer.assertWhole();
+  }
+
+  read(offset: number, into: Buffers): Promise<void> {
+    const length = byteLength(into);
+    return this.#guard.run('read', offset, length, async () => {
+      let at = offset;
+      for (const run of this.#runs(offset, length)) {
+        fillBuffers(into, at - offset, run.start - at, 0);
+        await this.#readRun(run, into, run.start - offset);
+        at = run.end;
+      }
+      fillBuffers(into, at - offset, offset + length - at, 0);
+    });
+  }
+
+  write(offset: number, from: Buffers): Promise<void> {
+    return this.#guard.run('write', offset, byteLength(from), async () => undefined);
+  }
+
+  writeZeroes(offset: number, length: number): Promise<void> {
+    return this.#guard.run('write-zeroes', offset, length, async () => undefined);
+  }
+
+  trim(offset: number, length: number): Promise<void> {
+    return this.#guard.run('trim', offset, length, async () => undefined);
+  }
+
+  flush(): Promise<void> {
+    return this.#guard.flush(async () => undefined);
+  }
+
+  extents(offset: number, length: number): Promise<Extent[]> {
+    return this.#guard.ask(offset, length, [], async () => {
+      const list = new ExtentList();
+      let at = offset;
+      for (const { start, end, layer, piece } of this.#runs(offset, length)) {
+        list.add(at, start - at, 'hole');
+        list.add(start, end - start, this.layers[layer]!.pieces.isZero(piece) ? 'hole' : 'data');
+        at = end;
+      }
+      list.add(at, offset + length - at, 'hole');
+      return list.list();
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#guard.close(async () => {
+      for (const layer of this.layers) await layer.close();
+    });
+  }
+
+  /** The parts of runs that lie in the range. */
+  *#runs(offset: number, length: number): Generator<Run> {
+    const end = offset + length;
+    for (let index = this.#index.firstEndingBehind(offset); index < this.#index.count; index++) {
+      const run = this.#index.run(index);
+      if (run.start >= end) return;
+      yield { ...run, start: Math.max(run.start, offset), end: Math.min(run.end, end) };
+    }
+  }
+
+  async #readRun({ start, end, layer, piece }: Run, into: Buffers, at: number): Promise<void> {
+    const { pieces } = this.layers[layer]!;
+    if (pieces.isZero(piece)) {
+      fillBuffers(into, at, end - start, 0);
+      return;
+    }
+    const from = pieces.start(piece);
+    const content = await this.#cache.get(`${layer}:${piece}`, pieces.end(piece) - from, () =>
+      this.layers[layer]!.content(piece),
+    );
+    scatter(content.subarray(start - from, end - from), into, at);
+  }
+}
+
+async function openLayers(chain: readonly GoodBackup[]): Promise<BackupLayer[]> {
+  const layers: BackupLayer[] = [];
+  try {
+    for (const backup of chain) layers.push(await BackupLayer.open(backup));
+    return layers;
+  } catch (error) {
+    for (const layer of layers) await layer.close();
+    throw error;
+  }
+}
