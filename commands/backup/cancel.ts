@@ -1,5 +1,5 @@
 /** `holdfast backup cancel`: the backup that runs is given up. */
-import { backupVolumeArgument } from '../../src/cli/backup-command.js';
+import { backupVolumeArgument } from '../../src/cli/backup-arguments.js';
 import type { Outcome } from '../../src/cli/base-command.js';
 import { COMMON_EXIT_CODES } from '../../src/cli/exit-codes.js';
 import { printableLine } from '../../src/cli/printable.js';

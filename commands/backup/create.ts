@@ -1,7 +1,8 @@
 /** `holdfast backup create`: a copy of a volume as it is at one moment, while it is used. */
+import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import * as Flags from '@oclif/core/flags';
-import { backupVolumeArgument, parseContainer } from '../../src/cli/backup-command.js';
+import { backupVolumeArgument, parseContainer } from '../../src/cli/backup-arguments.js';
 import type { Outcome } from '../../src/cli/base-command.js';
 import { refuseOwnImages } from '../../src/cli/data-files.js';
 import { COMMON_EXIT_CODES } from '../../src/cli/exit-codes.js';
@@ -17,6 +18,7 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
     'The volume may be served and written meanwhile: what is answered before the moment is in the backup, what comes later is not. The old content of what is overwritten before it is copied goes into a container first. What files and filesystems (ext2, ext3, ext4) do not use is left out. A backup that does not end well leaves nothing that could be taken for one.';
   static override examples = [
     '<%= config.bin %> backup create myvolume --output monday.img',
+    '<%= config.bin %> backup create myvolume --output backups/ --name monday',
     '<%= config.bin %> backup create myvolume --output nbd://host/export --rate 50MiB --container memory',
   ];
   static override exitCodes = {
@@ -28,12 +30,13 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
   static override flags = {
     output: Flags.string({
       required: true,
-      helpValue: 'IMAGE-or-URI',
-      description: 'a new image, or a blank export of an NBD server',
+      helpValue: 'IMAGE|DIRECTORY/|URI',
+      description:
+        'a new image, or a blank export of an NBD server; a directory, or a name that ends in a slash, is a backup set',
     }),
     name: Flags.string({
       helpValue: 'NAME',
-      description: 'what it is called [default: the name of the output]',
+      description: 'what it is called [default: the name of the output, in a set the time]',
     }),
     rate: sizeFlag({ min: 4096, description: 'copy no more than so much a second' }),
     'all-blocks': Flags.boolean({ description: 'copy what no file and no filesystem uses too' }),
@@ -68,12 +71,13 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
     await refuseOwnImages(output, own, 'the backup');
     if (choice.kind === 'file') await refuseOwnImages(choice.path, own, 'the container');
     if (force) await this.confirm(`Overwrite ${output}? What it holds is lost.`, { yes });
+    const isSet = await isDirectory(output);
     const started = performance.now();
     const made = await this.act(
       [volume],
       'backup create',
       {
-        ...{ name: this.flags.name ?? basename(output), to: output, container: choice, force },
+        ...{ name: this.flags.name ?? nameFor(output, isSet), to: output, isSet, container: choice, force },
         containerBytes: this.flags['container-size'] ?? null,
         onOverflow: this.flags['on-overflow'],
         bytesPerSecond: rate ?? null,
@@ -94,4 +98,14 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
         `${made.target} is ${volume} as it was: ${formatSize(copiedBytes)} copied, ${formatSize(skippedBytes)} not in use${kept}${lost}, in ${seconds} s`,
     };
   }
+}
+
+async function isDirectory(output: string): Promise<boolean> {
+  const found = await stat(output).catch(() => null);
+  return found?.isDirectory() ?? output.endsWith('/');
+}
+
+/** 20261122T210533Z: sorted by name they are sorted by time. */
+function nameFor(output: string, isSet: boolean): string {
+  return isSet ? `${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}Z` : basename(output);
 }

@@ -1,5 +1,5 @@
 /** `holdfast backup status`: the backup that runs. */
-import { backupVolumeArgument } from '../../src/cli/backup-command.js';
+import { backupVolumeArgument } from '../../src/cli/backup-arguments.js';
 import type { Outcome } from '../../src/cli/base-command.js';
 import { printableLine } from '../../src/cli/printable.js';
 import { formatSize } from '../../src/cli/sizes.js';

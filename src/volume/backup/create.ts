@@ -7,12 +7,10 @@ import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
 import { GateDevice } from '../../snapshot/gate.js';
 import type { Volume } from '../model.js';
 import { type ContainerChoice, type OpenedContainer, openContainer } from './container-place.js';
-import { openImageTarget } from './image-target.js';
+import { openTarget, type TargetChoice } from './target.js';
 import { usedBlocks } from './used-blocks.js';
 
-export interface CreateBackupOptions {
-  readonly name: string;
-  readonly to: string;
+export interface CreateBackupOptions extends TargetChoice {
   readonly container: ContainerChoice;
   /** null: as the kind of container has it. */
   readonly containerBytes: number | null;
@@ -20,7 +18,6 @@ export interface CreateBackupOptions {
   readonly bytesPerSecond: number | null;
   readonly allBlocks: boolean;
   readonly skipUnreadable: boolean;
-  readonly force: boolean;
   readonly signal: AbortSignal;
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
   readonly warn: (message: string) => void;
@@ -49,8 +46,8 @@ async function make(
   onBegun: (backup: Backup) => void,
 ): Promise<CreatedBackup> {
   const { label, device, moments } = volume;
-  const { name, to, onOverflow, allBlocks, warn } = options;
-  const target = await openImageTarget(to, { sizeBytes: device.size, force: options.force });
+  const { name, onOverflow, allBlocks, warn } = options;
+  const target = await openTarget(options, { label, sizeBytes: device.size });
   let opened: OpenedContainer;
   try {
     opened = await containerFor(volume, options);

@@ -13,6 +13,7 @@ export const BACKUP_OPERATIONS = {
     z.object({
       name: z.string(),
       to: z.string(),
+      isSet: z.boolean(),
       container: containerSchema,
       containerBytes: bytes.nullable(),
       onOverflow: z.enum(['drain', 'throttle', 'drop', 'fail', 'grow']),
