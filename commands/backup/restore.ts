@@ -34,8 +34,7 @@ export default class BackupRestore extends VolumeCommand<typeof BackupRestore> {
   };
 
   protected async execute(): Promise<Outcome> {
-    const { name, yes, 'dry-run': dryRun } = this.flags;
-    const { to } = this.flags;
+    const { name, to, yes, 'dry-run': dryRun } = this.flags;
     const { BackupReader, openSet } = await import('../../src/snapshot/set/index.js');
     const { isNewTarget } = await import('../../src/volume/index.js');
     const reader = await BackupReader.open(await openSet(this.args.set), name);
