@@ -2,7 +2,7 @@
  * Runs the product's own commands in processes of their own, as a user's shell would, and keeps count of what
  * was checked. The demo says nothing that was not seen: every claim is a check that can fail.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { UserError } from '../errors.js';
 
@@ -70,6 +70,29 @@ export class Runner {
     return (JSON.parse(run.stdout.toString()) as { result: T }).result;
   }
 
+  /** Runs `body` while the volume is served, by a server that ends well after it. */
+  async served(volume: string, body: () => Promise<void>): Promise<void> {
+    const args = ['serve', volume, '--socket', 'demo.sock'];
+    this.context.say(`  $ holdfast ${args.join(' ')} &`);
+    let server: ChildProcess | undefined;
+    let ended: Promise<CommandRun> | undefined;
+    const ready = new Promise<void>((resolve) => {
+      ended = this.spawn([...this.context.program, ...args], undefined, (child) => {
+        server = child;
+        child.stdout?.once('data', () => resolve());
+      });
+    });
+    const early = ended!.then(({ stderr }) => Promise.reject(failed(`the server has ended: ${stderr}`)));
+    await Promise.race([ready, early]);
+    try {
+      await Promise.race([body(), early]);
+    } finally {
+      early.catch(() => undefined);
+      server!.kill('SIGTERM');
+      await ended;
+    }
+  }
+
   /** Another program; null where it is not installed. */
   async tool(program: string, args: readonly string[]): Promise<CommandRun | null> {
     try {
@@ -88,7 +111,11 @@ export class Runner {
     this.context.say(`  ok  ${what}`);
   }
 
-  private spawn(command: readonly string[], input?: Uint8Array): Promise<CommandRun> {
+  private spawn(
+    command: readonly string[],
+    input?: Uint8Array,
+    onStart?: (child: ChildProcess) => void,
+  ): Promise<CommandRun> {
     this.context.signal.throwIfAborted();
     const [program, ...args] = command;
     return new Promise((resolve, reject) => {
@@ -97,6 +124,7 @@ export class Runner {
         stdio: 'pipe',
         signal: this.context.signal,
       });
+      onStart?.(child);
       const stdout: Buffer[] = [];
       const stderr: Buffer[] = [];
       child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));

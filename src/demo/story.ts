@@ -2,12 +2,13 @@
  * The demo: a RAID-5 volume on image files is made, filled with a real ext4 image, loses a member, is read all
  * the same, gets the member back on another image, has a parity rot and be repaired, has its power cut amid writes, and
  * holds what it held. Then files whose writes are all there or not at all, whenever the power goes; and a
- * secondary that is away, comes back, and is promoted.
+ * secondary that is away, comes back, and is promoted. Last a backup that is taken while all is overwritten.
  */
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { packagePath } from '../package-root.js';
+import { backUp } from './backup.js';
 import { journalFiles } from './files.js';
 import { readKernelArrays } from './kernel-arrays.js';
 import { cutPower } from './power-cut.js';
@@ -42,6 +43,7 @@ export async function tellStory(context: DemoContext): Promise<number> {
   await checkFilesystem(runner, content);
   await journalFiles(runner, content);
   await replicate(runner, content);
+  await backUp(runner, content);
   await readKernelArrays(runner);
   return runner.passed;
 }
