@@ -3,50 +3,16 @@
  * After recovery the filesystem is sound, the database passes its own check, and each transaction that was acknowledged
  * is there, whole.
  */
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
-import { isInstalled } from '../nbd/client/servers.js';
+import { ask, hasDatabase, IS_WHOLE, MOST_TRANSACTIONS, writeRows } from '../support/database.js';
 import { withSeed } from '../support/devices/seeded-random.js';
 import { canMount, MountedDisk } from '../support/nbd/mounted-disk.js';
 import { runHoldfast, runJson } from '../support/run-holdfast.js';
 import { serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
-const ROWS = 3;
-const MOST_TRANSACTIONS = 20_000;
-
-/** Commits one transaction after another, each of several rows, until it cannot; tells of each that is acknowledged. */
-function writeRows(database: string, journalMode: string) {
-  // A line for each, at once: else they are told many at a time.
-  const child = spawn('stdbuf', ['-oL', 'sqlite3', '-bail', database], { stdio: ['pipe', 'pipe', 'ignore'] });
-  let acknowledged = 0;
-  child.stdout.on('data', (chunk: Buffer) => {
-    for (const line of chunk.toString().split('\n'))
-      if (/^ack \d+$/.test(line)) acknowledged = Number(line.slice(4));
-  });
-  child.stdin.on('error', () => undefined);
-  // "extra": with "full" a commit whose journal is deleted is not on disk before the directory is (SQLite, pragma synchronous).
-  child.stdin.write(`pragma journal_mode = ${journalMode}; pragma synchronous = extra;\n`);
-  child.stdin.write('create table t (n integer, row integer, x blob);\n');
-  for (let n = 1; n <= MOST_TRANSACTIONS; n++) {
-    const rows = Array.from(
-      { length: ROWS },
-      (_, row) => `(${n}, ${row}, randomblob(${500 + (n % 5) * 900}))`,
-    );
-    child.stdin.write(`begin; insert into t values ${rows.join(', ')}; commit; select 'ack ' || ${n};\n`);
-  }
-  child.stdin.end();
-  return { child, ended: once(child, 'exit'), acknowledged: () => acknowledged };
-}
-
-async function ask(database: string, question: string): Promise<string> {
-  return (await promisify(execFile)('sqlite3', [database, question], { timeout: 30_000 })).stdout.trim();
-}
-
-const isPossible = isInstalled('sqlite3') && isInstalled('stdbuf') && canMount();
+const isPossible = hasDatabase && canMount();
 
 it.runIf(isPossible).each(['wal', 'delete'])(
   'a database (journal_mode %s) has each acknowledged transaction, whole, after the server was killed',
@@ -81,8 +47,7 @@ it.runIf(isPossible).each(['wal', 'delete'])(
         const database = join(after.place, 'db');
         expect(await ask(database, 'pragma integrity_check')).toBe('ok');
         expect(Number(await ask(database, 'select max(n) from t'))).toBeGreaterThanOrEqual(acknowledged);
-        const whole = `select count(*) = ${ROWS} * max(n) and count(distinct n) = max(n) from t`;
-        expect(await ask(database, whole)).toBe('1');
+        expect(await ask(database, IS_WHOLE)).toBe('1');
       } finally {
         await after.unmount();
       }
