@@ -17,6 +17,8 @@ import { contentOf, FIRST, lent } from './secondary-parts.js';
 
 const HELD = 'it is being made like its primary';
 
+const LAST_TURNS = 20;
+
 interface HostOptions extends LifeOptions {
   /** Told of its epochs. */
   readonly epochs?: EpochHistory;
@@ -83,6 +85,8 @@ export class PairHost {
     if (place !== null) place.isDead.now = true;
     return this.#exclusively(async () => {
       if (place !== null) await closed(place).catch(() => undefined);
+      // What it had called ends: no call of a dead process comes behind those of the next.
+      for (let turn = 0; turn < LAST_TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
       await this.#anew();
     });
   }
