@@ -188,4 +188,42 @@ export const CHAIN_WORKLOADS: readonly PairWorkload[] = [
       }
     },
   },
+  {
+    name: 'the server in the middle of a chain is killed amid writes, and comes back',
+    shape: CHAIN,
+    async run(bench) {
+      await bothInSync(bench);
+      for (let round = 0; round < 2; round++) {
+        const writing = bench.changes(3);
+        if (round === 0) void bench.drained();
+        await bench.turns(bench.random.below(12));
+        await bench.killHost();
+        await writing;
+        await bench.change();
+        await bench.lost();
+        await resyncAmidWrites(bench, 2);
+        await ownInSync(bench);
+        await bench.change();
+        if (round === 0) await drainedThrough(bench);
+      }
+    },
+  },
+  {
+    name: 'the server in the middle of a chain is killed amid a resync of it',
+    shape: CHAIN,
+    async run(bench) {
+      await bothInSync(bench);
+      await loseAmidWrites(bench);
+      await bench.changes(3);
+      bench.second.reconnect();
+      await bench.until('it is reached', () => bench.second.isUp);
+      await bench.turns(bench.random.between(4, 20));
+      await bench.killHost();
+      await bench.change();
+      await bench.lost();
+      await resyncAmidWrites(bench, 2);
+      await ownInSync(bench);
+      await drainedThrough(bench);
+    },
+  },
 ];

@@ -134,12 +134,11 @@ export class PairBench {
 
   /** The server of a secondary that has replicas of its own: it lives on when the primary is killed. */
   #hosted(): PairHost | undefined {
-    const [second] = this.#devicesBy((device) =>
-      withCalls(device, { close: async () => undefined }),
-    ).replicas;
-    const { settings, epochs, overConnection } = this.options;
-    if (second!.own === null) return undefined;
-    this.#host ??= new PairHost(second!, { settings, epochs, overConnection, clock: this.#clock });
+    const { settings, shape, epochs, overConnection } = this.options;
+    if (shape.isChain !== true) return undefined;
+    const devicesFor = (isDead: () => boolean) =>
+      this.#devicesBy((device) => mortal(device, isDead)).replicas[0]!;
+    this.#host ??= new PairHost(devicesFor, { settings, epochs, overConnection, clock: this.#clock });
     return this.#host;
   }
 
@@ -291,6 +290,12 @@ export class PairBench {
     this.history.found(await contentOf(this.#devicesBy((device) => device).primary, VOLUME_BYTES));
     await meanwhile();
     await this.open();
+  }
+
+  /** As `kill`, of the server of the secondary. */
+  async killHost(): Promise<void> {
+    this.second.disconnect();
+    await this.#host!.kill();
   }
 
   /** Bytes of a device are noise from now on. */

@@ -17,6 +17,8 @@ import { contentOf, FIRST, lent } from './secondary-parts.js';
 
 const HELD = 'it is being made like its primary';
 
+const LAST_TURNS = 20;
+
 interface HostOptions extends LifeOptions {
   /** Told of its epochs. */
   readonly epochs?: EpochHistory;
@@ -25,6 +27,7 @@ interface HostOptions extends LifeOptions {
 }
 
 interface Place {
+  readonly isDead: { now: boolean };
   readonly secondary: SecondaryDevice;
   readonly life: PairLife;
   readonly device: GatheredEpochs;
@@ -36,7 +39,8 @@ export class PairHost {
   #session: object | null = null;
 
   constructor(
-    private readonly devices: ReplicaDevices,
+    /** Of a process of it, which may be gone. */
+    private readonly devicesFor: (isDead: () => boolean) => ReplicaDevices,
     private readonly options: HostOptions,
   ) {}
 
@@ -74,6 +78,19 @@ export class PairHost {
     });
   }
 
+  /** The process is killed, and the next opens what it left. */
+  kill(): Promise<void> {
+    const place = this.#place;
+    this.#place = null;
+    if (place !== null) place.isDead.now = true;
+    return this.#exclusively(async () => {
+      if (place !== null) await closed(place).catch(() => undefined);
+      // What it had called ends: no call of a dead process comes behind those of the next.
+      for (let turn = 0; turn < LAST_TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
+      await this.#anew();
+    });
+  }
+
   /** Its server stops. */
   close(): Promise<void> {
     return this.#exclusively(() => this.#close());
@@ -87,12 +104,7 @@ export class PairHost {
   async #close(): Promise<void> {
     const place = this.#place;
     [this.#place, this.#session] = [null, null];
-    if (place === null) return;
-    const { secondary, life, device } = place;
-    await device.close();
-    await life.replication.hold('it is closed');
-    await life.replication.close();
-    await secondary.close();
+    if (place !== null) await closed(place);
   }
 
   async #usable(): Promise<Place> {
@@ -101,7 +113,9 @@ export class PairHost {
   }
 
   async #open(): Promise<Place> {
-    const { devices, options } = this;
+    const { options } = this;
+    const isDead = { now: false };
+    const devices = this.devicesFor(() => isDead.now);
     const secondary = await openSecondary(lent(devices), { nowMs: () => 1000 });
     const isMoment = secondary.marks.state === 'consistent';
     options.epochs?.found(await contentOf(secondary, VOLUME_BYTES), isMoment);
@@ -114,7 +128,7 @@ export class PairHost {
     await life.replication.start();
     // A batch may cost half as much again as what was gathered.
     const epochBytes = Math.floor(secondary.epochBytes / 2 / SECTOR_BYTES) * SECTOR_BYTES;
-    return { secondary, life, device: new GatheredEpochs(life.replication.device, { epochBytes }) };
+    return { isDead, secondary, life, device: new GatheredEpochs(life.replication.device, { epochBytes }) };
   }
 
   /** What is called between two flushes is an epoch. */
@@ -142,4 +156,11 @@ export class PairHost {
     this.#turn = turn.catch(() => {});
     return turn;
   }
+}
+
+async function closed({ secondary, life, device }: Place): Promise<void> {
+  await device.close();
+  await life.replication.hold('it is closed');
+  await life.replication.close();
+  await secondary.close();
 }

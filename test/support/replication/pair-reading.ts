@@ -52,6 +52,7 @@ export interface PairOwed {
 }
 
 interface ReadOptions {
+  readonly isSecondCut: boolean;
   readonly shape: PairShape;
   readonly wrap: (device: BlockDevice, name: DeviceName) => BlockDevice;
   readonly overConnection?: ((device: BlockDevice) => BlockDevice) | undefined;
@@ -66,8 +67,9 @@ interface Histories {
 export async function evaluatePair(
   state: ExploredState,
   histories: Histories,
-  options: ReadOptions,
+  given: Omit<ReadOptions, 'isSecondCut'>,
 ): Promise<Evaluation<PairReading>> {
+  const options = { ...given, isSecondCut: state.isSecondCut };
   const devices = state.devices() as StateDevice[];
   const recorder = new Recorder();
   const recorded = pairOf(options.shape, ({ name, device }) =>
@@ -118,7 +120,7 @@ class PairReader {
       this.#readerOf(link, upper).wasAdded();
       await this.#attempted(life, primary);
     }
-    if (host?.life != null) await this.#attempted(host.life, primary);
+    if (host !== undefined) await this.#attempted(host.life!, primary);
     await life.replication.close();
     await host?.close();
   }
@@ -128,7 +130,7 @@ class PairReader {
     const [second] = this.devices.replicas;
     if (second!.own === null) return undefined;
     const onOpened = (life: PairLife) => this.#look(life, this.#readers.get(second!.name)!.asUpper);
-    return new PairHost(second!, { ...options, onOpened });
+    return new PairHost(() => second!, { ...options, onOpened });
   }
 
   /** Opened, and nothing is sent yet. */
@@ -151,7 +153,9 @@ class PairReader {
     const isOwn = keeperOf(link.name, this.options.shape) !== 'primary';
     const momentsOf = (content: Uint8Array) =>
       isOwn ? epochs.momentsOf(content) : history.momentsOf(link.name, content);
-    const reader = new ReplicaReader({ link, upper, before, momentsOf });
+    // The recovery that was cut has gone on with what the primary knows, and not with what the process of the middle knew.
+    const isLater = isOwn && this.options.isSecondCut;
+    const reader = new ReplicaReader({ link, upper, before, isLater, momentsOf });
     this.#readers.set(link.name, reader);
     return reader;
   }
@@ -163,6 +167,8 @@ export function checkPair(reading: PairReading, owed: PairOwed): Breach | null {
     const its = replicas[one.name];
     return its === undefined ? [] : [{ its, one }];
   });
+  if (wrong === null && known.length < owed.replicas.length)
+    return { invariant: 'listed', message: 'one of the secondaries is not known any more' };
   for (const { its, one } of known) {
     const breach = checkNamed(its, one);
     if (breach !== null) return breach;

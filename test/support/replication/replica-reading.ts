@@ -18,6 +18,8 @@ type Point =
 export interface ReplicaReading {
   /** False: it had not been added, and was added anew. */
   readonly isListed: boolean;
+  /** Whoever keeps it may have been written since what was known was known. */
+  readonly isLater: boolean;
   readonly state: SecondaryState | null;
   /** Blocks, a bit each, that are not alike. */
   readonly differs: number;
@@ -44,7 +46,7 @@ export interface ReplicaOwed {
 }
 
 const NOT_REACHED: ReplicaReading = {
-  ...{ isListed: true, state: null, differs: 0, missed: 0, unlike: 0 },
+  ...{ isListed: true, isLater: false, state: null, differs: 0, missed: 0, unlike: 0 },
   point: { none: 'it was not reached' },
 };
 
@@ -60,6 +62,8 @@ export interface ReaderParts {
   readonly upper: Upper;
   /** As the cut has left it. */
   readonly before: ReplicaDevices<StateDevice>;
+  /** See ReplicaReading. */
+  readonly isLater: boolean;
   /** The moments at which whoever keeps it was this. */
   readonly momentsOf: (content: Uint8Array) => readonly number[];
 }
@@ -106,8 +110,8 @@ export class ReplicaReader {
     const differs = this.#differing(held);
     const point = state === 'consistent' ? this.#pointOf(held) : await this.#promoted();
     this.#reading = {
-      ...{ isListed: true, state, differs, missed: differs & ~this.#named },
-      ...{ point, unlike: 0 },
+      ...{ isListed: true, isLater: this.parts.isLater, state },
+      ...{ differs, missed: differs & ~this.#named, point, unlike: 0 },
     };
   }
 
@@ -170,7 +174,7 @@ export function checkReplica(reading: ReplicaReading, owed: ReplicaOwed): Breach
   const { differs, unlike } = reading;
   if (owed.isListed && !reading.isListed)
     return { invariant: 'listed', message: `${owed.name} was added, and is not in the list` };
-  if (owed.known !== null && (differs & ~owed.known) !== 0) {
+  if (owed.known !== null && !reading.isLater && (differs & ~owed.known) !== 0) {
     const message = `${blocks(differs & ~owed.known)} of ${owed.name} differ, and the process does not know`;
     return { invariant: 'known', message };
   }
