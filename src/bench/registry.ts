@@ -1,5 +1,6 @@
 /** Every bench there is, in the order in which they run. */
 import { UserError } from '../errors.js';
+import { backup } from './backup.js';
 import type { Bench } from './bench.js';
 import { degradedReads } from './degraded-reads.js';
 import { extents } from './extents.js';
@@ -23,6 +24,7 @@ export const BENCHES: readonly Bench[] = [
   nbd,
   extents,
   replication,
+  backup,
 ];
 
 /**

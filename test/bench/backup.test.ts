@@ -1,0 +1,40 @@
+/** The bench of backups, small: what is kept of what is overwritten is exact. Its times are not looked at. */
+import { join } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
+import { backupOf } from '../../src/bench/backup.js';
+import { MIB } from '../../src/bench/bench-array.js';
+import type { ComparisonResult } from '../../src/bench/measure.js';
+import { BENCHES } from '../../src/bench/registry.js';
+import { comparisonOf, contenderOf, measuredOnce } from '../support/measured-once.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
+
+const REQUESTS = 400;
+const SIZES = { volumeBytes: 12 * MIB, writes: { volumeBytes: 12 * MIB, requests: REQUESTS, depth: 4 } };
+
+let results: readonly ComparisonResult[] = [];
+beforeAll(async () => {
+  ({ results } = await measuredOnce(backupOf(SIZES), join(await temporaryFolder(), 'volumes')));
+}, 120_000);
+
+test('it is among the benches', () => {
+  expect(BENCHES.map(({ name }) => name)).toContain('backup');
+});
+
+test('copies are compared with cp', () => {
+  const { contenders, baseline } = comparisonOf(results, /half of it data/);
+  expect(baseline).toBe('cp --sparse=always');
+  expect(contenders.map(({ name }) => name)).toEqual(
+    expect.arrayContaining(['backup of one image', 'backup of RAID-5']),
+  );
+});
+
+test.each([/one image/, /RAID-5$/])(
+  'a first write costs its block in the container, another nothing: %s',
+  (title) => {
+    const comparison = comparisonOf(results, title);
+    const kept = (name: string) => contenderOf(comparison, name).counts.keptBytes;
+    expect(kept('backup, 0% first')).toBe(0);
+    expect(kept('backup, 5% first')).toBe(REQUESTS * 0.05 * 4096);
+    expect(kept('backup, 50% first')).toBe(REQUESTS * 0.5 * 4096);
+  },
+);
