@@ -16,7 +16,7 @@
  */
 import { adviseWrite } from '../device/advice.js';
 import { allEnded } from '../device/all-ended.js';
-import { byteLength } from '../device/buffers.js';
+import { bufferList, byteLength } from '../device/buffers.js';
 import { CallGuard } from '../device/call-guard.js';
 import type {
   AdvisedDevice,
@@ -46,6 +46,8 @@ export interface Keeper {
    * A keeper that cannot keep them gives up what it is for, and does not throw.
    */
   keep(range: BlockRange, content: Uint8Array): Promise<void>;
+  /** As `keep`, with room or without, where none of it has to wait; false: nothing was kept. */
+  keepNow?(range: BlockRange, content: Uint8Array): boolean;
   /** As `keep`, of blocks that could not be read. */
   unreadable(range: BlockRange, cause: unknown): void;
   /** There was no room: ends when it is worth another look. Throws what the write is to fail with. */
@@ -61,6 +63,10 @@ interface Wanted {
 
 /** Of a change without data: as much as is kept at once. */
 const PIECE_BYTES = 1024 * 1024;
+/** Of a batch, whose ranges may be many. */
+const READS_IN_FLIGHT = 32;
+/** For content that is given on before anything else happens. */
+const SCRATCH = new Uint8Array(64 * 1024);
 
 export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
   readonly name: string;
@@ -118,6 +124,7 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
     const below = () => this.lower.write(offset, from, options);
     if (this.#isOpen) return below();
     const length = byteLength(from);
+    if (options?.fua !== true && this.writeNow(offset, bufferList(from), length)) return Promise.resolve();
     return this.#guard.run('write', offset, length, () =>
       this.#guarded([blocksWithin(offset, length)], below),
     );
@@ -138,7 +145,7 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
   }
 
   writeNow(offset: number, from: readonly Uint8Array[], length: number): boolean {
-    if (this.#prompt === null || !(this.#isOpen || this.#isSaved(offset, length))) return false;
+    if (this.#prompt === null || !(this.#isOpen || this.#isFree(offset, length))) return false;
     return this.#prompt.writeNow(offset, from, length);
   }
 
@@ -184,12 +191,23 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
     return this.#keepers.size === 0 && !this.#isClosed;
   }
 
-  /** Nobody wants what is there, and nobody is at work on it. */
-  #isSaved(offset: number, length: number): boolean {
+  /** Nobody is at work on it, and nobody wants what is there, or has it now. */
+  #isFree(offset: number, length: number): boolean {
     if (!this.#guard.admits('write', offset, length)) return false;
-    const { from, count } = blocksWithin(offset, length);
-    const isFree = this.#lock.isFree(from * BLOCK_BYTES, (from + count) * BLOCK_BYTES, true);
-    return isFree && [...this.#keepers].every(({ pending }) => !pending.meets({ from, count }));
+    const range = blocksWithin(offset, length);
+    const end = range.from + range.count;
+    if (!this.#lock.isFree(range.from * BLOCK_BYTES, end * BLOCK_BYTES, true)) return false;
+    return this.#wanted([range]).every(({ keeper, ranges }) =>
+      ranges.every((one) => this.#keepNow(keeper, one)),
+    );
+  }
+
+  #keepNow(keeper: Keeper, range: BlockRange): boolean {
+    const start = range.from * BLOCK_BYTES;
+    const bytes = Math.min((range.from + range.count) * BLOCK_BYTES, this.size) - start;
+    if (keeper.keepNow === undefined || bytes > SCRATCH.length) return false;
+    const content = SCRATCH.subarray(0, bytes);
+    return this.#prompt!.readNow(start, content) && keeper.keepNow(range, content);
   }
 
   #batchBelow(batch: readonly BatchWrite[]): Promise<void> {
@@ -254,7 +272,12 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
     if (wanted.length === 0) return;
     const union = new RangeSet();
     for (const { ranges } of wanted) for (const { from, count } of ranges) union.add(from, from + count);
-    for (const range of rangesOf(union)) await this.#keepRange(range, wanted);
+    const ranges = rangesOf(union);
+    let next = 0;
+    const worker = async (): Promise<void> => {
+      while (next < ranges.length) await this.#keepRange(ranges[next++]!, wanted);
+    };
+    await allEnded(Array.from({ length: Math.min(READS_IN_FLIGHT, ranges.length) }, worker));
   }
 
   /** One read for all of them. */

@@ -153,6 +153,14 @@ export class Keeping implements Keeper {
     if (this.options.onOverflow === 'throttle') await this.#throttled();
   }
 
+  keepNow(range: BlockRange, content: Uint8Array): boolean {
+    const { container, onOverflow } = this.options;
+    // Who is to be put off waits.
+    if (container === null || onOverflow === 'throttle' || !container.keepNow(range, content)) return false;
+    this.#noteKept(range);
+    return true;
+  }
+
   unreadable(range: BlockRange, cause: unknown): void {
     this.unreserve(range.count);
     this.options.onUnreadable(range, cause);

@@ -8,7 +8,8 @@
  * - Blocks that read as zeroes take no slot once that is known.
  */
 import { crc32c } from '@node-rs/crc32';
-import type { BlockDevice } from '../../device/contract.js';
+import { allEnded } from '../../device/all-ended.js';
+import type { BlockDevice, PromptDevice } from '../../device/contract.js';
 import { UserError } from '../../errors.js';
 import { isZero } from '../../raid/parity/index.js';
 import { BLOCK_BYTES, type BlockRange } from '../../replication/blocks.js';
@@ -61,23 +62,30 @@ export class SlotContainer {
 
   /** What was reserved for is kept; a block is kept once. Throws what the device throws: then none of it is. */
   async keep(range: BlockRange, content: Uint8Array): Promise<void> {
-    const blocks = Array.from({ length: range.count }, (_, at) => ({
-      block: range.from + at,
-      content: content.subarray(at * BLOCK_BYTES, (at + 1) * BLOCK_BYTES),
-    }));
-    const zeroes = blocks.filter((one) => isZero(one.content));
-    const rest = blocks.filter((one) => !isZero(one.content));
-    const taken = this.#take(rest.length);
     this.#reserved -= range.count;
+    const plan = this.#plan(range, content);
     try {
-      await this.#write(taken, rest);
+      const { device } = this.place;
+      await allEnded(this.#writesOf(plan).map(({ offset, from }) => device.write(offset, from)));
     } catch (error) {
-      for (const slot of taken) this.#free.set({ from: slot, count: 1 });
+      this.#giveBack(plan.slots);
       throw error;
     }
-    for (const { block } of zeroes) this.#slots.set(block, ZEROES);
-    for (const [at, { block }] of rest.entries()) this.#slots.set(block, taken[at]!);
-    this.keptEver += range.count;
+    this.#note(range, plan);
+  }
+
+  /** Without a reserve, where nothing has to be waited for; false: nothing was kept. */
+  keepNow(range: BlockRange, content: Uint8Array): boolean {
+    const { device } = this.place;
+    if (!('writeNow' in device) || !this.reserve(range.count)) return false;
+    this.unreserve(range.count);
+    const plan = this.#plan(range, content);
+    const isKept = this.#writesOf(plan).every(({ offset, from }) =>
+      (device as PromptDevice).writeNow(offset, from, from.length * BLOCK_BYTES),
+    );
+    if (isKept) this.#note(range, plan);
+    else this.#giveBack(plan.slots);
+    return isKept;
   }
 
   has(block: number): boolean {
@@ -115,6 +123,10 @@ export class SlotContainer {
     }
   }
 
+  #giveBack(slots: readonly number[]): void {
+    for (const slot of slots) this.#free.set({ from: slot, count: 1 });
+  }
+
   /** Slots that lie together where that can be: what is kept together is written together. */
   #take(count: number): number[] {
     const taken: number[] = [];
@@ -131,17 +143,45 @@ export class SlotContainer {
     return taken;
   }
 
-  async #write(slots: readonly number[], blocks: readonly { content: Uint8Array }[]): Promise<void> {
-    const { device, offset } = this.place;
+  /** Blocks that are not zeroes, and a slot for each. */
+  #plan({ from, count }: BlockRange, content: Uint8Array): Plan {
+    const blocks: number[] = [];
+    const parts: Uint8Array[] = [];
+    for (let at = 0; at < count; at++) {
+      const part = content.subarray(at * BLOCK_BYTES, (at + 1) * BLOCK_BYTES);
+      if (isZero(part)) continue;
+      blocks.push(from + at);
+      parts.push(wholeBlock(part));
+    }
+    return { blocks, parts, slots: this.#take(blocks.length) };
+  }
+
+  /** Slots that lie together are one write. */
+  #writesOf({ slots, parts }: Plan): { readonly offset: number; readonly from: readonly Uint8Array[] }[] {
+    const writes: { offset: number; from: readonly Uint8Array[] }[] = [];
     for (let at = 0; at < slots.length; ) {
       let end = at + 1;
       while (end < slots.length && slots[end] === slots[end - 1]! + 1) end += 1;
-      const parts = blocks.slice(at, end).map(({ content }) => wholeBlock(content));
-      for (const [i, part] of parts.entries()) this.#checksums[slots[at + i]!] = crc32c(part);
-      await device.write(offset + slots[at]! * BLOCK_BYTES, parts);
+      writes.push({ offset: this.place.offset + slots[at]! * BLOCK_BYTES, from: parts.slice(at, end) });
       at = end;
     }
+    return writes;
   }
+
+  #note({ from, count }: BlockRange, { blocks, parts, slots }: Plan): void {
+    for (let block = from; block < from + count; block++) this.#slots.set(block, ZEROES);
+    for (const [at, block] of blocks.entries()) {
+      this.#checksums[slots[at]!] = crc32c(parts[at]!);
+      this.#slots.set(block, slots[at]!);
+    }
+    this.keptEver += count;
+  }
+}
+
+interface Plan {
+  readonly blocks: readonly number[];
+  readonly parts: readonly Uint8Array[];
+  readonly slots: readonly number[];
 }
 
 function wholeBlock(content: Uint8Array): Uint8Array {

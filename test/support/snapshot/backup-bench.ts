@@ -65,6 +65,8 @@ export interface BenchOptions
   readonly blocks?: number;
   /** Slots; null: no container. */
   readonly slots?: number | null;
+  /** Memory for the volume, and for the container. */
+  readonly memory?: (bytes: number, name: string) => MemoryDevice;
   readonly lower?: (base: BlockDevice) => BlockDevice;
   /** Between who writes and the gate. */
   readonly over?: (gate: GateDevice) => BlockDevice;
@@ -89,14 +91,15 @@ export class BackupBench {
   constructor(options: BenchOptions = {}) {
     const { blocks = 3 * CHUNK_BLOCKS, slots = 64, lower = same, over = same, used = all } = options;
     const { containerDevice = same, onOverflow = 'drain', skipsUnreadable = false } = options;
+    const { memory = (bytes, name) => new MemoryDevice(bytes, { name }) } = options;
     const size = blocks * BLOCK_BYTES;
-    this.base = new MemoryDevice(size);
+    this.base = memory(size, 'volume');
     this.gate = new GateDevice(lower(this.base));
     this.device = new HoldingDevice(over(this.gate));
     this.target = new RecordedTarget(size);
     const length = (slots ?? 0) * BLOCK_BYTES;
     const place = {
-      device: containerDevice(new MemoryDevice(length, { name: 'container' })),
+      device: containerDevice(memory(length, 'container')),
       offset: 0,
       length,
     };
