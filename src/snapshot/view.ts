@@ -5,9 +5,9 @@
  * Of blocks that nobody wants any more it shows what is there now: who reads those must not mind.
  */
 import { byteLength, scatter } from '../device/buffers.js';
-import { CallGuard } from '../device/call-guard.js';
-import type { BlockDevice, Buffers, Extent } from '../device/contract.js';
+import type { Buffers, Extent } from '../device/contract.js';
 import { ExtentList } from '../device/extent-list.js';
+import { ReadOnlyDevice } from '../device/read-only-device.js';
 import { BLOCK_BYTES, blocksWithin } from '../replication/blocks.js';
 import type { GateDevice } from './gate.js';
 
@@ -18,26 +18,17 @@ export interface KeptBlocks {
   read(block: number, into: Uint8Array): Promise<void>;
 }
 
-export class MomentView implements BlockDevice {
-  readonly name: string;
-  readonly size: number;
-  readonly blockSize: number;
-  readonly readOnly = true;
-  readonly #guard: CallGuard;
-
+export class MomentView extends ReadOnlyDevice {
   constructor(
     private readonly gate: GateDevice,
     private readonly kept: KeptBlocks,
   ) {
-    this.name = gate.name;
-    this.size = gate.size;
-    this.blockSize = gate.blockSize;
-    this.#guard = new CallGuard(this);
+    super(gate);
   }
 
   read(offset: number, into: Buffers): Promise<void> {
     const length = byteLength(into);
-    return this.#guard.run('read', offset, length, () =>
+    return this.guard.run('read', offset, length, () =>
       this.gate.below(blocksWithin(offset, length), async (lower) => {
         await lower.read(offset, into);
         await this.#overlay(offset, length, into);
@@ -46,35 +37,13 @@ export class MomentView implements BlockDevice {
   }
 
   extents(offset: number, length: number): Promise<Extent[]> {
-    return this.#guard.ask(offset, length, [], () =>
+    return this.guard.ask(offset, length, [], () =>
       this.gate.below(blocksWithin(offset, length), async (lower) => {
         const list = new ExtentList();
         for (const extent of await lower.extents(offset, length)) this.#addWithKept(list, extent);
         return list.list();
       }),
     );
-  }
-
-  write(offset: number, from: Buffers): Promise<void> {
-    return this.#guard.run('write', offset, byteLength(from), neverWritten);
-  }
-
-  writeZeroes(offset: number, length: number): Promise<void> {
-    return this.#guard.run('write-zeroes', offset, length, neverWritten);
-  }
-
-  trim(offset: number, length: number): Promise<void> {
-    return this.#guard.run('trim', offset, length, neverWritten);
-  }
-
-  /** Nothing was written this way. */
-  flush(): Promise<void> {
-    return this.#guard.flush(async () => {});
-  }
-
-  /** Of itself alone. */
-  close(): Promise<void> {
-    return this.#guard.close(async () => {});
   }
 
   async #overlay(offset: number, length: number, into: Buffers): Promise<void> {
@@ -107,9 +76,4 @@ export class MomentView implements BlockDevice {
     const { from, count } = blocksWithin(offset, length);
     for (let block = from; block < from + count; block++) if (this.kept.has(block)) yield block;
   }
-}
-
-/** The guard refuses what is read only. */
-async function neverWritten(): Promise<void> {
-  throw new Error('a view was written');
 }

@@ -2,7 +2,7 @@
  * Whether an image holds anything: creating over what is not blank wants to be asked for by name.
  */
 import type { BlockDevice } from '../device/contract.js';
-import { isZero } from '../raid/parity/index.js';
+import { isZero } from '../device/zeroes.js';
 
 const STEP_BYTES = 1024 * 1024;
 

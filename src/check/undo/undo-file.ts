@@ -15,8 +15,8 @@ import { fileError, systemCode } from '../../device/device-errors.js';
 import { systemCalls } from '../../device/file-calls.js';
 import { uninterrupted, writeFully } from '../../device/file-transfer.js';
 import { syncDirectory } from '../../device/image-open.js';
+import { isZero } from '../../device/zeroes.js';
 import { UserError } from '../../errors.js';
-import { isZero } from '../../raid/parity/index.js';
 import {
   type EntryDraft,
   encodeEntry,

@@ -51,11 +51,6 @@ export function firstMismatch(sources: readonly Uint8Array[]): number {
   return at === -1 ? -1 : block + at;
 }
 
-/** Whether every byte is zero. */
-export function isZero(view: Uint8Array): boolean {
-  return firstMismatch([view]) === -1;
-}
-
 /** The target may be the first source, and no other. At least one source. */
 function xorAll(target: Uint8Array, sources: readonly Uint8Array[]): void {
   checkLengths(target.length, sources);

@@ -10,8 +10,8 @@
 import { crc32c } from '@node-rs/crc32';
 import { allEnded } from '../../device/all-ended.js';
 import type { BlockDevice, PromptDevice } from '../../device/contract.js';
+import { isZero } from '../../device/zeroes.js';
 import { UserError } from '../../errors.js';
-import { isZero } from '../../raid/parity/index.js';
 import { BLOCK_BYTES, type BlockRange } from '../../replication/blocks.js';
 import { BlockMap } from '../../replication/map/block-map.js';
 

@@ -3,32 +3,25 @@
  * Nothing is handed out that was not checked.
  */
 import { byteLength, fillBuffers, scatter } from '../../device/buffers.js';
-import { CallGuard } from '../../device/call-guard.js';
-import type { BlockDevice, Buffers, Extent } from '../../device/contract.js';
+import type { Buffers, Extent } from '../../device/contract.js';
 import { ExtentList } from '../../device/extent-list.js';
+import { ReadOnlyDevice } from '../../device/read-only-device.js';
 import { BackupLayer } from './backup-layer.js';
 import type { BackupSet, GoodBackup } from './backup-set.js';
 import { OverlayIndex, type Run } from './overlay-index.js';
 import { PieceCache } from './piece-cache.js';
 
-export class BackupReader implements BlockDevice {
-  readonly name: string;
-  readonly size: number;
-  readonly blockSize = 1;
-  readonly readOnly = true;
+export class BackupReader extends ReadOnlyDevice {
   readonly #index: OverlayIndex;
   readonly #cache = new PieceCache();
-  readonly #guard: CallGuard;
 
   private constructor(
     /** The newest first. */
     readonly layers: readonly BackupLayer[],
   ) {
     const { places, record } = layers[0]!;
-    this.name = places.directory;
-    this.size = record.sizeBytes;
+    super({ name: places.directory, size: record.sizeBytes, blockSize: 1 });
     this.#index = OverlayIndex.of(layers.map(({ pieces }) => pieces));
-    this.#guard = new CallGuard(this);
   }
 
   /** @throws what `BackupSet.chainOf` throws; UserError METADATA_DAMAGED, DATA_UNAVAILABLE. */
@@ -43,7 +36,7 @@ export class BackupReader implements BlockDevice {
 
   read(offset: number, into: Buffers): Promise<void> {
     const length = byteLength(into);
-    return this.#guard.run('read', offset, length, async () => {
+    return this.guard.run('read', offset, length, async () => {
       let at = offset;
       for (const run of this.#runs(offset, length)) {
         fillBuffers(into, at - offset, run.start - at, 0);
@@ -54,24 +47,8 @@ export class BackupReader implements BlockDevice {
     });
   }
 
-  write(offset: number, from: Buffers): Promise<void> {
-    return this.#guard.run('write', offset, byteLength(from), async () => undefined);
-  }
-
-  writeZeroes(offset: number, length: number): Promise<void> {
-    return this.#guard.run('write-zeroes', offset, length, async () => undefined);
-  }
-
-  trim(offset: number, length: number): Promise<void> {
-    return this.#guard.run('trim', offset, length, async () => undefined);
-  }
-
-  flush(): Promise<void> {
-    return this.#guard.flush(async () => undefined);
-  }
-
   extents(offset: number, length: number): Promise<Extent[]> {
-    return this.#guard.ask(offset, length, [], async () => {
+    return this.guard.ask(offset, length, [], async () => {
       const list = new ExtentList();
       let at = offset;
       for (const { start, end, layer, piece } of this.#runs(offset, length)) {
@@ -84,8 +61,8 @@ export class BackupReader implements BlockDevice {
     });
   }
 
-  close(): Promise<void> {
-    return this.#guard.close(async () => {
+  override close(): Promise<void> {
+    return this.guard.close(async () => {
       for (const layer of this.layers) await layer.close();
     });
   }

@@ -2,9 +2,10 @@
  * Makes a device like a backup. What the device has is read first, and only blocks that differ are written: what an earlier
  * run has written is found equal, so a restore that was interrupted goes on by being run again.
  */
+
 import type { BlockDevice, Extent } from '../../device/contract.js';
+import { isZero } from '../../device/zeroes.js';
 import { UserError } from '../../errors.js';
-import { isAllZero } from './zeroes.js';
 
 const BLOCK_BYTES = 4096;
 const WINDOW_BYTES = 1024 * 1024;
@@ -171,7 +172,7 @@ interface Run {
 function* differingRuns(wanted: Uint8Array | null, own: Uint8Array): Generator<Run> {
   const isEqual = (start: number, end: number): boolean => {
     const part = own.subarray(start, end);
-    return wanted === null ? isAllZero(part) : Buffer.compare(wanted.subarray(start, end), part) === 0;
+    return wanted === null ? isZero(part) : Buffer.compare(wanted.subarray(start, end), part) === 0;
   };
   if (isEqual(0, own.length)) return;
   let from: number | null = null;

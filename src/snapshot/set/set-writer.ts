@@ -5,10 +5,12 @@
  * The order of what becomes durable: the content; the list of its pieces; their names; and last the file that says that the
  * backup is good. Whatever cuts it before that leaves one that is not.
  */
+
 import { type FileHandle, open } from 'node:fs/promises';
 import { allEnded } from '../../device/all-ended.js';
 import { fileError } from '../../device/device-errors.js';
 import { syncDirectory } from '../../device/image-open.js';
+import { isZero } from '../../device/zeroes.js';
 import { UserError } from '../../errors.js';
 import type { BackupTarget } from '../backup/target.js';
 import { type BackupRecord, writeBackup } from './backup-file.js';
@@ -17,7 +19,6 @@ import { hashOfContent } from './piece-hash.js';
 import { PieceTable } from './piece-table.js';
 import { encodePieces, hashOf, MOST_CHUNK_BYTES } from './pieces-file.js';
 import type { BackupPlaces } from './places.js';
-import { isAllZero } from './zeroes.js';
 
 const BLOCK_BYTES = 4096;
 const CHUNK_BYTES = 1024 * 1024;
@@ -128,7 +129,7 @@ export class SetWriter implements BackupTarget {
   }
 
   async #putPiece(offset: number, content: Uint8Array): Promise<void> {
-    if (isAllZero(content)) return this.zero(offset, content.length);
+    if (isZero(content)) return this.zero(offset, content.length);
     const at = this.#dataBytes;
     this.#dataBytes += content.length;
     const [hash] = await Promise.all([hashOfContent(content), this.#append(at, content)]);

@@ -4,9 +4,9 @@
  */
 import { allEnded } from '../../../device/all-ended.js';
 import { byteLength, sliceBuffers } from '../../../device/buffers.js';
-import { CallGuard } from '../../../device/call-guard.js';
 import type { BlockDevice, Buffers, Extent } from '../../../device/contract.js';
 import { ExtentList } from '../../../device/extent-list.js';
+import { ReadOnlyDevice } from '../../../device/read-only-device.js';
 import type { HostedPlace } from './hosted-place.js';
 
 type Seen = Pick<HostedPlace, 'image' | 'device'>;
@@ -14,26 +14,17 @@ type Seen = Pick<HostedPlace, 'image' | 'device'>;
 /** Calls `use` in the turn in which nothing is being opened or closed; what it begins in that turn ends before that is. */
 export type UsePlace = <T>(use: (place: Seen) => Promise<T>) => Promise<T>;
 
-export class HostView implements BlockDevice {
-  readonly name: string;
-  readonly size: number;
-  readonly blockSize: number;
-  readonly readOnly = true;
-  readonly #guard: CallGuard;
-
+export class HostView extends ReadOnlyDevice {
   constructor(
-    { name, size, blockSize }: Pick<BlockDevice, 'name' | 'size' | 'blockSize'>,
+    shape: Pick<BlockDevice, 'name' | 'size' | 'blockSize'>,
     private readonly use: UsePlace,
   ) {
-    this.name = name;
-    this.size = size;
-    this.blockSize = blockSize;
-    this.#guard = new CallGuard(this);
+    super(shape);
   }
 
   read(offset: number, into: Buffers): Promise<void> {
     const length = byteLength(into);
-    return this.#guard.run('read', offset, length, () =>
+    return this.guard.run('read', offset, length, () =>
       this.use((place) =>
         allEnded(
           partsOf(place, offset, length).map(({ device, start, end }) =>
@@ -45,7 +36,7 @@ export class HostView implements BlockDevice {
   }
 
   extents(offset: number, length: number): Promise<Extent[]> {
-    return this.#guard.ask(offset, length, [], () =>
+    return this.guard.ask(offset, length, [], () =>
       this.use(async (place) => {
         const parts = partsOf(place, offset, length);
         const list = new ExtentList();
@@ -54,27 +45,6 @@ export class HostView implements BlockDevice {
         return list.list();
       }),
     );
-  }
-
-  write(offset: number, from: Buffers): Promise<void> {
-    return this.#guard.run('write', offset, byteLength(from), neverWritten);
-  }
-
-  writeZeroes(offset: number, length: number): Promise<void> {
-    return this.#guard.run('write-zeroes', offset, length, neverWritten);
-  }
-
-  trim(offset: number, length: number): Promise<void> {
-    return this.#guard.run('trim', offset, length, neverWritten);
-  }
-
-  /** Nothing was written this way. */
-  flush(): Promise<void> {
-    return this.#guard.flush(async () => {});
-  }
-
-  close(): Promise<void> {
-    return this.#guard.close(async () => {});
   }
 }
 
@@ -87,9 +57,4 @@ function partsOf({ image, device }: Seen, offset: number, length: number) {
     { device: image, start: border, end },
   ];
   return parts.filter(({ start, end }) => start < end);
-}
-
-/** The guard refuses what is read only. */
-async function neverWritten(): Promise<void> {
-  throw new Error('a view was written');
 }
