@@ -3,12 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
+import { withCalls } from '../../support/devices/with-calls.js';
 import {
+  atTheDoor,
   BackupBench,
+  type BenchOptions,
   CHUNK_BLOCKS,
   contentFor,
   contentOf,
   firstDifference,
+  LAST,
 } from '../../support/snapshot/backup-bench.js';
 
 const BAD = 300;
@@ -57,10 +61,10 @@ describe('a block of the volume that cannot be read', () => {
     const run = bench.run();
     run.catch(() => {});
     while (bench.moment === null) await new Promise(setImmediate);
-    await bench.write(8 * CHUNK_BLOCKS - 1, 2);
+    await bench.write(LAST, 2);
     await expect(run).rejects.toMatchObject({ code: 'IO_ERROR' });
     const now = await contentOf(bench.base);
-    expect(now.subarray(-BLOCK_BYTES)).toEqual(contentFor(8 * CHUNK_BLOCKS - 1, 2));
+    expect(now.subarray(-BLOCK_BYTES)).toEqual(contentFor(LAST, 2));
   });
 });
 
@@ -74,43 +78,27 @@ it('a target that fails ends it', async () => {
 });
 
 describe('a container', () => {
-  const writtenMeanwhile = async (bench: BackupBench): Promise<Promise<unknown>> => {
-    await bench.fill();
-    let open!: () => void;
-    bench.target.door = new Promise<void>((resolve) => {
-      open = resolve;
-    });
-    const run = bench.run();
-    run.catch(() => {});
-    while (bench.moment === null) await new Promise(setImmediate);
-    await bench.write(8 * CHUNK_BLOCKS - 1, 2);
+  const writtenMeanwhile = async (containerDevice: NonNullable<BenchOptions['containerDevice']>) => {
+    const { bench, open, run } = await atTheDoor({ containerDevice });
+    await bench.write(LAST, 2);
     open();
-    return run;
+    return { bench, run };
   };
 
   it('that takes nothing ends it, and the write goes on', async () => {
-    const bench = new BackupBench({
-      blocks: 8 * CHUNK_BLOCKS,
-      containerDevice: (base) =>
-        new FaultyDevice(base, { rules: [{ operations: ['write'], latch: true, code: 'NO_SPACE' }] }),
-    });
-    await expect(writtenMeanwhile(bench).then((run) => run)).rejects.toMatchObject({ code: 'NO_SPACE' });
+    const { bench, run } = await writtenMeanwhile(
+      (base) => new FaultyDevice(base, { rules: [{ operations: ['write'], latch: true, code: 'NO_SPACE' }] }),
+    );
+    await expect(run).rejects.toMatchObject({ code: 'NO_SPACE' });
     expect(bench.target.end).toBe('failed');
-    expect((await contentOf(bench.base)).subarray(-BLOCK_BYTES)).toEqual(contentFor(8 * CHUNK_BLOCKS - 1, 2));
+    expect((await contentOf(bench.base)).subarray(-BLOCK_BYTES)).toEqual(contentFor(LAST, 2));
   });
 
   it('that gives back what was not kept in it ends it', async () => {
-    const bench = new BackupBench({
-      blocks: 8 * CHUNK_BLOCKS,
-      containerDevice: (base) => {
-        const write = base.write.bind(base);
-        base.write = async (offset) => write(offset, new Uint8Array(BLOCK_BYTES));
-        return base;
-      },
-    });
-    await expect(writtenMeanwhile(bench).then((run) => run)).rejects.toMatchObject({
-      code: 'METADATA_DAMAGED',
-    });
+    const { bench, run } = await writtenMeanwhile((base) =>
+      withCalls(base, { write: (offset) => base.write(offset, new Uint8Array(BLOCK_BYTES)) }),
+    );
+    await expect(run).rejects.toMatchObject({ code: 'METADATA_DAMAGED' });
     expect(bench.target.end).toBe('failed');
   });
 });

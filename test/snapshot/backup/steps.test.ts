@@ -8,11 +8,12 @@ import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { BlockMap } from '../../../src/replication/map/block-map.js';
 import { HeldDevice } from '../../support/devices/held-device.js';
 import {
+  atTheDoor,
   BackupBench,
-  type BenchOptions,
   CHUNK_BLOCKS,
   contentFor,
   firstDifference,
+  LAST,
 } from '../../support/snapshot/backup-bench.js';
 
 /** Whether it has ended after many turns of the event loop. */
@@ -29,24 +30,6 @@ async function hasEnded(call: Promise<unknown>): Promise<boolean> {
   for (let turn = 0; turn < 50 && !ended; turn++) await setImmediate();
   return ended;
 }
-
-/** The pass waits at the target's door, with the first chunks in its hands. */
-async function atTheDoor(
-  options: BenchOptions = {},
-): Promise<{ bench: BackupBench; open: () => void; run: Promise<unknown> }> {
-  const bench = new BackupBench({ blocks: 8 * CHUNK_BLOCKS, ...options });
-  await bench.fill();
-  let open!: () => void;
-  bench.target.door = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  const run = bench.run();
-  run.catch(() => {});
-  for (let turn = 0; turn < 50; turn++) await setImmediate();
-  return { bench, open, run };
-}
-
-const LAST = 8 * CHUNK_BLOCKS - 1;
 
 describe('figure 8: two requests', () => {
   it('to what is copied already goes on (470), to what is not waits for its copy alone (480)', async () => {

@@ -2,6 +2,7 @@
  * A small volume in memory and a backup of it: the device below, the target and the container fail, delay and count as told,
  * and what the volume held at the moment is known.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { HoldingDevice } from '../../../src/device/holding-device.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
@@ -133,6 +134,25 @@ export class BackupBench {
   run(): Promise<BackupResult> {
     return this.backup.run();
   }
+}
+
+/** The last block of a bench that stands at the door. */
+export const LAST = 8 * CHUNK_BLOCKS - 1;
+
+/** The pass waits at the target's door, with the first chunks in its hands. */
+export async function atTheDoor(
+  options: BenchOptions = {},
+): Promise<{ bench: BackupBench; open: () => void; run: Promise<unknown> }> {
+  const bench = new BackupBench({ blocks: LAST + 1, ...options });
+  await bench.fill();
+  let open!: () => void;
+  bench.target.door = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const run = bench.run();
+  run.catch(() => {});
+  for (let turn = 0; turn < 50; turn++) await setImmediate();
+  return { bench, open, run };
 }
 
 export function contentFor(block: number, version: number): Uint8Array {
