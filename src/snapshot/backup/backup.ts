@@ -136,8 +136,9 @@ export class Backup {
       return this.#result();
     } catch (cause) {
       this.#fail(cause);
-      await this.#abandon(cause);
-      throw cause;
+      if (await this.#abandon(cause)) throw cause;
+      // It came too late.
+      return this.#result();
     } finally {
       signal.removeEventListener('abort', cancel);
     }
@@ -180,13 +181,14 @@ export class Backup {
     this.#stop.abort();
   }
 
-  /** What ended it is what the user must hear. */
-  async #abandon(cause: unknown): Promise<void> {
+  /** What ended it is what the user must hear. False: it is a good one by now. */
+  async #abandon(cause: unknown): Promise<boolean> {
     const { signal, target, warn } = this.options;
     try {
-      await target.abandon(signal.aborted ? 'cancelled' : 'failed', messageOf(cause));
+      return await target.abandon(signal.aborted ? 'cancelled' : 'failed', messageOf(cause));
     } catch (error) {
       warn(`${target.name} could not be marked as no backup: ${messageOf(error)}`);
+      return true;
     }
   }
 

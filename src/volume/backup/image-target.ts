@@ -35,6 +35,9 @@ export function openImageTarget(to: string, options: ImageTargetOptions): Promis
 const SPARSE_BYTES = 64 * 1024;
 
 class FileTarget implements BackupTarget {
+  #isAbandoned = false;
+  #naming: Promise<void> | null = null;
+
   private constructor(
     readonly name: string,
     private readonly made: string,
@@ -70,17 +73,30 @@ class FileTarget implements BackupTarget {
   async finish(): Promise<void> {
     await this.device.flush();
     await this.device.close();
+    if (this.#isAbandoned) throw new Error(`${this.made} was abandoned`);
+    this.#naming = this.#giveName();
+    await this.#naming;
+  }
+
+  async abandon(): Promise<boolean> {
+    this.#isAbandoned = true;
+    const hasName = await this.#naming?.then(
+      () => true,
+      () => false,
+    );
+    if (hasName === true) return false;
+    await rm(this.made, { force: true });
+    await this.device.close();
+    return true;
+  }
+
+  async #giveName(): Promise<void> {
     try {
       await rename(this.made, this.name);
     } catch (error) {
       throw fileError(this.name, 'renamed', error);
     }
     await syncDirectory(dirname(this.name));
-  }
-
-  async abandon(): Promise<void> {
-    await rm(this.made, { force: true });
-    await this.device.close();
   }
 }
 
@@ -143,8 +159,9 @@ class ExportTarget implements BackupTarget {
   }
 
   /** Its server may be gone, or silent. */
-  async abandon(): Promise<void> {
+  async abandon(): Promise<boolean> {
     await this.device.closeSoon();
+    return true;
   }
 }
 
