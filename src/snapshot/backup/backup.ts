@@ -148,6 +148,11 @@ export class Backup {
     const { gate, choose, list, container, target, bytesPerSecond, onProgress } = this.options;
     const keeping = this.#keeping;
     if (choose !== null) await choose(keeping);
+    if (this.#failure !== null) {
+      // It was ended before the moment was there: the gate has it since.
+      gate.remove(keeping);
+      return;
+    }
     this.#phase = 'listing';
     const used = await list(new MomentView(gate, this.#kept));
     if (this.#failure !== null) return;
@@ -159,6 +164,7 @@ export class Backup {
       ...{ gate, keeping, container, target, sizeBytes: gate.size, inFlight: CHUNKS_IN_FLIGHT },
       rate: new RateLimit(bytesPerSecond, this.#clock),
       signal: this.#stop.signal,
+      onFailed: (cause) => this.#fail(cause),
       onUnreadable: (range, cause) => this.#noteUnreadable(range, cause),
       onSaved: (bytes) => {
         this.#doneBytes += bytes;
