@@ -55,7 +55,7 @@ class FileTarget implements BackupTarget {
       });
     }
     const made = `${path}.incomplete`;
-    await rm(made, { force: true });
+    await removeLeft(made);
     return new FileTarget(
       path,
       made,
@@ -72,10 +72,11 @@ class FileTarget implements BackupTarget {
 
   async finish(): Promise<void> {
     await this.device.flush();
-    await this.device.close();
     if (this.#isAbandoned) throw new Error(`${this.made} was abandoned`);
     this.#naming = this.#giveName();
     await this.#naming;
+    // Not before: its lock keeps the next one of this name from taking it away.
+    await this.device.close();
   }
 
   async abandon(): Promise<boolean> {
@@ -97,6 +98,17 @@ class FileTarget implements BackupTarget {
       throw fileError(this.name, 'renamed', error);
     }
     await syncDirectory(dirname(this.name));
+  }
+}
+
+/** What a process has left that was killed; one that is at work has it locked. Throws IN_USE. */
+async function removeLeft(made: string): Promise<void> {
+  if ((await statOrNull(made)) === null) return;
+  const left = await openImage(made, { readOnly: false });
+  try {
+    await rm(made, { force: true });
+  } finally {
+    await left.close();
   }
 }
 
