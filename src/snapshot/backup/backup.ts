@@ -136,8 +136,9 @@ export class Backup {
       return this.#result();
     } catch (cause) {
       this.#fail(cause);
-      await this.#abandon(cause);
-      throw cause;
+      if (await this.#abandon(cause)) throw cause;
+      // It came too late.
+      return this.#result();
     } finally {
       signal.removeEventListener('abort', cancel);
     }
@@ -147,6 +148,11 @@ export class Backup {
     const { gate, choose, list, container, target, bytesPerSecond, onProgress } = this.options;
     const keeping = this.#keeping;
     if (choose !== null) await choose(keeping);
+    if (this.#failure !== null) {
+      // It was ended before the moment was there: the gate has it since.
+      gate.remove(keeping);
+      return;
+    }
     this.#phase = 'listing';
     const used = await list(new MomentView(gate, this.#kept));
     if (this.#failure !== null) return;
@@ -158,6 +164,7 @@ export class Backup {
       ...{ gate, keeping, container, target, sizeBytes: gate.size, inFlight: CHUNKS_IN_FLIGHT },
       rate: new RateLimit(bytesPerSecond, this.#clock),
       signal: this.#stop.signal,
+      onFailed: (cause) => this.#fail(cause),
       onUnreadable: (range, cause) => this.#noteUnreadable(range, cause),
       onSaved: (bytes) => {
         this.#doneBytes += bytes;
@@ -180,13 +187,14 @@ export class Backup {
     this.#stop.abort();
   }
 
-  /** What ended it is what the user must hear. */
-  async #abandon(cause: unknown): Promise<void> {
+  /** What ended it is what the user must hear. False: it is a good one by now. */
+  async #abandon(cause: unknown): Promise<boolean> {
     const { signal, target, warn } = this.options;
     try {
-      await target.abandon(signal.aborted ? 'cancelled' : 'failed', messageOf(cause));
+      return await target.abandon(signal.aborted ? 'cancelled' : 'failed', messageOf(cause));
     } catch (error) {
       warn(`${target.name} could not be marked as no backup: ${messageOf(error)}`);
+      return true;
     }
   }
 

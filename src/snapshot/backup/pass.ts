@@ -25,6 +25,8 @@ export interface PassParts {
   readonly inFlight: number;
   /** Aborted: no chunk is begun any more. */
   readonly signal: AbortSignal;
+  /** A chunk could not be saved: the others are given up, and who waits for its room waits no more. */
+  readonly onFailed: (cause: unknown) => void;
   readonly onUnreadable: (range: BlockRange, cause: unknown) => void;
   readonly onSaved: (bytes: number) => void;
 }
@@ -38,7 +40,13 @@ export class Pass {
 
   /** All that is on the list is in the target when it returns, unless it was aborted. Throws what reading and putting throw. */
   async run(): Promise<void> {
-    const workers = Array.from({ length: this.parts.inFlight }, () => this.#work());
+    const { inFlight, onFailed } = this.parts;
+    const workers = Array.from({ length: inFlight }, () =>
+      this.#work().catch((cause: unknown) => {
+        onFailed(cause);
+        throw cause;
+      }),
+    );
     await allEnded(workers);
   }
 

@@ -8,6 +8,9 @@ export interface BackupTarget {
   zero(offset: number, length: number): Promise<void>;
   /** All that was put is durable, and the backup is good. */
   finish(): Promise<void>;
-  /** It is marked, and can never be taken for a good one. */
-  abandon(state: 'failed' | 'cancelled', reason: string): Promise<void>;
+  /**
+   * It is marked, and can never be taken for a good one; also while `finish` is under way. False: `finish` had made it good by
+   * then, and it stays so.
+   */
+  abandon(state: 'failed' | 'cancelled', reason: string): Promise<boolean>;
 }

@@ -39,6 +39,9 @@ export class SetWriter implements BackupTarget {
   #dataBytes = 0;
   #failure: { readonly error: unknown } | null = null;
   #hasEnded = false;
+  #finishing: Promise<void> | null = null;
+  /** Whether its file says that it is good; null: it may. */
+  #isGood: boolean | null = false;
 
   private constructor(
     { places, record, data }: BegunBackup,
@@ -84,7 +87,13 @@ export class SetWriter implements BackupTarget {
     if (length > 0 && this.#begun.parent !== null) this.#pieces.add({ offset, length, content: null });
   }
 
-  async finish(): Promise<void> {
+  finish(): Promise<void> {
+    this.#finishing ??= this.#finish();
+    return this.#finishing;
+  }
+
+  /** It may be abandoned meanwhile, until it is said to be good. */
+  async #finish(): Promise<void> {
     this.#admit(0, 0);
     await Promise.allSettled(this.#inFlight);
     this.#admit(0, 0);
@@ -93,26 +102,33 @@ export class SetWriter implements BackupTarget {
     const pieces = await encodePieces(this.#pieces, { id, setUuid, sizeBytes, dataBytes }, this.chunkBytes);
     await this.#syncContent();
     await this.#writePieces(pieces);
+    this.#admit(0, 0);
+    this.#isGood = null;
     const counts = { copiedBytes: this.#copiedBytes, dataBytes, piecesHash: hashOf(pieces) };
     await writeBackup(this.#places, { ...this.#begun, ...counts, state: 'good', endedMs: Date.now() });
+    this.#isGood = true;
     await this.#end();
   }
 
-  async abandon(state: 'failed' | 'cancelled', reason: string): Promise<void> {
-    if (this.#hasEnded) return;
+  async abandon(state: 'failed' | 'cancelled', reason: string): Promise<boolean> {
+    if (this.#hasEnded) return this.#isGood !== true;
     this.#failure ??= { error: new Error(`the backup was abandoned: ${reason}`) };
-    await Promise.allSettled(this.#inFlight);
+    await Promise.allSettled([...this.#inFlight, this.#finishing]);
+    if (this.#isGood === true) return false;
     const marked = { ...this.#begun, copiedBytes: this.#copiedBytes, state, reason, endedMs: Date.now() };
     const mark = () => writeBackup(this.#places, marked);
     try {
       // What it has is of no use, and its disk may be full.
-      await mark().catch(() => undefined);
+      const first = mark();
+      // Unless it may be said to be good: then it keeps what it has.
+      await (this.#isGood === null ? first : first.catch(() => undefined));
       await this.#data.truncate(0);
       await mark();
     } catch {
       // What cannot be marked says that it runs, and nobody has it locked: it is found to be cut.
     }
     await this.#end();
+    return true;
   }
 
   /** What is put is the caller's to get right. */

@@ -79,16 +79,20 @@ function inMemory(length: number): OpenedContainer {
   };
 }
 
+/** It has no name while it is used: what has the name later is not ours to remove, and a process that is killed leaves nothing. */
 async function inFile(path: string, length: number): Promise<OpenedContainer> {
   const device = await openImage(path, { readOnly: false, create: { size: length } });
-  return {
-    container: new SlotContainer({ device, offset: 0, length }),
-    own: null,
-    close: async () => {
-      await rm(path, { force: true });
-      await device.close();
-    },
-  };
+  try {
+    await rm(path);
+    return {
+      container: new SlotContainer({ device, offset: 0, length }),
+      own: null,
+      close: () => device.close(),
+    };
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
 }
 
 /** Below the gate: what is kept there is not written by way of it. */

@@ -6,6 +6,7 @@ import { Backup, type BackupResult } from '../../snapshot/backup/backup.js';
 import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
 import { GateDevice } from '../../snapshot/gate.js';
 import type { Volume } from '../model.js';
+import { isRemote } from '../remote.js';
 import { type ContainerChoice, type OpenedContainer, openContainer } from './container-place.js';
 import { openTarget, type TargetChoice } from './target.js';
 import { usedBlocks } from './used-blocks.js';
@@ -45,8 +46,13 @@ async function make(
   options: CreateBackupOptions,
   onBegun: (backup: Backup) => void,
 ): Promise<CreatedBackup> {
-  const { label, device, moments } = volume;
+  const { label, device, moments, located } = volume;
   const { name, onOverflow, allBlocks, warn } = options;
+  // Nobody tells whether others have it: a lock of an export is no lock of its server's clients.
+  if (moments === null && located.images.some(isRemote))
+    warn(
+      `${label} is read as it is while it is copied: what others write to it meanwhile may be in the backup in part. Make the backup where it is served`,
+    );
   const target = await openTarget(options, { label, sizeBytes: device.size });
   let opened: OpenedContainer;
   try {

@@ -35,6 +35,9 @@ export function openImageTarget(to: string, options: ImageTargetOptions): Promis
 const SPARSE_BYTES = 64 * 1024;
 
 class FileTarget implements BackupTarget {
+  #isAbandoned = false;
+  #naming: Promise<void> | null = null;
+
   private constructor(
     readonly name: string,
     private readonly made: string,
@@ -52,7 +55,7 @@ class FileTarget implements BackupTarget {
       });
     }
     const made = `${path}.incomplete`;
-    await rm(made, { force: true });
+    await removeLeft(made);
     return new FileTarget(
       path,
       made,
@@ -69,7 +72,26 @@ class FileTarget implements BackupTarget {
 
   async finish(): Promise<void> {
     await this.device.flush();
+    if (this.#isAbandoned) throw new Error(`${this.made} was abandoned`);
+    this.#naming = this.#giveName();
+    await this.#naming;
+    // Not before: its lock keeps the next one of this name from taking it away.
     await this.device.close();
+  }
+
+  async abandon(): Promise<boolean> {
+    this.#isAbandoned = true;
+    const hasName = await this.#naming?.then(
+      () => true,
+      () => false,
+    );
+    if (hasName === true) return false;
+    await rm(this.made, { force: true });
+    await this.device.close();
+    return true;
+  }
+
+  async #giveName(): Promise<void> {
     try {
       await rename(this.made, this.name);
     } catch (error) {
@@ -77,10 +99,16 @@ class FileTarget implements BackupTarget {
     }
     await syncDirectory(dirname(this.name));
   }
+}
 
-  async abandon(): Promise<void> {
-    await rm(this.made, { force: true });
-    await this.device.close();
+/** What a process has left that was killed; one that is at work has it locked. Throws IN_USE. */
+async function removeLeft(made: string): Promise<void> {
+  if ((await statOrNull(made)) === null) return;
+  const left = await openImage(made, { readOnly: false });
+  try {
+    await rm(made, { force: true });
+  } finally {
+    await left.close();
   }
 }
 
@@ -143,8 +171,9 @@ class ExportTarget implements BackupTarget {
   }
 
   /** Its server may be gone, or silent. */
-  async abandon(): Promise<void> {
+  async abandon(): Promise<boolean> {
     await this.device.closeSoon();
+    return true;
   }
 }
 

@@ -12,7 +12,8 @@ interface Running {
   readonly name: string;
   readonly sinceMs: number;
   readonly cancel: AbortController;
-  readonly ended: Promise<void>;
+  /** Whether it became a backup. */
+  readonly ended: Promise<boolean>;
   /** null: it is being prepared. */
   backup: Backup | null;
 }
@@ -31,19 +32,22 @@ export class VolumeBackups {
       });
     }
     const cancel = new AbortController();
-    let end!: () => void;
-    const ended = new Promise<void>((resolve) => {
+    let end!: (isGood: boolean) => void;
+    const ended = new Promise<boolean>((resolve) => {
       end = resolve;
     });
     const running: Running = { name, sinceMs: Date.now(), cancel, ended, backup: null };
     this.#running = running;
+    let isGood = false;
     try {
-      return await run(AbortSignal.any([signal, cancel.signal]), (backup) => {
+      const result = await run(AbortSignal.any([signal, cancel.signal]), (backup) => {
         running.backup = backup;
       });
+      isGood = true;
+      return result;
     } finally {
       this.#running = null;
-      end();
+      end(isGood);
     }
   }
 
@@ -54,13 +58,12 @@ export class VolumeBackups {
     return { name, state: 'running', sinceMs, ...(backup?.status() ?? PREPARED) };
   }
 
-  /** Returns when it has ended: its name. null: none ran. */
+  /** Returns when it has ended: its name. null: none ran, or it was good before it could be cancelled. */
   async cancel(): Promise<string | null> {
     if (this.#running === null) return null;
     const { name, cancel, ended } = this.#running;
     cancel.abort(new UserError('INTERRUPTED', `the backup ${name} was cancelled`));
-    await ended;
-    return name;
+    return (await ended) ? null : name;
   }
 }
 

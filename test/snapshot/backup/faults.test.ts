@@ -1,8 +1,10 @@
 /** What ends a backup, or is told of it: each leaves writers unharmed, and nothing that could be taken for a backup. */
-import { describe, expect, it } from 'vitest';
+import { setImmediate as oneTurn } from 'node:timers/promises';
+import { describe, expect, it, vi } from 'vitest';
 import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
+import { HeldDevice } from '../../support/devices/held-device.js';
 import { withCalls } from '../../support/devices/with-calls.js';
 import {
   atTheDoor,
@@ -75,6 +77,40 @@ it('a target that fails ends it', async () => {
   await expect(bench.run()).rejects.toThrow('the target is full');
   expect(bench.target.end).toBe('failed');
   await bench.write(1, 2);
+});
+
+it('a target that fails once ends it at once, though others are waited for', async () => {
+  const bench = new BackupBench({ blocks: 16 * CHUNK_BLOCKS, bytesPerSecond: 1 });
+  await bench.fill();
+  let puts = 0;
+  bench.target.put = async () => {
+    puts += 1;
+    if (puts === 2) throw new UserError('IO_ERROR', 'one sector of the target is broken');
+  };
+  // The clock stands still: what comes next is paid for in weeks.
+  await expect(bench.run()).rejects.toThrow('one sector of the target is broken');
+  expect(puts).toBeLessThan(8);
+  expect(bench.target.end).toBe('failed');
+});
+
+it('what is ended before its moment is there leaves nobody at the gate', async () => {
+  let held!: HeldDevice;
+  const bench = new BackupBench({ lower: (base) => (held = new HeldDevice(base)) });
+  await bench.fill();
+  const [add, remove] = [vi.spyOn(bench.gate, 'add'), vi.spyOn(bench.gate, 'remove')];
+  held.hold('write');
+  const before = bench.write(3, 2);
+  await held.arrived(1);
+  const run = bench.run();
+  run.catch(() => {});
+  for (let turn = 0; turn < 20; turn++) await oneTurn();
+  bench.cancel.abort(new Error('enough'));
+  await expect(run).rejects.toThrow('enough');
+  held.release('write');
+  await before;
+  for (let turn = 0; turn < 20; turn++) await oneTurn();
+  expect(add).toHaveBeenCalledOnce();
+  expect(remove.mock.invocationCallOrder.at(-1)).toBeGreaterThan(add.mock.invocationCallOrder[0]!);
 });
 
 describe('a container', () => {

@@ -55,9 +55,10 @@ export class RecordedTarget implements BackupTarget {
     this.end = 'good';
   }
 
-  async abandon(state: 'failed' | 'cancelled', reason: string): Promise<void> {
+  async abandon(state: 'failed' | 'cancelled', reason: string): Promise<boolean> {
     this.end = state;
     this.reason = reason;
+    return true;
   }
 }
 
