@@ -8,12 +8,13 @@ import { byteLength, scatter } from '../device/buffers.js';
 import type { Buffers, Extent } from '../device/contract.js';
 import { ExtentList } from '../device/extent-list.js';
 import { ReadOnlyDevice } from '../device/read-only-device.js';
-import { BLOCK_BYTES, blocksWithin } from '../replication/blocks.js';
+import { BLOCK_BYTES, type BlockRange, blocksWithin } from '../replication/blocks.js';
 import type { GateDevice } from './gate.js';
 
 /** What was kept of the moment. */
 export interface KeptBlocks {
-  has(block: number): boolean;
+  /** Those of the range, in ascending order. */
+  within(range: BlockRange): Iterable<number>;
   /** The last block of the volume may be short. */
   read(block: number, into: Uint8Array): Promise<void>;
 }
@@ -40,7 +41,9 @@ export class MomentView extends ReadOnlyDevice {
     return this.guard.ask(offset, length, [], () =>
       this.gate.below(blocksWithin(offset, length), async (lower) => {
         const list = new ExtentList();
-        for (const extent of await lower.extents(offset, length)) this.#addWithKept(list, extent);
+        for (const extent of await lower.extents(offset, length))
+          if (extent.kind === 'data') list.add(extent.offset, extent.length, 'data');
+          else this.#addWithKept(list, extent);
         return list.list();
       }),
     );
@@ -48,7 +51,7 @@ export class MomentView extends ReadOnlyDevice {
 
   async #overlay(offset: number, length: number, into: Buffers): Promise<void> {
     const content = new Uint8Array(BLOCK_BYTES);
-    for (const block of this.#keptWithin(offset, length)) {
+    for (const block of this.kept.within(blocksWithin(offset, length))) {
       const start = block * BLOCK_BYTES;
       const whole = content.subarray(0, Math.min(BLOCK_BYTES, this.size - start));
       await this.kept.read(block, whole);
@@ -62,7 +65,7 @@ export class MomentView extends ReadOnlyDevice {
   #addWithKept(list: ExtentList, { offset, length, kind }: Extent): void {
     let at = offset;
     const end = offset + length;
-    for (const block of this.#keptWithin(offset, length)) {
+    for (const block of this.kept.within(blocksWithin(offset, length))) {
       const start = Math.max(block * BLOCK_BYTES, at);
       const stop = Math.min((block + 1) * BLOCK_BYTES, end);
       list.add(at, start - at, kind);
@@ -70,10 +73,5 @@ export class MomentView extends ReadOnlyDevice {
       at = stop;
     }
     list.add(at, end - at, kind);
-  }
-
-  *#keptWithin(offset: number, length: number): Generator<number> {
-    const { from, count } = blocksWithin(offset, length);
-    for (let block = from; block < from + count; block++) if (this.kept.has(block)) yield block;
   }
 }

@@ -93,6 +93,8 @@ export class Backup {
     this.#room = new Estimate(clock);
     this.#keeping = new Keeping({
       ...{ name: label, sizeBytes: gate.size, container, onOverflow, patienceMs, clock },
+      // Before that nobody knows whether the container lies where it may.
+      keepsWhenListed: options.leftOut != null,
       onFailed: (cause) => this.#fail(cause),
       onUnreadable: (range, cause) => this.#noteUnreadable(range, cause),
     });
@@ -156,7 +158,7 @@ export class Backup {
     this.#phase = 'listing';
     const used = await list(new MomentView(gate, this.#kept));
     if (this.#failure !== null) return;
-    if (this.options.leftOut != null) used.clear(this.options.leftOut);
+    this.#assertUnused(used);
     keeping.list(used);
     this.#totalBytes = Math.min(used.count * BLOCK_BYTES, gate.size);
     this.#phase = 'copying';
@@ -176,6 +178,18 @@ export class Backup {
     });
     await pass.run();
     gate.remove(keeping);
+  }
+
+  /** What the container overwrites must be in use by nobody. */
+  #assertUnused(used: BlockMap): void {
+    const { label, leftOut = null } = this.options;
+    const run = leftOut === null ? null : used.runsWithin(leftOut).next().value;
+    if (run == null) return;
+    const offset = run.from * BLOCK_BYTES;
+    throw new UserError('REFUSED', `${label}: offset ${offset} is in use, and no place for a container`, {
+      hint: 'Name a range that no file and no filesystem uses, or a file: --container FILE.',
+      details: { image: label, offsetBytes: offset },
+    });
   }
 
   /** The first failure counts. */
@@ -202,7 +216,7 @@ export class Backup {
   get #kept(): KeptBlocks {
     const { container } = this.options;
     return {
-      has: (block) => container?.has(block) ?? false,
+      within: (range) => container?.within(range) ?? [],
       read: (block, into) => container!.read(block, into),
     };
   }

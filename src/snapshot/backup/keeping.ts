@@ -34,6 +34,8 @@ export interface KeepingOptions {
   readonly onOverflow: OverflowPolicy;
   /** While writers wait and nothing at all is saved for so long, the target is taken for gone. */
   readonly patienceMs: number;
+  /** Nothing is kept before the list is there: writers wait for it. */
+  readonly keepsWhenListed: boolean;
   readonly clock: Clock;
   /** The backup cannot go on. */
   readonly onFailed: (cause: unknown) => void;
@@ -133,7 +135,7 @@ export class Keeping implements Keeper {
   }
 
   reserve(blocks: number): boolean {
-    return this.options.container?.reserve(blocks) ?? false;
+    return this.#mayKeep && (this.options.container?.reserve(blocks) ?? false);
   }
 
   unreserve(blocks: number): void {
@@ -156,7 +158,8 @@ export class Keeping implements Keeper {
   keepNow(range: BlockRange, content: Uint8Array): boolean {
     const { container, onOverflow } = this.options;
     // Who is to be put off waits.
-    if (container === null || onOverflow === 'throttle' || !container.keepNow(range, content)) return false;
+    if (container === null || onOverflow === 'throttle' || !this.#mayKeep) return false;
+    if (!container.keepNow(range, content)) return false;
     this.#noteKept(range);
     return true;
   }
@@ -169,6 +172,7 @@ export class Keeping implements Keeper {
 
   async relief(ranges: readonly BlockRange[]): Promise<void> {
     if (this.#isOver) return;
+    if (!this.#mayKeep) return this.#changeWithin(this.options.patienceMs);
     const { onOverflow, onFailed, container, name } = this.options;
     const isTooLong = container !== null && wholeBytes(ranges) > container.capacityBytes;
     if (onOverflow === 'drop' && container !== null) return onFailed(this.#full());
@@ -181,6 +185,10 @@ export class Keeping implements Keeper {
       if (this.pending.meets(this.rangeOf(chunk))) this.#wanted.add(chunk);
     for (const wake of this.onUrgent) wake();
     await this.#changeWithin(this.options.patienceMs);
+  }
+
+  get #mayKeep(): boolean {
+    return this.#isListed || !this.options.keepsWhenListed;
   }
 
   /** What the list has left out meanwhile is nobody's concern. */

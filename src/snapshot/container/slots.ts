@@ -88,8 +88,14 @@ export class SlotContainer {
     return isKept;
   }
 
-  has(block: number): boolean {
-    return this.#slots.has(block);
+  /** Blocks of the range that are kept, in ascending order: of a long one those that are kept are looked through. */
+  within({ from, count }: BlockRange): number[] {
+    const end = from + count;
+    if (count > this.#slots.size)
+      return [...this.#slots.keys()].filter((block) => block >= from && block < end).sort((a, b) => a - b);
+    const kept: number[] = [];
+    for (let block = from; block < end; block++) if (this.#slots.has(block)) kept.push(block);
+    return kept;
   }
 
   /** The content of a block that is kept; shorter at the end of the volume. Throws METADATA_DAMAGED where it is not what was kept. */

@@ -47,7 +47,8 @@ export async function openContainer(
 ): Promise<OpenedContainer> {
   const whole = Math.ceil(volume.device.size / BLOCK_BYTES) * BLOCK_BYTES;
   // Each block is kept once: one that is as long as the volume is never full.
-  const bytes = (most: number) => Math.min(whole, onOverflow === 'grow' ? whole : (sizeBytes ?? most));
+  const wanted = (most: number) => Math.ceil((sizeBytes ?? most) / BLOCK_BYTES) * BLOCK_BYTES;
+  const bytes = (most: number) => (onOverflow === 'grow' ? whole : Math.min(whole, wanted(most)));
   switch (choice.kind) {
     case 'none':
       return NOTHING;
@@ -107,9 +108,14 @@ function ofVolume(
       `${label}: a container of ${length} bytes at offset ${offset} is not in whole blocks of ${BLOCK_BYTES} bytes within its ${device.size}`,
     );
   }
+  const { lower } = moments!.gate;
+  const container = new SlotContainer({ device: lower, offset, length });
   return {
-    container: new SlotContainer({ device: moments!.gate.lower, offset, length }),
+    container,
     own: { from: offset / BLOCK_BYTES, count: length / BLOCK_BYTES },
-    close: async () => {},
+    // Nothing is kept there before it is known that nobody uses it: only then is it ours to give back.
+    close: async () => {
+      if (container.keptEver > 0) await lower.trim(offset, length);
+    },
   };
 }

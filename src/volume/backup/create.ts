@@ -2,11 +2,13 @@
  * A backup of a volume, made where the volume is open: of one that is written, through the gate; of one that nobody writes, as it is.
  */
 
+import { UserError } from '../../errors.js';
 import { Backup, type BackupResult } from '../../snapshot/backup/backup.js';
 import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
 import { GateDevice } from '../../snapshot/gate.js';
 import type { Volume } from '../model.js';
 import { isRemote } from '../remote.js';
+import { cacheOf } from '../stack.js';
 import { type ContainerChoice, type OpenedContainer, openContainer } from './container-place.js';
 import { openTarget, type TargetChoice } from './target.js';
 import { usedBlocks } from './used-blocks.js';
@@ -48,6 +50,7 @@ async function make(
 ): Promise<CreatedBackup> {
   const { label, device, moments, located } = volume;
   const { name, onOverflow, allBlocks, warn } = options;
+  assertCanFail(volume, onOverflow);
   // Nobody tells whether others have it: a lock of an export is no lock of its server's clients.
   if (moments === null && located.images.some(isRemote))
     warn(
@@ -80,6 +83,18 @@ async function make(
   } finally {
     await opened.close();
   }
+}
+
+/** Writes that a cache has answered cannot fail any more but by the next flush, which is final to who asked for it. */
+function assertCanFail({ label, device }: Volume, onOverflow: OverflowPolicy): void {
+  if (onOverflow !== 'fail' || cacheOf(device) === null) return;
+  throw new UserError(
+    'UNSUPPORTED',
+    `${label}: its writes are answered by a cache before they meet the container`,
+    {
+      hint: '--on-overflow drain has them wait; drop gives the backup up.',
+    },
+  );
 }
 
 /** Nothing is overwritten where nobody writes. */
