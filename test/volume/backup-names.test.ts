@@ -31,7 +31,7 @@ it('a container that is named like the backup takes nothing of it away', { timeo
 
 it('a name that two take at once is that of the first, and of no half of the second', async () => {
   const image = join(await temporaryFolder(), 'copy.img');
-  const options = { sizeBytes: MIB, force: false };
+  const options = { sizeBytes: MIB, force: false, signal: new AbortController().signal };
   const [first, content] = [await openImageTarget(image, options), randomBytes(MIB)];
   await expect(openImageTarget(image, options)).rejects.toMatchObject({ code: 'IN_USE' });
   await first.put(0, content);
@@ -42,7 +42,11 @@ it('a name that two take at once is that of the first, and of no half of the sec
 it.each([0, 100, 512, 5000])('what a killed process has left, of %i bytes, is made anew', async (bytes) => {
   const image = join(await temporaryFolder(), 'copy.img');
   await writeFile(`${image}.incomplete`, randomBytes(bytes));
-  const target = await openImageTarget(image, { sizeBytes: MIB, force: false });
+  const target = await openImageTarget(image, {
+    sizeBytes: MIB,
+    force: false,
+    signal: new AbortController().signal,
+  });
   await target.finish();
   expect((await readFile(image)).equals(Buffer.alloc(MIB))).toBe(true);
 });

@@ -146,6 +146,44 @@ describe('an export as the target', { timeout: 60_000 }, () => {
   });
 });
 
+describe('a target', { timeout: 60_000 }, () => {
+  it.each(['--output', '--container'])(
+    'in a folder that is not there (%s) is told by its name',
+    async (flag) => {
+      const { folder, volume } = await filled(ONE);
+      const missing = join(folder, 'no', 'such');
+      const server = await serve(folder, volume);
+      const places = { '--output': join(folder, 'copy.img'), '--container': 'memory', [flag]: missing };
+      const refused = await runJson(['backup', 'create', volume, ...Object.entries(places).flat()]);
+      expect(refused).toMatchObject({
+        exitCode: 1,
+        json: { error: { message: expect.stringMatching(/no\/such: /) } },
+      });
+      expect(existsSync(join(folder, 'copy.img.incomplete'))).toBe(false);
+      await server.stop();
+    },
+  );
+
+  it('that is silent is given up as soon as somebody wants that', async () => {
+    const { folder, volume } = await filled(ONE);
+    const other = join(folder, 'other');
+    await ok('create', other, '--members', '1', '--size', '40MiB');
+    const silent = await serve(other, other);
+    silent.child.kill('SIGSTOP');
+    let interrupt!: () => void;
+    const running = runJson(['backup', 'create', volume, '--output', silent.uri], {
+      onStart: (child) => {
+        interrupt = () => child.kill('SIGINT');
+      },
+    });
+    await wait(1500);
+    interrupt();
+    expect(await running).toMatchObject({ exitCode: 130 });
+    silent.child.kill('SIGCONT');
+    await silent.stop();
+  });
+});
+
 describe('a volume of files', { timeout: 120_000 }, () => {
   it('is backed up as it is at the last commit of every file, without its free extents', async () => {
     const folder = await temporaryFolder();

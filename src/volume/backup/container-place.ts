@@ -14,6 +14,7 @@ import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
 import { SlotContainer } from '../../snapshot/container/slots.js';
 import type { Volume } from '../model.js';
 import { newPrimaryPlaces } from '../replication/places.js';
+import { assertFolder } from './image-target.js';
 
 export const containerSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('beside') }),
@@ -57,6 +58,7 @@ export async function openContainer(
     case 'range':
       return ofVolume(volume, choice);
     case 'file':
+      await assertFolder(choice.path);
       return inFile(choice.path, bytes(DEFAULT_FILE_BYTES));
     case 'beside': {
       const directory = join(dirname(newPrimaryPlaces(volume.located).directory), 'backup');

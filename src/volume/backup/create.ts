@@ -56,7 +56,7 @@ async function make(
     warn(
       `${label} is read as it is while it is copied: what others write to it meanwhile may be in the backup in part. Make the backup where it is served`,
     );
-  const target = await openTarget(options, { label, sizeBytes: device.size });
+  const target = await openTarget(options, { label, sizeBytes: device.size, signal: options.signal });
   let opened: OpenedContainer;
   try {
     opened = await containerFor(volume, options);

@@ -6,8 +6,9 @@
  * - An export has no name to keep back. The first of its bytes are written last, when all others are durable: before that there
  *   is no superblock, no partition table and no header, and nobody takes it for a disk.
  */
-import { rename, rm } from 'node:fs/promises';
+import { access, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { allEnded } from '../../device/all-ended.js';
 import type { BlockDevice } from '../../device/contract.js';
 import { fileError } from '../../device/device-errors.js';
@@ -24,6 +25,8 @@ export interface ImageTargetOptions {
   readonly sizeBytes: number;
   /** What is there is replaced, when the backup is good. */
   readonly force: boolean;
+  /** Gives up what is being opened, also where nobody answers. */
+  readonly signal: AbortSignal;
 }
 
 /** Throws FILE_EXISTS, NOT_BLANK, REFUSED (too small), and what opening throws. */
@@ -55,6 +58,7 @@ class FileTarget implements BackupTarget {
       });
     }
     const made = `${path}.incomplete`;
+    await assertFolder(path);
     await removeLeft(made);
     return new FileTarget(
       path,
@@ -101,6 +105,13 @@ class FileTarget implements BackupTarget {
   }
 }
 
+/** Throws what making a file in a folder that is not there throws. */
+export async function assertFolder(path: string): Promise<void> {
+  await access(dirname(path)).catch((error: unknown) => {
+    throw fileError(path, 'made', error);
+  });
+}
+
 /** What a process has left that was killed; one that is at work has it locked. Throws IN_USE. */
 async function removeLeft(made: string): Promise<void> {
   if ((await statOrNull(made)) === null) return;
@@ -112,20 +123,26 @@ async function removeLeft(made: string): Promise<void> {
   }
 }
 
+const LAST_WRITES_MS = 2000;
 /** Held back, so that what is not whole is no disk. */
 const HEAD_BYTES = 1024 * 1024;
 
 class ExportTarget implements BackupTarget {
   readonly #head: { readonly offset: number; readonly content: Uint8Array }[] = [];
+  #isAbandoned = false;
+  #heading: Promise<void> | null = null;
 
   private constructor(
     readonly name: string,
     private readonly device: BlockDevice & { closeSoon(): Promise<void> },
   ) {}
 
-  static async open(uri: string, { sizeBytes, force }: ImageTargetOptions): Promise<BackupTarget> {
+  static async open(uri: string, { sizeBytes, force, signal }: ImageTargetOptions): Promise<BackupTarget> {
     const { NbdDevice } = await import('../../nbd/client/nbd-device.js');
-    const device = await NbdDevice.open(uri, { readOnly: false, reconnect: { tries: 0 } });
+    signal.throwIfAborted();
+    const device = await NbdDevice.open(uri, { readOnly: false, reconnect: { tries: 0 }, signal });
+    const giveUp = () => void device.closeSoon(0).catch(() => undefined);
+    signal.addEventListener('abort', giveUp, { once: true });
     try {
       if (device.size < sizeBytes) {
         throw new UserError(
@@ -150,8 +167,12 @@ class ExportTarget implements BackupTarget {
       if (offset !== null) await makeBlank(device);
       return new ExportTarget(device.name, device);
     } catch (error) {
-      await device.close();
+      await device.closeSoon();
+      // What it was asked then failed because of that.
+      signal.throwIfAborted();
       throw error;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
     }
   }
 
@@ -165,15 +186,32 @@ class ExportTarget implements BackupTarget {
 
   async finish(): Promise<void> {
     await this.device.flush();
-    for (const { offset, content } of this.#head) await this.device.write(offset, content);
-    await this.device.flush();
+    if (this.#isAbandoned) throw new Error(`${this.name} was abandoned`);
+    this.#heading = this.#writeHead();
+    await this.#heading;
     await this.device.close();
   }
 
-  /** Its server may be gone, or silent. */
+  /** Its server may be gone, or silent: what it is at is given two seconds. */
   async abandon(): Promise<boolean> {
+    this.#isAbandoned = true;
+    const isWhole = this.#heading?.then(
+      () => true,
+      () => false,
+    );
+    // It is nearly there: half a head would be neither a backup nor none.
+    if (
+      isWhole !== undefined &&
+      (await Promise.race([isWhole, wait(LAST_WRITES_MS, false, { ref: false })])) === true
+    )
+      return false;
     await this.device.closeSoon();
     return true;
+  }
+
+  async #writeHead(): Promise<void> {
+    for (const { offset, content } of this.#head) await this.device.write(offset, content);
+    await this.device.flush();
   }
 }
 

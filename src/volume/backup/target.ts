@@ -12,11 +12,18 @@ export interface TargetChoice {
   readonly force: boolean;
 }
 
+interface OpenTargetOptions {
+  /** The volume's. */
+  readonly label: string;
+  readonly sizeBytes: number;
+  readonly signal: AbortSignal;
+}
+
 /** Throws what making it throws; nothing has been read of the volume then. */
 export function openTarget(
   { to, isSet, name, force }: TargetChoice,
-  { label, sizeBytes }: { readonly label: string; readonly sizeBytes: number },
+  { label, sizeBytes, signal }: OpenTargetOptions,
 ): Promise<BackupTarget> {
-  if (!isSet) return openImageTarget(to, { sizeBytes, force });
+  if (!isSet) return openImageTarget(to, { sizeBytes, force, signal });
   return SetWriter.create(to, { name, since: null, sizeBytes, label });
 }

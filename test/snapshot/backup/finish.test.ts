@@ -46,7 +46,11 @@ describe('a target that is abandoned amid its finish', { timeout: 60_000 }, () =
     const folder = await temporaryFolder();
     for (let turns = 0; turns < MOST_TURNS; turns++) {
       const image = join(folder, `after-${turns}`);
-      const target = await openImageTarget(image, { sizeBytes: CONTENT.length, force: false });
+      const target = await openImageTarget(image, {
+        sizeBytes: CONTENT.length,
+        force: false,
+        signal: new AbortController().signal,
+      });
       const isGood = await abandonedAfter(target, turns);
       expect(existsSync(image)).toBe(isGood);
       expect(existsSync(`${image}.incomplete`)).toBe(false);
