@@ -9,6 +9,7 @@ import { COMMON_EXIT_CODES } from '../../src/cli/exit-codes.js';
 import { forceFlag, sizeFlag, yesFlag } from '../../src/cli/flags.js';
 import { counted, formatSize } from '../../src/cli/sizes.js';
 import { secondsSince, VolumeCommand } from '../../src/cli/volume-command.js';
+import { UserError } from '../../src/errors.js';
 
 const POLICIES = ['drain', 'throttle', 'drop', 'fail', 'grow'] as const;
 
@@ -19,6 +20,7 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
   static override examples = [
     '<%= config.bin %> backup create myvolume --output monday.img',
     '<%= config.bin %> backup create myvolume --output backups/ --name monday',
+    '<%= config.bin %> backup create myvolume --output backups/ --name tuesday --since monday',
     '<%= config.bin %> backup create myvolume --output nbd://host/export --rate 50MiB --container memory',
   ];
   static override exitCodes = {
@@ -37,6 +39,10 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
     name: Flags.string({
       helpValue: 'NAME',
       description: 'what it is called [default: the name of the output, in a set the time]',
+    }),
+    since: Flags.string({
+      helpValue: 'NAME',
+      description: 'in a set: keep only what differs from this backup of it',
     }),
     rate: sizeFlag({ min: 4096, description: 'copy no more than so much a second' }),
     'all-blocks': Flags.boolean({ description: 'copy what no file and no filesystem uses too' }),
@@ -72,12 +78,22 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
     if (choice.kind === 'file') await refuseOwnImages(choice.path, own, 'the container');
     if (force) await this.confirm(`Overwrite ${output}? What it holds is lost.`, { yes });
     const isSet = await isDirectory(output);
+    const { since = null } = this.flags;
+    if (since !== null && !isSet)
+      throw new UserError('USAGE', `--since wants a backup set, and ${output} is none`);
     const started = performance.now();
     const made = await this.act(
       [volume],
       'backup create',
       {
-        ...{ name: this.flags.name ?? nameFor(output, isSet), to: output, isSet, container: choice, force },
+        ...{
+          name: this.flags.name ?? nameFor(output, isSet),
+          to: output,
+          isSet,
+          since,
+          container: choice,
+          force,
+        },
         containerBytes: this.flags['container-size'] ?? null,
         onOverflow: this.flags['on-overflow'],
         bytesPerSecond: rate ?? null,

@@ -103,7 +103,15 @@ async function written({ device }: Volume, offsets: readonly number[], depth: nu
 async function duringBackup(volume: Volume, to: string, write: () => Promise<Sample>): Promise<Sample> {
   const cancel = new AbortController();
   const running = createBackup(volume, {
-    ...{ name: 'bench', to, isSet: false, force: false, container: { kind: 'beside' }, containerBytes: null },
+    ...{
+      name: 'bench',
+      to,
+      isSet: false,
+      since: null,
+      force: false,
+      container: { kind: 'beside' },
+      containerBytes: null,
+    },
     ...{ onOverflow: 'grow', bytesPerSecond: STANDS_STILL, allBlocks: true, skipUnreadable: false },
     signal: cancel.signal,
     onProgress: () => undefined,

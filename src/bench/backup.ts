@@ -106,7 +106,15 @@ async function backedUp(path: string, to: string): Promise<{ seconds: number }> 
   const volume = await openVolume([path], { access: 'read', warn: () => undefined });
   try {
     await createBackup(volume, {
-      ...{ name: 'copy', to, isSet: false, force: false, container: { kind: 'none' }, containerBytes: null },
+      ...{
+        name: 'copy',
+        to,
+        isSet: false,
+        since: null,
+        force: false,
+        container: { kind: 'none' },
+        containerBytes: null,
+      },
       ...{ onOverflow: 'drain', bytesPerSecond: null, allBlocks: false, skipUnreadable: false },
       signal: new AbortController().signal,
       onProgress: () => undefined,

@@ -235,3 +235,43 @@ describe('a backup that runs', { timeout: 120_000 }, () => {
     for (const path of [image, `${image}.incomplete`]) expect(existsSync(path)).toBe(false);
   });
 });
+
+describe('a backup set', { timeout: 60_000 }, () => {
+  it('has a backup since another one, of a volume that is written, with what differs alone', async () => {
+    const { folder, volume } = await filled(RAID, 8 * MIB);
+    const set = join(folder, 'set');
+    await ok('backup', 'create', volume, '--output', `${set}/`, '--name', 'monday');
+    const server = await serve(folder, volume);
+    const client = await NbdDevice.open(server.uri, { readOnly: false });
+    for (const block of [10, 11, 900]) await client.write(block * BLOCK_BYTES, randomBytes(BLOCK_BYTES));
+    await ok('backup', 'create', volume, '--output', set, '--name', 'tuesday', '--since', 'monday');
+    const { backups } = (await ok('backup', 'list', set)) as { backups: object[] };
+    expect(backups).toMatchObject([
+      { name: 'monday', parent: null, state: 'good' },
+      { name: 'tuesday', parent: 'monday', state: 'good', dataBytes: 3 * BLOCK_BYTES },
+    ]);
+    await client.close();
+    await server.stop();
+    const image = join(folder, 'back.img');
+    await ok('backup', 'restore', set, '--name', 'tuesday', '--to', image);
+    expect(Buffer.compare(await readFile(image), await readAll(volume))).toBe(0);
+  });
+
+  it('lists what was cancelled as that, and refuses what it has not', async () => {
+    const { folder, volume } = await filled(ONE, 30 * MIB);
+    const set = join(folder, 'set');
+    const server = await serve(folder, volume);
+    const { ended } = await slowly(volume, `${set}/`, '--name', 'monday');
+    await ok('backup', 'cancel', volume);
+    expect((await ended).exitCode).toBe(130);
+    const { backups } = (await ok('backup', 'list', set)) as { backups: object[] };
+    expect(backups).toMatchObject([{ name: 'monday', state: 'cancelled' }]);
+    const since = (name: string, output = set) =>
+      runJson(['backup', 'create', volume, '--output', output, '--since', name]);
+    expect((await since('monday')).exitCode).not.toBe(0);
+    expect(await since('sunday')).toMatchObject({ exitCode: 10 });
+    expect(await since('monday', join(folder, 'copy.img'))).toMatchObject({ exitCode: 2 });
+    expect((await ok('backup', 'list', set)).backups).toHaveLength(1);
+    await server.stop();
+  });
+});

@@ -160,6 +160,7 @@ export class Backup {
     if (this.#failure !== null) return;
     this.#assertUnused(used);
     keeping.list(used);
+    await this.#zeroUnused(used);
     this.#totalBytes = Math.min(used.count * BLOCK_BYTES, gate.size);
     this.#phase = 'copying';
     const pass = new Pass({
@@ -178,6 +179,17 @@ export class Backup {
     });
     await pass.run();
     gate.remove(keeping);
+    for (const { offsetBytes, lengthBytes } of this.#unreadableRanges())
+      await target.zero(offsetBytes, lengthBytes);
+  }
+
+  /** What is in use no more is told to who has a backup from before. */
+  async #zeroUnused(used: BlockMap): Promise<void> {
+    const { gate, target } = this.options;
+    for (const { from, count } of used.gapsWithin({ from: 0, count: used.blocks })) {
+      const end = Math.min((from + count) * BLOCK_BYTES, gate.size);
+      await target.zero(from * BLOCK_BYTES, end - from * BLOCK_BYTES);
+    }
   }
 
   /** What the container overwrites must be in use by nobody. */
@@ -238,19 +250,23 @@ export class Backup {
     );
   }
 
-  #result(): BackupResult {
-    const { gate, container } = this.options;
-    const unreadable = this.#unreadable
-      .sort((a, b) => a.from - b.from)
+  #unreadableRanges(): BackupResult['unreadable'] {
+    const { size } = this.options.gate;
+    return this.#unreadable
+      .toSorted((a, b) => a.from - b.from)
       .map(({ from, count }) => ({
         offsetBytes: from * BLOCK_BYTES,
-        lengthBytes: Math.min((from + count) * BLOCK_BYTES, gate.size) - from * BLOCK_BYTES,
+        lengthBytes: Math.min((from + count) * BLOCK_BYTES, size) - from * BLOCK_BYTES,
       }));
+  }
+
+  #result(): BackupResult {
+    const { gate, container } = this.options;
     return {
       copiedBytes: this.#doneBytes,
       skippedBytes: gate.size - this.#totalBytes!,
       containerBytes: (container?.keptEver ?? 0) * BLOCK_BYTES,
-      unreadable,
+      unreadable: this.#unreadableRanges(),
     };
   }
 }

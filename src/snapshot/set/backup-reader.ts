@@ -34,6 +34,20 @@ export class BackupReader extends ReadOnlyDevice {
     for (const layer of this.layers) await layer.assertWhole();
   }
 
+  /** What the list of its pieces says of a range: the SHA-256 of its content, or that it is zeroes. null: only its content can tell. */
+  known(offset: number, length: number): Uint8Array | 'zeroes' | null {
+    const runs = [...this.#runs(offset, length)];
+    const isZero = ({ layer, piece }: Run) => this.layers[layer]!.pieces.isZero(piece);
+    if (runs.every(isZero)) return 'zeroes';
+    const { layer, piece } = runs[0]!;
+    const { pieces } = this.layers[layer]!;
+    const isOne =
+      runs.length === 1 && pieces.start(piece) === offset && pieces.end(piece) === offset + length;
+    return isOne && runs[0]!.start === offset && runs[0]!.end === offset + length
+      ? pieces.piece(piece).content!.hash
+      : null;
+  }
+
   read(offset: number, into: Buffers): Promise<void> {
     const length = byteLength(into);
     return this.guard.run('read', offset, length, async () => {

@@ -2,6 +2,7 @@
 export { BackupReader } from './backup-reader.js';
 export { type BackupSet, type BackupSummary, openSet } from './backup-set.js';
 export type { BackupState } from './backup-state.js';
+export { Increment } from './increment.js';
 export { type RestoreOptions, type RestoreResult, restoreBackup } from './restore-backup.js';
 export { SetWriter, type SetWriterOptions } from './set-writer.js';
 export {

@@ -14,6 +14,7 @@ export const BACKUP_OPERATIONS = {
       name: z.string(),
       to: z.string(),
       isSet: z.boolean(),
+      since: z.string().nullable(),
       container: containerSchema,
       containerBytes: bytes.nullable(),
       onOverflow: z.enum(['drain', 'throttle', 'drop', 'fail', 'grow']),

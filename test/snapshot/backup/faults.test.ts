@@ -43,6 +43,7 @@ describe('a block of the volume that cannot be read', () => {
     await bench.fill();
     const { unreadable } = await bench.run();
     expect(unreadable).toEqual([{ offsetBytes: BAD * BLOCK_BYTES, lengthBytes: BLOCK_BYTES }]);
+    expect(bench.target.zeroed.count).toBe(1);
     const expected = bench.moment!.slice();
     expected.fill(0, BAD * BLOCK_BYTES, (BAD + 1) * BLOCK_BYTES);
     expect(firstDifference(bench.target.content, expected)).toBe(null);

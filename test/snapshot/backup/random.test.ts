@@ -90,6 +90,8 @@ it('is the volume at the moment, in what is in use', { timeout: 60_000 }, async 
       expect(firstDifference(bench.target.content, bench.moment!, used)).toBe(null);
       expect(bench.target.end).toBe('good');
       expect(bench.target.covered.equals(used!)).toBe(true);
+      // What is in use no more is told, to who has a backup from before.
+      expect(bench.target.zeroed.count).toBe(BLOCKS - used!.count);
       expect(result.copiedBytes).toBe(used!.count * BLOCK_BYTES);
       expect(bench.container?.usedBytes ?? 0).toBe(0);
       expect((lower as FaultyBatchDevice | null)?.overlaps ?? []).toEqual([]);

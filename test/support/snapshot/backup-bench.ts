@@ -24,6 +24,8 @@ export class RecordedTarget implements BackupTarget {
   /** Blocks, in the order in which they were put. */
   readonly order: number[] = [];
   readonly covered: BlockMap;
+  /** Told to be zeroes. */
+  readonly zeroed: BlockMap;
   end: 'good' | 'failed' | 'cancelled' | null = null;
   reason = '';
   /** Each put waits for this one. */
@@ -33,6 +35,7 @@ export class RecordedTarget implements BackupTarget {
   constructor(sizeBytes: number) {
     this.content = new Uint8Array(sizeBytes);
     this.covered = new BlockMap(blocksOf(sizeBytes));
+    this.zeroed = new BlockMap(blocksOf(sizeBytes));
   }
 
   async put(offset: number, content: Uint8Array): Promise<void> {
@@ -46,8 +49,11 @@ export class RecordedTarget implements BackupTarget {
     for (let at = 0; at < range.count; at++) this.order.push(range.from + at);
   }
 
-  async zero(): Promise<void> {
-    throw new Error('nothing of it can be anything but zeroes');
+  async zero(offset: number, length: number): Promise<void> {
+    const range = { from: offset / BLOCK_BYTES, count: blocksOf(length) };
+    if (this.covered.meets(range) || this.zeroed.meets(range))
+      throw new Error(`block ${range.from} was put, and is zeroed`);
+    this.zeroed.set(range);
   }
 
   async finish(): Promise<void> {

@@ -1,0 +1,77 @@
+/**
+ * A backup since another one: of what it is given it keeps the blocks of 4 KiB that differ from that backup. All of the volume
+ * that is in use is read for it, and its hashes tell what is alike; of the backup only the pieces are read in which something
+ * differs.
+ *
+ * What is in use no more is zeroes in the increment, as it would be in a full one: both restore to the same bytes.
+ */
+import { allEnded } from '../../device/all-ended.js';
+import { isZero } from '../../device/zeroes.js';
+import type { BackupTarget } from '../backup/target.js';
+import type { BackupReader } from './backup-reader.js';
+import { hashOfContent } from './piece-hash.js';
+import type { SetWriter } from './set-writer.js';
+
+const BLOCK_BYTES = 4096;
+
+export class Increment implements BackupTarget {
+  readonly name: string;
+
+  constructor(
+    private readonly writer: SetWriter,
+    private readonly parent: BackupReader,
+  ) {
+    this.name = writer.name;
+  }
+
+  async put(offset: number, content: Uint8Array): Promise<void> {
+    if (await this.#isAlike(offset, content)) return;
+    const before = new Uint8Array(content.length);
+    await this.parent.read(offset, before);
+    const puts: Promise<void>[] = [];
+    for (const { start, end } of differing(before, content))
+      puts.push(this.writer.put(offset + start, content.subarray(start, end)));
+    await allEnded(puts);
+  }
+
+  async zero(offset: number, length: number): Promise<void> {
+    for (const extent of await this.parent.extents(offset, length))
+      if (extent.kind === 'data') await this.writer.zero(extent.offset, extent.length);
+  }
+
+  async finish(): Promise<void> {
+    await this.writer.finish();
+    await this.parent.close();
+  }
+
+  async abandon(state: 'failed' | 'cancelled', reason: string): Promise<boolean> {
+    try {
+      return await this.writer.abandon(state, reason);
+    } finally {
+      await this.parent.close();
+    }
+  }
+
+  /** Where it can be told without reading the backup. */
+  async #isAlike(offset: number, content: Uint8Array): Promise<boolean> {
+    const known = this.parent.known(offset, content.length);
+    if (known === null) return false;
+    if (known === 'zeroes') return isZero(content);
+    return Buffer.compare(await hashOfContent(content), known) === 0;
+  }
+}
+
+/** Runs of blocks, in bytes of the content; the last block may be short. */
+function* differing(before: Uint8Array, content: Uint8Array): Generator<{ start: number; end: number }> {
+  let start = -1;
+  for (let at = 0; at < content.length; at += BLOCK_BYTES) {
+    const end = Math.min(at + BLOCK_BYTES, content.length);
+    const isAlike = Buffer.compare(before.subarray(at, end), content.subarray(at, end)) === 0;
+    if (!isAlike && start < 0) start = at;
+    if (isAlike && start >= 0) {
+      yield { start, end: at };
+      start = -1;
+    }
+  }
+  if (start >= 0) yield { start, end: content.length };
+}
