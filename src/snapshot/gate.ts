@@ -280,18 +280,22 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
     await allEnded(Array.from({ length: Math.min(READS_IN_FLIGHT, ranges.length) }, worker));
   }
 
+  /** So that nothing that can be read is lost. */
+  async #keepSingly({ from, count }: BlockRange, wanted: readonly Wanted[]): Promise<void> {
+    for (let at = 0; at < count; at++) await this.#keepRange({ from: from + at, count: 1 }, wanted);
+  }
+
   /** One read for all of them. */
   async #keepRange(range: BlockRange, wanted: readonly Wanted[]): Promise<void> {
     const start = range.from * BLOCK_BYTES;
     const content = new Uint8Array(Math.min((range.from + range.count) * BLOCK_BYTES, this.size) - start);
     const shares = wanted.flatMap(({ keeper, ranges }) =>
-      ranges
-        .filter(({ from }) => from >= range.from && from < range.from + range.count)
-        .map((own) => ({ keeper, own })),
+      ranges.flatMap((own) => shared(own, range)).map((own) => ({ keeper, own })),
     );
     try {
       await this.lower.read(start, content);
     } catch (cause) {
+      if (range.count > 1) return this.#keepSingly(range, wanted);
       for (const { keeper, own } of shares) keeper.unreadable(own, cause);
       return;
     }
@@ -302,6 +306,13 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
       }),
     );
   }
+}
+
+/** What both have; none or one. */
+function shared(a: BlockRange, b: BlockRange): BlockRange[] {
+  const from = Math.max(a.from, b.from);
+  const count = Math.min(a.from + a.count, b.from + b.count) - from;
+  return count > 0 ? [{ from, count }] : [];
 }
 
 /** For all of them, or for none: the first for whom there is no room. */

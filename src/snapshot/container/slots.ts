@@ -27,7 +27,8 @@ const ZEROES = -1;
 
 export class SlotContainer {
   readonly #slots = new Map<number, number>();
-  readonly #checksums: Uint32Array;
+  /** Of the slots that are in use. */
+  readonly #checksums = new Map<number, number>();
   readonly #free: BlockMap;
   #next = 0;
   #reserved = 0;
@@ -38,7 +39,6 @@ export class SlotContainer {
     const slots = Math.floor(place.length / BLOCK_BYTES);
     this.#free = new BlockMap(slots);
     if (slots > 0) this.#free.setAll();
-    this.#checksums = new Uint32Array(slots);
   }
 
   get capacityBytes(): number {
@@ -109,7 +109,7 @@ export class SlotContainer {
     const { device, offset } = this.place;
     const whole = new Uint8Array(BLOCK_BYTES);
     await device.read(offset + slot * BLOCK_BYTES, whole);
-    if (crc32c(whole) !== this.#checksums[slot]) {
+    if (crc32c(whole) !== this.#checksums.get(slot)) {
       throw new UserError(
         'METADATA_DAMAGED',
         `${device.name}: what the container has at offset ${offset + slot * BLOCK_BYTES} is not what was kept there`,
@@ -125,7 +125,9 @@ export class SlotContainer {
       const slot = this.#slots.get(block);
       if (slot === undefined) continue;
       this.#slots.delete(block);
-      if (slot !== ZEROES) this.#free.set({ from: slot, count: 1 });
+      if (slot === ZEROES) continue;
+      this.#checksums.delete(slot);
+      this.#free.set({ from: slot, count: 1 });
     }
   }
 
@@ -177,7 +179,7 @@ export class SlotContainer {
   #note({ from, count }: BlockRange, { blocks, parts, slots }: Plan): void {
     for (let block = from; block < from + count; block++) this.#slots.set(block, ZEROES);
     for (const [at, block] of blocks.entries()) {
-      this.#checksums[slots[at]!] = crc32c(parts[at]!);
+      this.#checksums.set(slots[at]!, crc32c(parts[at]!));
       this.#slots.set(block, slots[at]!);
     }
     this.keptEver += count;

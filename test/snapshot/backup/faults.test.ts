@@ -49,6 +49,27 @@ describe('a block of the volume that cannot be read', () => {
     expect(firstDifference(bench.target.content, expected)).toBe(null);
   });
 
+  it('amid a long write costs no other block of it', async () => {
+    const bad = LAST - 5;
+    const rule = {
+      operations: ['read'],
+      range: { offset: bad * BLOCK_BYTES, length: 1 },
+      latch: true,
+    } as const;
+    const { bench, open, run } = await atTheDoor({
+      skipsUnreadable: true,
+      lower: (base) => new FaultyDevice(base, { rules: [rule] }),
+    });
+    await bench.write(LAST - 20, 2, 21);
+    open();
+    expect(await run).toMatchObject({
+      unreadable: [{ offsetBytes: bad * BLOCK_BYTES, lengthBytes: BLOCK_BYTES }],
+    });
+    const expected = bench.moment!.slice();
+    expected.fill(0, bad * BLOCK_BYTES, (bad + 1) * BLOCK_BYTES);
+    expect(firstDifference(bench.target.content, expected)).toBe(null);
+  });
+
   it('does not keep it from being written', async () => {
     const bench = new BackupBench({
       blocks: 8 * CHUNK_BLOCKS,
