@@ -140,7 +140,11 @@ class ExportTarget implements BackupTarget {
   static async open(uri: string, { sizeBytes, force, signal }: ImageTargetOptions): Promise<BackupTarget> {
     const { NbdDevice } = await import('../../nbd/client/nbd-device.js');
     signal.throwIfAborted();
-    const device = await NbdDevice.open(uri, { readOnly: false, reconnect: { tries: 0 }, signal });
+    const opening = NbdDevice.open(uri, { readOnly: false, reconnect: { tries: 0 }, signal });
+    const device = await opening.catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw error;
+    });
     const giveUp = () => void device.closeSoon(0).catch(() => undefined);
     signal.addEventListener('abort', giveUp, { once: true });
     try {
