@@ -2,10 +2,11 @@
  * Records of the epoch log, from bytes and to bytes: some entries of one epoch, and their content behind them. A write to
  * the log is a record or several.
  */
+
 import { crc32c } from '@node-rs/crc32';
+import { countable, sameBytes } from '../checked-values.js';
 import { SECTOR_BYTES } from '../file-header.js';
 import { ENTRY_KINDS, EPOCH_ENTRY, EPOCH_RECORD, RECORD_FLAGS, RECORD_MAGIC } from './fields.js';
-import { countable, sameBytes } from './slots.js';
 
 export type EntryKind = keyof typeof ENTRY_KINDS;
 

@@ -1,5 +1,5 @@
 /**
- * What lies beside a secondary, on disk: its marks, the epoch log, and the container of what a resync overwrites.
+ * What lies beside a secondary, on disk: its marks and the epoch log; the container of what a resync overwrites is kept/fields.ts's.
  * docs/on-disk-format.md draws it and a test holds the page to this. What must be whole in itself is one sector.
  */
 import { describe } from '../../structure.js';
@@ -10,14 +10,11 @@ export const MARKS_MAGIC = 0x6d73_6668;
 export const LOG_MAGIC = 0x6c73_6668;
 /** "hfse" */
 export const RECORD_MAGIC = 0x6573_6668;
-/** "hfsk" */
-export const KEPT_MAGIC = 0x6b73_6668;
 export const SECONDARY_VERSION = 1;
 
 export const MARKS_FLAGS = { keptWhole: 0x1, forced: 0x2 } as const;
 export const RECORD_FLAGS = { endsEpoch: 0x1 } as const;
 export const ENTRY_KINDS = { data: 0, zeroes: 1, trim: 2 } as const;
-export const KEPT_KINDS = { data: 0, zeroes: 1 } as const;
 
 export const SECONDARY_MARKS = describe({
   name: 'secondary-marks',
@@ -240,47 +237,5 @@ export const EPOCH_ENTRY = describe({
       why: '0: content follows; 1: zeroes; 2: trimmed, which reads as zeroes here',
     },
     { name: 'pad', offset: 20, type: 'u32', why: 'zero' },
-  ],
-});
-
-export const KEPT_GROUP = describe({
-  name: 'kept-group',
-  sizeBytes: 64,
-  fields: [
-    { name: 'checksum', offset: 0, type: 'u32', why: 'CRC-32C of all behind it, up to the content' },
-    { name: 'magic', offset: 4, type: 'u32', why: '"hfsk"' },
-    {
-      name: 'kept_id',
-      offset: 8,
-      type: 'bytes',
-      length: 16,
-      why: 'that of the marks: a group of an earlier resync does not count',
-    },
-    { name: 'number', offset: 24, type: 'u64', why: 'from 0 on, one after the other' },
-    { name: 'entries', offset: 32, type: 'u32', why: 'how many kept-entry follow' },
-    { name: 'pad', offset: 36, type: 'u32', why: 'zero' },
-    { name: 'content', offset: 40, type: 'u64', why: 'bytes of content, which begins at the next sector' },
-    { name: 'rest', offset: 48, type: 'bytes', length: 16, why: 'zero' },
-  ],
-});
-
-export const KEPT_ENTRY = describe({
-  name: 'kept-entry',
-  sizeBytes: 24,
-  fields: [
-    { name: 'block', offset: 0, type: 'u64', why: 'the first of some blocks of 4096 bytes of the image' },
-    {
-      name: 'count',
-      offset: 8,
-      type: 'u64',
-      why: 'how many they are; the last block of the image may be short',
-    },
-    {
-      name: 'kind',
-      offset: 16,
-      type: 'u32',
-      why: '0: their content follows, in the order of the entries; 1: they were zeroes',
-    },
-    { name: 'checksum', offset: 20, type: 'u32', why: 'CRC-32C of their content; 0 of zeroes' },
   ],
 });

@@ -8,23 +8,13 @@
  * - A block that is kept is not kept again while its group is known.
  * - `sureGroups` are known to have been durable: fewer good ones are damage, more are believed when their content is good.
  */
-import { crc32c } from '@node-rs/crc32';
 import type { BlockDevice } from '../../device/contract.js';
 import { RangeSet } from '../../device/range-set.js';
-import { UserError } from '../../errors.js';
+import { isZero } from '../../device/zeroes.js';
 import { BLOCK_BYTES, type BlockRange, blocksOf, blocksWithin } from '../blocks.js';
 import { SECTOR_BYTES } from '../file-header.js';
-import {
-  decodeIndex,
-  encodeIndex,
-  indexBytes,
-  indexLength,
-  type KeptEntry,
-  type KeptIndex,
-  type KeptRun,
-  MOST_ENTRIES,
-  runBytes,
-} from './kept-group.js';
+import { type KeptKind, type KeptRun, MOST_ENTRIES, runBytes } from '../kept/group.js';
+import { type Group, KeptGroups, type KeptPart, type OpenGroupsOptions } from '../kept/groups.js';
 import type { Layer } from './layer.js';
 import { damage } from './slots.js';
 
@@ -32,10 +22,6 @@ import { damage } from './slots.js';
 const MOST_BLOCKS = 256;
 /** Whether so few are a hole is not asked. */
 const SHORT_BLOCKS = 64;
-
-interface Group extends KeptIndex {
-  readonly offset: number;
-}
 
 /** What a container of this many bytes of image takes at most, were each block kept by itself. Sparse: it takes what it keeps. */
 export function keptBytesFor(sizeBytes: number): number {
@@ -45,46 +31,33 @@ export function keptBytesFor(sizeBytes: number): number {
 export class KeptContainer {
   /** Numbers of blocks. */
   private readonly blocks = new RangeSet();
-  private readonly groups: Group[] = [];
-  private end = 0;
 
   private constructor(
     private readonly device: BlockDevice,
-    private readonly keptId: Uint8Array,
+    private readonly groups: KeptGroups,
     private readonly sizeBytes: number,
-  ) {}
+  ) {
+    this.add(groups.list);
+  }
 
   /** Nothing is in it; what lies there has another id. */
   static empty(device: BlockDevice, keptId: Uint8Array, sizeBytes: number): KeptContainer {
-    return new KeptContainer(device, keptId, sizeBytes);
+    return new KeptContainer(device, KeptGroups.empty(device, keptId, sizeBytes), sizeBytes);
   }
 
   /** Reads the indexes. Throws METADATA_DAMAGED where there are fewer good groups than `sureGroups`. */
-  static async open(
-    device: BlockDevice,
-    { keptId, sizeBytes, sureGroups }: { keptId: Uint8Array; sizeBytes: number; sureGroups: number },
-  ): Promise<KeptContainer> {
-    const container = new KeptContainer(device, keptId, sizeBytes);
-    for (;;) {
-      const group = await container.readGroup();
-      const isSure = container.groups.length < sureGroups;
-      if (group === null && isSure)
-        throw damage(
-          device,
-          container.end,
-          `${sureGroups} groups were kept, and number ${container.groups.length} is no good`,
-        );
-      if (group === null || (!isSure && !(await container.isContentGood(group)))) return container;
-      container.add(group);
-    }
+  static async open(device: BlockDevice, options: OpenGroupsOptions): Promise<KeptContainer> {
+    const { groups, damage: found } = await KeptGroups.open(device, options);
+    if (found !== null) throw damage(device, found.offset, found.why);
+    return new KeptContainer(device, groups, options.sizeBytes);
   }
 
   get id(): Uint8Array {
-    return this.keptId;
+    return this.groups.keptId;
   }
 
   get groupCount(): number {
-    return this.groups.length;
+    return this.groups.list.length;
   }
 
   /** Blocks that it has. */
@@ -98,7 +71,7 @@ export class KeptContainer {
   }
 
   get usedBytes(): number {
-    return this.end;
+    return this.groups.usedBytes;
   }
 
   /**
@@ -115,27 +88,24 @@ export class KeptContainer {
     const runs: KeptRun[] = [];
     for (const { start, end } of missing.list()) runs.push(...(await this.runsOf(image, start, end)));
     const written: Group[] = [];
-    let at = this.end;
-    for (const group of groupsOf(runs)) {
-      written.push(await this.write(image, group, at, this.groups.length + written.length));
-      at += written.at(-1)!.indexBytes + written.at(-1)!.contentBytes;
-    }
-    await this.device.flush();
-    for (const group of written) this.add(group);
+    for (const group of groupsOf(runs))
+      written.push(await this.groups.append(await this.partsOf(image, group)));
+    await this.groups.settle();
+    this.add(written);
   }
 
   /** Reads all that is kept. Throws METADATA_DAMAGED where some of it is no good. */
   async verify(): Promise<void> {
-    for (const group of this.groups) {
-      if (await this.isContentGood(group)) continue;
+    for (const group of this.groups.list) {
+      if (await this.groups.isContentGood(group)) continue;
       throw damage(this.device, group.offset, `what group ${group.number} has kept is no good`);
     }
   }
 
   /** Puts all of it back; it is for the caller to flush the image. */
   async putBack(image: BlockDevice): Promise<void> {
-    for (const group of this.groups) {
-      for await (const { entry, content } of this.contents(group)) {
+    for (const group of this.groups.list) {
+      for await (const { entry, content } of this.groups.contents(group)) {
         const offset = entry.block * BLOCK_BYTES;
         if (content === null) await image.writeZeroes(offset, runBytes(entry, this.sizeBytes));
         else await image.write(offset, content);
@@ -143,52 +113,15 @@ export class KeptContainer {
     }
   }
 
-  private add(group: Group): void {
-    this.groups.push(group);
-    this.end = group.offset + group.indexBytes + group.contentBytes;
-    for (const { block, count } of group.entries) this.blocks.add(block, block + count);
-  }
-
-  /** The next one, of which the index is good. */
-  private async readGroup(): Promise<Group | null> {
-    const { device, end: offset } = this;
-    if (offset + SECTOR_BYTES > device.size) return null;
-    const sector = new Uint8Array(SECTOR_BYTES);
-    await device.read(offset, sector);
-    const length = indexLength(sector, this.keptId, this.groups.length);
-    if (length === null || offset + length > device.size) return null;
-    const bytes = new Uint8Array(length);
-    await device.read(offset, bytes);
-    const index = decodeIndex(bytes, this.sizeBytes);
-    return index === null || offset + length + index.contentBytes > device.size ? null : { ...index, offset };
-  }
-
-  private async isContentGood(group: Group): Promise<boolean> {
-    for await (const { entry, content } of this.contents(group))
-      if (content !== null && crc32c(content) !== entry.checksum) return false;
-    return true;
-  }
-
-  private async *contents(
-    group: Group,
-  ): AsyncGenerator<{ readonly entry: KeptEntry; readonly content: Uint8Array | null }> {
-    let at = group.offset + group.indexBytes;
-    for (const entry of group.entries) {
-      if (entry.isZero) {
-        yield { entry, content: null };
-        continue;
-      }
-      const content = new Uint8Array(runBytes(entry, this.sizeBytes));
-      await this.device.read(at, content);
-      at += content.length;
-      yield { entry, content };
-    }
+  private add(groups: readonly Group[]): void {
+    for (const { entries } of groups)
+      for (const { block, count } of entries) this.blocks.add(block, block + count);
   }
 
   /** Blocks from `start` to `end`, told apart by what the image has there. */
   private async runsOf(image: BlockDevice, start: number, end: number): Promise<KeptRun[]> {
     // A filesystem may look through all of the file for the next hole: to read some blocks is less.
-    if (end - start <= SHORT_BLOCKS) return [{ block: start, count: end - start, isZero: false }];
+    if (end - start <= SHORT_BLOCKS) return [{ block: start, count: end - start, kind: 'data' }];
     const data = new RangeSet();
     const offset = start * BLOCK_BYTES;
     for (const extent of await image.extents(
@@ -199,46 +132,24 @@ export class KeptContainer {
       const { from, count } = blocksWithin(extent.offset, extent.length);
       data.add(from, from + count);
     }
-    const run = (isZero: boolean) => (range: { start: number; end: number }) => ({
+    const run = (kind: KeptKind) => (range: { start: number; end: number }) => ({
       block: range.start,
       count: range.end - range.start,
-      isZero,
+      kind,
     });
-    const holes = data.without(start, end).map(run(true));
-    return [...holes, ...data.within(start, end).map(run(false))];
+    const holes = data.without(start, end).map(run('zeroes'));
+    return [...holes, ...data.within(start, end).map(run('data'))];
   }
 
-  private async write(
-    image: BlockDevice,
-    runs: readonly KeptRun[],
-    offset: number,
-    number: number,
-  ): Promise<Group> {
-    const content: Uint8Array[] = [];
-    const entries: KeptEntry[] = [];
+  private async partsOf(image: BlockDevice, runs: readonly KeptRun[]): Promise<KeptPart[]> {
+    const parts: KeptPart[] = [];
     for (const run of runs) {
-      if (run.isZero) {
-        entries.push({ ...run, checksum: 0 });
-        continue;
-      }
-      const bytes = new Uint8Array(runBytes(run, this.sizeBytes));
-      await image.read(run.block * BLOCK_BYTES, bytes);
-      if (bytes.every((byte) => byte === 0)) {
-        entries.push({ ...run, isZero: true, checksum: 0 });
-        continue;
-      }
-      content.push(bytes);
-      entries.push({ ...run, checksum: crc32c(bytes) });
+      const content = run.kind === 'data' ? new Uint8Array(runBytes(run, this.sizeBytes)) : null;
+      if (content !== null) await image.read(run.block * BLOCK_BYTES, content);
+      if (content === null || isZero(content)) parts.push({ run: { ...run, kind: 'zeroes' }, content: null });
+      else parts.push({ run, content });
     }
-    const contentBytes = content.reduce((sum, { length }) => sum + length, 0);
-    const group = { number, entries, offset, indexBytes: indexBytes(entries.length), contentBytes };
-    const endsAt = offset + group.indexBytes + contentBytes;
-    if (endsAt > this.device.size) {
-      const why = `${this.device.name}: the container of ${this.device.size} bytes is full`;
-      throw new UserError('NO_SPACE', why, { details: { image: this.device.name, offsetBytes: offset } });
-    }
-    await this.device.write(offset, [encodeIndex(this.keptId, number, entries, contentBytes), ...content]);
-    return group;
+    return parts;
   }
 }
 
@@ -248,7 +159,7 @@ function groupsOf(runs: readonly KeptRun[]): KeptRun[][] {
   let group: KeptRun[] = [];
   let room = 0;
   for (const run of runs.flatMap(short)) {
-    const blocks = run.isZero ? 0 : run.count;
+    const blocks = run.kind === 'data' ? run.count : 0;
     if (group.length === 0 || group.length === MOST_ENTRIES || blocks > room) {
       group = [];
       groups.push(group);
@@ -261,10 +172,10 @@ function groupsOf(runs: readonly KeptRun[]): KeptRun[][] {
 }
 
 function short(run: KeptRun): KeptRun[] {
-  if (run.isZero || run.count <= MOST_BLOCKS) return [run];
+  if (run.kind !== 'data' || run.count <= MOST_BLOCKS) return [run];
   return Array.from({ length: Math.ceil(run.count / MOST_BLOCKS) }, (_, at) => ({
     block: run.block + at * MOST_BLOCKS,
     count: Math.min(MOST_BLOCKS, run.count - at * MOST_BLOCKS),
-    isZero: false,
+    kind: 'data',
   }));
 }

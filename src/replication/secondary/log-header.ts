@@ -7,20 +7,13 @@
  * - Each opening that writes begins with a header of a new log_id, durable in both slots before the first record: so no
  *   record that an earlier opening dropped can ever count again.
  */
+
 import type { BlockDevice } from '../../device/contract.js';
+import { countable } from '../checked-values.js';
 import { SECTOR_BYTES } from '../file-header.js';
 import { EPOCH_LOG_HEADER, LOG_MAGIC, SECONDARY_VERSION } from './fields.js';
 import type { EpochPoint } from './marks.js';
-import {
-  countable,
-  type Decoded,
-  isSealed,
-  refuseLater,
-  type Sequenced,
-  SLOTS_BYTES,
-  Slots,
-  seal,
-} from './slots.js';
+import { type Decoded, isSealed, refuseLater, type Sequenced, SLOTS_BYTES, Slots, seal } from './slots.js';
 
 export interface LogHeader extends Sequenced {
   /** 16 bytes. */

@@ -11,9 +11,11 @@
  *   of its own but where room is waited for.
  * - A failure is final: what is in the log is not known any more.
  */
+
 import { bufferList } from '../../device/buffers.js';
 import type { Buffers } from '../../device/contract.js';
 import { SharedFlush } from '../../device/shared-flush.js';
+import { sameBytes } from '../checked-values.js';
 import {
   chained,
   contentBytes,
@@ -27,7 +29,7 @@ import type { Payload } from './layer.js';
 import type { LogHeader } from './log-header.js';
 import type { EpochPoint } from './marks.js';
 import type { Ring } from './ring.js';
-import { type Slots, sameBytes } from './slots.js';
+import type { Slots } from './slots.js';
 
 /** Bytes of a write to the log, where it is not one entry alone that is longer. */
 const MOST_AT_ONCE = 4 * 1024 * 1024;

@@ -17,20 +17,13 @@
  * - `promoting` before the first block is put back: a primary that took its blocks for synchronized would not send them again.
  * - `promoted` when the image is flushed.
  */
+
 import { randomBytes } from 'node:crypto';
 import type { BlockDevice } from '../../device/contract.js';
+import { countable } from '../checked-values.js';
 import { SECTOR_BYTES } from '../file-header.js';
 import { MARKS_FLAGS, MARKS_MAGIC, SECONDARY_MARKS, SECONDARY_VERSION } from './fields.js';
-import {
-  countable,
-  type Decoded,
-  isSealed,
-  refuseLater,
-  type Sequenced,
-  SLOTS_BYTES,
-  Slots,
-  seal,
-} from './slots.js';
+import { type Decoded, isSealed, refuseLater, type Sequenced, SLOTS_BYTES, Slots, seal } from './slots.js';
 
 export type SecondaryState = 'initial' | 'consistent' | 'resyncing' | 'promoting' | 'promoted';
 

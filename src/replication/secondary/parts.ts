@@ -1,10 +1,12 @@
 /** What a secondary consists of, made and looked at. The caller opens the files, of full size, and closes them. */
+
 import type { BlockDevice } from '../../device/contract.js';
 import { UserError } from '../../errors.js';
+import { sameBytes } from '../checked-values.js';
 import { SECTOR_BYTES } from '../file-header.js';
 import { headerSlots, type LogHeader, ringBytesOf } from './log-header.js';
 import { type Generation, type Marks, MarksFile, newId, type SecondaryState } from './marks.js';
-import { damage, SLOTS_BYTES, sameBytes } from './slots.js';
+import { damage, SLOTS_BYTES } from './slots.js';
 
 export interface SecondaryParts {
   readonly image: BlockDevice;

@@ -7,8 +7,10 @@
  * marks are left out: they are in the image and flushed, and of later ones there may be parts that only the container
  * undoes.
  */
+
 import { allEnded } from '../../device/all-ended.js';
 import { UserError } from '../../errors.js';
+import { sameBytes } from '../checked-values.js';
 import { Applier } from './applier.js';
 import { KeptContainer } from './kept-container.js';
 import { Layer } from './layer.js';
@@ -17,7 +19,7 @@ import { readLog } from './log-reader.js';
 import { type EpochPoint, type Marks, MarksFile, newId } from './marks.js';
 import { checkMarks, readHeader, type SecondaryParts } from './parts.js';
 import { Ring } from './ring.js';
-import { type Slots, sameBytes } from './slots.js';
+import type { Slots } from './slots.js';
 
 /** What the log has that may not be in the image. */
 export interface Looked {

@@ -18,9 +18,6 @@ export const SLOTS_BYTES = 8192;
 const SLOT_OFFSETS = [0, 4096] as const;
 const CHECKSUM_OFFSET = 508;
 
-/** Numbers from disk above this are damage: nothing here comes so far, and what follows can still be counted. */
-const MOST = 2n ** 52n;
-
 /** `bad`: why it cannot be believed. */
 export type Decoded<T> = T | { readonly bad: string };
 
@@ -105,11 +102,6 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** As a number to count with; null: nothing that was ever written says so much. */
-export function countable(value: bigint): number | null {
-  return value <= MOST ? Number(value) : null;
-}
-
 export interface Features {
   readonly version: number;
   readonly incompat: number;
@@ -132,8 +124,4 @@ export function damage(device: BlockDevice, offset: number, why: string): UserEr
     hint: 'Make the secondary anew from its primary; or promote it with --force and take it as it is.',
     details: { image: device.name, offsetBytes: offset },
   });
-}
-
-export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0;
 }

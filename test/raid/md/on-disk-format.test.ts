@@ -13,6 +13,7 @@ import * as logs from '../../../src/raid/md/fields-logs.js';
 import * as superblocks from '../../../src/raid/md/fields-superblock.js';
 import * as superblocksV090 from '../../../src/raid/md/fields-superblock-v090.js';
 import * as records from '../../../src/raid/record/fields.js';
+import * as kept from '../../../src/replication/kept/fields.js';
 import * as transactionLog from '../../../src/replication/log/fields.js';
 import * as blockMaps from '../../../src/replication/map/fields.js';
 import * as secondary from '../../../src/replication/secondary/fields.js';
@@ -35,6 +36,7 @@ const structures: StructureDescription[] = [
     flags,
     transactionLog,
     blockMaps,
+    kept,
     secondary,
     backups,
   ].flatMap((module): unknown[] => Object.values(module)),
