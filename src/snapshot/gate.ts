@@ -6,7 +6,7 @@
  * 1. it waits for a read of the block by a pass, and for writes to the same block that came before;
  * 2. where nobody waits for its old content (it was copied, or is not on the list), it goes on at once (step 955);
  * 3. else the old content is read, once for all who want it, and given to each (steps 960 and 965);
- * 4. when all have it, it goes on (step 970).
+ * 4. when all have it, those durably who are to outlive a crash, it goes on (step 970).
  * One for whose old content there is no room gives its claim up while it waits: so a pass can read the very block, and that
  * ends the wait too. Writes to other blocks never wait for it.
  *
@@ -46,6 +46,10 @@ export interface Keeper {
    * A keeper that cannot keep them gives up what it is for, and does not throw.
    */
   keep(range: BlockRange, content: Uint8Array): Promise<void>;
+  /** Instead of `keep`, of one that wants no content: these blocks are about to be changed, and are pending no more. */
+  note?(range: BlockRange): void;
+  /** What one write has had kept or noted is to be durable before it goes on: returns when it is. Throws what the write is to fail with. */
+  settle?(): Promise<void>;
   /** As `keep`, with room or without, where none of it has to wait; false: nothing was kept. */
   keepNow?(range: BlockRange, content: Uint8Array): boolean;
   /** As `keep`, of blocks that could not be read. */
@@ -270,6 +274,18 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
 
   async #keep(wanted: readonly Wanted[]): Promise<void> {
     if (wanted.length === 0) return;
+    const content = wanted.filter(({ keeper }) => keeper.note === undefined);
+    for (const { keeper, ranges, blocks } of wanted) {
+      if (keeper.note === undefined) continue;
+      keeper.unreserve(blocks);
+      for (const range of ranges) keeper.note(range);
+    }
+    await this.#keepContent(content);
+    // Once for all of the write: a batch costs each of them one flush.
+    await allEnded(wanted.map(({ keeper }) => keeper.settle?.() ?? Promise.resolve()));
+  }
+
+  async #keepContent(wanted: readonly Wanted[]): Promise<void> {
     const union = new RangeSet();
     for (const { ranges } of wanted) for (const { from, count } of ranges) union.add(from, from + count);
     const ranges = rangesOf(union);

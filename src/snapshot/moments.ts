@@ -16,11 +16,16 @@ export class Moments {
   ) {}
 
   /** Throws what the flush throws: then no moment was chosen, and the volume goes on as it can. */
-  async choose(keeper: Keeper): Promise<void> {
+  choose(keeper: Keeper): Promise<void> {
+    return this.at(async () => this.gate.add(keeper));
+  }
+
+  /** `body` runs at a moment: all that was answered before is below the gate, and nothing comes until it ends. */
+  async at<R>(body: () => Promise<R>): Promise<R> {
     await this.top.flush();
-    await this.top.held(async () => {
+    return this.top.held(async () => {
       await this.top.flush();
-      this.gate.add(keeper);
+      return body();
     });
   }
 }

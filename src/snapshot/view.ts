@@ -23,8 +23,13 @@ export class MomentView extends ReadOnlyDevice {
   constructor(
     private readonly gate: GateDevice,
     private readonly kept: KeptBlocks,
+    private readonly onClose: () => void = () => {},
   ) {
     super(gate);
+  }
+
+  override close(): Promise<void> {
+    return this.guard.close(async () => this.onClose());
   }
 
   read(offset: number, into: Buffers): Promise<void> {

@@ -111,6 +111,11 @@ export class VolatileDevice implements BlockDevice {
     return this.#volatile.size;
   }
 
+  /** What a read of the first bytes would give, at once. */
+  peek(into: Uint8Array): void {
+    this.#current.read(0, into.length, into);
+  }
+
   read(offset: number, into: Buffers): Promise<void> {
     const length = byteLength(into);
     return this.#guard.run('read', offset, length, async () => {

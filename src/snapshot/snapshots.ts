@@ -1,0 +1,352 @@
+/**
+ * The moments of a volume that outlive the command that chose them: snapshots, which can be read, and marks, which know what was
+ * changed since. Chains of layers over one gate (layers/chain.ts), a list of them (layers/records.ts), and what is done to both.
+ *
+ * Invariants
+ * - A moment is on the list, durably, before the first write that comes after it goes down; and nobody is told of it before.
+ * - A layer's file is there before a list names it, and goes when no list names it. What is left over is nobody's.
+ * - One that cannot be trusted any more says so on the list before a write goes on that it misses.
+ */
+import { randomBytes } from 'node:crypto';
+import type { BlockDevice } from '../device/contract.js';
+import { MemoryDevice } from '../device/memory.js';
+import { UserError } from '../errors.js';
+import { BLOCK_BYTES, type BlockRange } from '../replication/blocks.js';
+import type { BlockMap } from '../replication/map/block-map.js';
+import { GateDevice } from './gate.js';
+import { Chain, type ChainPolicy } from './layers/chain.js';
+import { Layer, layerBytesFor } from './layers/layer.js';
+import {
+  type LayerRecord,
+  type MomentKind,
+  type MomentRecord,
+  type SnapshotStore,
+  withGroups,
+  withoutMoment,
+  withUnusable,
+} from './layers/records.js';
+import type { Moments } from './moments.js';
+import { MomentView } from './view.js';
+
+export interface SnapshotsParts {
+  /** For people: the volume's. */
+  readonly label: string;
+  /** Below whatever changes the volume; of one that nobody changes, its device. */
+  readonly device: BlockDevice;
+  /** null: nobody changes the volume here. */
+  readonly moments: Moments | null;
+  readonly store: SnapshotStore;
+  /** Blocks of the volume where layers lie. */
+  readonly leftOut?: readonly BlockRange[];
+  readonly warn: (message: string) => void;
+}
+
+export interface NewMoment {
+  readonly name: string;
+  readonly kind: MomentKind;
+  readonly onOverflow: ChainPolicy;
+  /** Of its layer, in words of the store. */
+  readonly place: string;
+  /** Of its layer; null: as many as there can be. */
+  readonly layerBytes: number | null;
+}
+
+export interface MomentStatus {
+  readonly name: string;
+  readonly kind: MomentKind;
+  readonly state: 'good' | 'unusable';
+  /** Why it is unusable. */
+  readonly why: string | null;
+  readonly createdMs: number;
+  /** Of blocks that were changed since. */
+  readonly changedBytes: number;
+  /** What its layers take, and may take. */
+  readonly usedBytes: number;
+  readonly capacityBytes: number;
+}
+
+type Listener = (name: string, change: 'made' | 'removed') => Promise<void>;
+
+export class Snapshots {
+  readonly #chains: Readonly<Record<MomentKind, Chain>>;
+  readonly #gate: GateDevice;
+  readonly #layers = new Map<string, Layer>();
+  /** How many are at work on what a moment held. */
+  readonly #uses = new Map<string, number>();
+  #listener: Listener | null = null;
+  #turn: Promise<unknown> = Promise.resolve();
+  #saving: Promise<unknown> = Promise.resolve();
+
+  private constructor(
+    private readonly parts: SnapshotsParts,
+    private records: readonly MomentRecord[],
+  ) {
+    this.#gate = parts.moments?.gate ?? new GateDevice(parts.device);
+    const chain = (kind: MomentKind) =>
+      new Chain({
+        ...{ label: parts.label, sizeBytes: parts.device.size, keepsContent: kind !== 'mark' },
+        leftOut: parts.leftOut ?? [],
+        onLost: (ids, cause) => this.#onLost(ids, cause),
+        onUnneeded: (layers) => this.#discard(layers),
+      });
+    this.#chains = { snapshot: chain('snapshot'), volatile: chain('volatile'), mark: chain('mark') };
+  }
+
+  /** Nothing is changed before this returns. What cannot be opened is unusable, and said; durably where the volume is opened to be changed. */
+  static async open(parts: SnapshotsParts, records: readonly MomentRecord[]): Promise<Snapshots> {
+    const snapshots = new Snapshots(parts, records);
+    try {
+      await snapshots.#open();
+      return snapshots;
+    } catch (error) {
+      await snapshots.#closeLayers();
+      throw error;
+    }
+  }
+
+  /** From the oldest on. */
+  list(): MomentStatus[] {
+    return this.records.map(({ id, name, kind, createdMs, layers, unusable }) => {
+      const open = layers.flatMap((layer) => this.#layers.get(layer.id) ?? []);
+      const sum = (of: (layer: Layer) => number) => open.reduce((bytes, layer) => bytes + of(layer), 0);
+      return {
+        ...{ name, kind, createdMs, why: unusable, state: unusable === null ? 'good' : 'unusable' },
+        changedBytes: unusable === null ? this.#chains[kind].changedSince(id).count * BLOCK_BYTES : 0,
+        usedBytes: sum((layer) => layer.usedBytes),
+        capacityBytes: sum((layer) => layer.capacityBytes),
+      };
+    });
+  }
+
+  /** One listener: who serves the volume. What it throws refuses the change. */
+  listen(listener: Listener): void {
+    this.#listener = listener;
+  }
+
+  /**
+   * A moment of the volume, now. Throws FILE_EXISTS where the name is taken, and what making its layer throws; then there is none.
+   * `body` runs at that moment too.
+   */
+  create(asked: NewMoment, body: () => void = () => {}): Promise<MomentStatus> {
+    return this.#serial(async () => {
+      const { moments, label } = this.parts;
+      if (moments === null) throw new Error(`${label} is open for reading`);
+      if (this.records.some(({ name }) => name === asked.name)) throw taken(label, asked.name);
+      const id = newId();
+      const layer = { id: newId(), groups: 0, place: asked.place };
+      await this.#createLayer(asked, layer);
+      const { name, kind, onOverflow } = asked;
+      const record = { ...{ name, id, kind, onOverflow }, layers: [layer], unusable: null };
+      await moments
+        .at(async () => {
+          await this.#change((records) => [...records, { ...record, createdMs: Date.now() }]);
+          this.#chains[kind].push({ id, onOverflow, layers: [this.#layers.get(layer.id)!] });
+          moments.gate.add(this.#chains[kind]);
+          body();
+        })
+        .catch((cause: unknown) => this.#undo(layer, cause));
+      if (kind !== 'mark') await this.#listener?.(name, 'made');
+      return this.list().at(-1)!;
+    });
+  }
+
+  /** Throws FILE_NOT_FOUND, IN_USE. */
+  delete(name: string): Promise<void> {
+    return this.#serial(async () => {
+      const record = this.#named(name);
+      await this.#leave(record);
+      await this.#change((records) => withoutMoment(records, record.id));
+      await this.#chains[record.kind].remove(record.id);
+    });
+  }
+
+  /**
+   * What the volume held at the moment, until it is closed; meanwhile it cannot be deleted. Throws FILE_NOT_FOUND,
+   * METADATA_DAMAGED where it is unusable.
+   */
+  view(name: string): MomentView {
+    const { id, kind } = this.#good(name);
+    if (kind === 'mark') throw new UserError('USAGE', `${name} is a mark: what it held is not kept`);
+    this.#uses.set(id, (this.#uses.get(id) ?? 0) + 1);
+    return new MomentView(this.#gate, this.#chains[kind].keptSince(id), () =>
+      this.#uses.set(id, this.#uses.get(id)! - 1),
+    );
+  }
+
+  /** Blocks that were changed since the moment; `until`: up to that one, which is of its kind. Throws as `view`. */
+  changedSince(name: string, until: string | null = null): BlockMap {
+    const { id, kind } = this.#good(name);
+    return this.#chains[kind].changedSince(id, until === null ? null : this.#good(until).id);
+  }
+
+  /** The volume is changed no more. */
+  async close(): Promise<void> {
+    await this.#turn;
+    for (const chain of Object.values(this.#chains)) {
+      await chain.settle();
+      this.parts.moments?.gate.remove(chain);
+    }
+    if (this.parts.moments !== null) await this.#change((records) => records);
+    await this.#closeLayers();
+  }
+
+  async #open(): Promise<void> {
+    for (const record of this.records)
+      for (const layer of record.layers) await this.#openLayer(record.id, layer);
+    for (const { id, kind, onOverflow, layers, unusable } of this.records) {
+      if (unusable !== null) continue;
+      const chain = this.#chains[kind];
+      chain.push({ id, onOverflow, layers: layers.map((layer) => this.#layers.get(layer.id)!) });
+      this.parts.moments?.gate.add(chain);
+    }
+    const needed = new Set(this.records.flatMap(({ layers }) => layers.map(({ id }) => id)));
+    const unneeded = [...this.#layers].filter(([id]) => !needed.has(id)).map(([, layer]) => layer);
+    if (this.parts.moments !== null) await this.#discard(unneeded);
+  }
+
+  /** Where one cannot be had, neither can what needs it: its own moment and all before. */
+  async #openLayer(owner: string, layer: LayerRecord): Promise<void> {
+    const { store, device, moments } = this.parts;
+    if (this.records.find(({ id }) => id === owner)?.unusable !== null) return;
+    let file: BlockDevice | null = null;
+    try {
+      file = await store.openLayer(layer);
+      const options = { keptId: bytesOf(layer.id), sizeBytes: device.size, sureGroups: layer.groups };
+      this.#layers.set(layer.id, await Layer.open(file, options));
+    } catch (error) {
+      await file?.close();
+      if (!(error instanceof UserError)) throw error;
+      const lost = this.#upTo(owner).map(({ id }) => id);
+      if (moments !== null) await this.#onLost(lost, error);
+      else
+        this.records = lost.reduce((records, id) => withUnusable(records, id, error.message), this.records);
+    }
+  }
+
+  async #createLayer({ kind, layerBytes }: NewMoment, layer: LayerRecord): Promise<void> {
+    const { store, device } = this.parts;
+    const bytes = layerBytes ?? layerBytesFor(device.size);
+    const file =
+      kind === 'volatile'
+        ? new MemoryDevice(bytes, { name: 'memory' })
+        : await store.createLayer(layer, bytes);
+    this.#layers.set(layer.id, Layer.empty(file, { keptId: bytesOf(layer.id), sizeBytes: device.size }));
+  }
+
+  /** What was begun is not on the list, or cannot be opened. */
+  async #undo(layer: LayerRecord, cause: unknown): Promise<never> {
+    await this.#discard([this.#layers.get(layer.id)!]);
+    await this.#change((records) => records).catch((error: unknown) => {
+      this.parts.warn(
+        `${this.parts.label}: its list of snapshots could not be put back: ${messageOf(error)}`,
+      );
+    });
+    throw cause;
+  }
+
+  /** Durable when it returns. One after another, each of what the one before has left. */
+  #change(change: (records: readonly MomentRecord[]) => readonly MomentRecord[]): Promise<void> {
+    const saving = this.#saving.then(async () => {
+      const next = withGroups(change(this.records), (id) => this.#layers.get(id)?.groupCount);
+      await this.parts.store.save(next.filter(({ kind }) => kind !== 'volatile'));
+      this.records = next;
+    });
+    this.#saving = saving.catch(() => {});
+    return saving;
+  }
+
+  /** Where the list cannot say so, they lose what makes them good; and with them all that need that too. */
+  async #onLost(ids: readonly string[], cause: unknown): Promise<readonly string[]> {
+    const { label, warn } = this.parts;
+    const marked = (lost: readonly string[]) => (records: readonly MomentRecord[]) =>
+      lost.reduce((left, id) => withUnusable(left, id, messageOf(cause)), records);
+    let lost = ids;
+    try {
+      await this.#change(marked(ids));
+    } catch {
+      const all = ids.flatMap((id) => this.#upTo(id));
+      for (const layer of all.flatMap(({ layers }) => layers)) await this.parts.store.removeLayer(layer);
+      lost = [...new Set([...all.map(({ id }) => id), ...ids])];
+      this.records = marked(lost)(this.records);
+    }
+    for (const { id, name, kind } of this.records)
+      if (lost.includes(id) && kind !== 'mark')
+        warn(`${label}: snapshot ${name} is lost: ${messageOf(cause)}`);
+    return lost;
+  }
+
+  /** The good ones of its kind, from the oldest to this one: what it needs they need too. */
+  #upTo(id: string): MomentRecord[] {
+    const at = this.records.findIndex((record) => record.id === id);
+    const kind = this.records[at]?.kind;
+    return this.records.filter(
+      (record, index) => index <= at && record.kind === kind && record.unusable === null,
+    );
+  }
+
+  async #discard(layers: readonly Layer[]): Promise<void> {
+    for (const [id, layer] of [...this.#layers]) {
+      if (!layers.includes(layer)) continue;
+      this.#layers.delete(id);
+      await layer.close();
+      await this.parts.store.removeLayer({ id, groups: 0, place: '' });
+    }
+  }
+
+  async #closeLayers(): Promise<void> {
+    for (const layer of this.#layers.values()) await layer.close();
+    this.#layers.clear();
+  }
+
+  #serial<R>(body: () => Promise<R>): Promise<R> {
+    const turn = this.#turn.then(body);
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  #named(name: string): MomentRecord {
+    const record = this.records.find((each) => each.name === name);
+    if (record !== undefined) return record;
+    throw new UserError('FILE_NOT_FOUND', `${this.parts.label} has no snapshot "${name}"`, {
+      hint: 'holdfast snapshot list tells which it has',
+    });
+  }
+
+  #good(name: string): MomentRecord {
+    const record = this.#named(name);
+    if (record.unusable === null) return record;
+    throw new UserError('METADATA_DAMAGED', `snapshot ${name} cannot be used: ${record.unusable}`, {
+      hint: 'Delete it: holdfast snapshot delete.',
+      details: { image: this.parts.label },
+    });
+  }
+
+  /** Who serves it does so no more, and nobody else is at work on it. */
+  async #leave({ id, name, kind, unusable }: MomentRecord): Promise<void> {
+    const isServed = kind !== 'mark' && unusable === null;
+    if (isServed) await this.#listener?.(name, 'removed');
+    if ((this.#uses.get(id) ?? 0) === 0) return;
+    if (isServed) await this.#listener?.(name, 'made');
+    throw new UserError('IN_USE', `snapshot ${name} is being read`, {
+      hint: 'Wait for the end of what reads it, or disconnect its clients.',
+    });
+  }
+}
+
+function taken(label: string, name: string): UserError {
+  return new UserError('FILE_EXISTS', `${label} has a snapshot "${name}" already`, {
+    hint: 'Choose another name, or delete it first: holdfast snapshot delete.',
+  });
+}
+
+function newId(): string {
+  return randomBytes(16).toString('hex');
+}
+
+function bytesOf(id: string): Uint8Array {
+  return new Uint8Array(Buffer.from(id, 'hex'));
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
