@@ -6,7 +6,7 @@
  * - An export has no name to keep back. The first of its bytes are written last, when all others are durable: before that there
  *   is no superblock, no partition table and no header, and nobody takes it for a disk.
  */
-import { access, rename, rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { allEnded } from '../../device/all-ended.js';
@@ -20,6 +20,7 @@ import { UserError } from '../../errors.js';
 import type { BackupTarget } from '../../snapshot/backup/target.js';
 import { firstContent, makeBlank } from '../blank.js';
 import { isRemote } from '../remote.js';
+import { assertFolder } from './assert-folder.js';
 
 export interface ImageTargetOptions {
   readonly sizeBytes: number;
@@ -103,13 +104,6 @@ class FileTarget implements BackupTarget {
     }
     await syncDirectory(dirname(this.name));
   }
-}
-
-/** Throws what making a file in a folder that is not there throws. */
-export async function assertFolder(path: string): Promise<void> {
-  await access(dirname(path)).catch((error: unknown) => {
-    throw fileError(path, 'made', error);
-  });
 }
 
 /** What a process has left that was killed; one that is at work has it locked. Throws IN_USE. */
