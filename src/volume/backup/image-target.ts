@@ -18,7 +18,7 @@ import { statOrNull } from '../../device/stat-or-null.js';
 import { isZero } from '../../device/zeroes.js';
 import { UserError } from '../../errors.js';
 import type { BackupTarget } from '../../snapshot/backup/target.js';
-import { firstContent, makeBlank } from '../blank.js';
+import { claimBlank } from '../blank.js';
 import { isRemote } from '../remote.js';
 import { assertFolder } from './assert-folder.js';
 
@@ -151,18 +151,7 @@ class ExportTarget implements BackupTarget {
           },
         );
       }
-      const offset = await firstContent(device);
-      if (offset !== null && !force) {
-        throw new UserError(
-          'NOT_BLANK',
-          `${device.name} is not blank: there is something at offset ${offset}`,
-          {
-            hint: 'Overwrite it: --force.',
-            details: { image: device.name, offsetBytes: offset },
-          },
-        );
-      }
-      if (offset !== null) await makeBlank(device);
+      await claimBlank(device, force, (offset) => notBlank(device.name, offset));
       return new ExportTarget(device.name, device);
     } catch (error) {
       await device.closeSoon();
@@ -211,6 +200,13 @@ class ExportTarget implements BackupTarget {
     for (const { offset, content } of this.#head) await this.device.write(offset, content);
     await this.device.flush();
   }
+}
+
+function notBlank(image: string, offsetBytes: number): UserError {
+  return new UserError('NOT_BLANK', `${image} is not blank: there is something at offset ${offsetBytes}`, {
+    hint: 'Overwrite it: --force.',
+    details: { image, offsetBytes },
+  });
 }
 
 /** What holds nothing but zeroes is left out, piece by piece; what follows one another is one write. */
