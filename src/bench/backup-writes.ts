@@ -8,6 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { CHUNK_BYTES } from '../snapshot/backup/keeping.js';
 import { createBackup } from '../volume/backup/create.js';
 import { openVolume, type Volume } from '../volume/index.js';
+import { backupOptions } from './backup-options.js';
 import type { Comparison, Contender, Sample } from './bench.js';
 import { MEMBERS, MIB, varied } from './bench-array.js';
 import { BLOCK_BYTES, makeVolume } from './extents-volume.js';
@@ -102,21 +103,13 @@ async function written({ device }: Volume, offsets: readonly number[], depth: nu
 
 async function duringBackup(volume: Volume, to: string, write: () => Promise<Sample>): Promise<Sample> {
   const cancel = new AbortController();
-  const running = createBackup(volume, {
-    ...{
-      name: 'bench',
-      to,
-      isSet: false,
-      since: null,
-      force: false,
-      container: { kind: 'beside' },
-      containerBytes: null,
-    },
-    ...{ onOverflow: 'grow', bytesPerSecond: STANDS_STILL, allBlocks: true, skipUnreadable: false },
-    signal: cancel.signal,
-    onProgress: () => undefined,
-    warn: () => undefined,
-  });
+  const running = createBackup(
+    volume,
+    backupOptions({
+      ...{ name: 'bench', to, container: { kind: 'beside' }, onOverflow: 'grow' },
+      ...{ bytesPerSecond: STANDS_STILL, allBlocks: true, signal: cancel.signal },
+    }),
+  );
   try {
     while ((volume.backups.status()?.doneBytes ?? 0) < SAVED_BYTES) await Promise.race([wait(1), running]);
     const sample = await write();

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createBackup } from '../volume/backup/create.js';
 import { openVolume } from '../volume/index.js';
+import { backupOptions } from './backup-options.js';
 import { type BackupWriteSizes, backupWriteComparisons, WRITE_NOTES } from './backup-writes.js';
 import type { Bench, BenchContext, Comparison, Contender } from './bench.js';
 import { MEMBERS, MIB, varied } from './bench-array.js';
@@ -105,21 +106,8 @@ async function backedUp(path: string, to: string): Promise<{ seconds: number }> 
   const startMs = performance.now();
   const volume = await openVolume([path], { access: 'read', warn: () => undefined });
   try {
-    await createBackup(volume, {
-      ...{
-        name: 'copy',
-        to,
-        isSet: false,
-        since: null,
-        force: false,
-        container: { kind: 'none' },
-        containerBytes: null,
-      },
-      ...{ onOverflow: 'drain', bytesPerSecond: null, allBlocks: false, skipUnreadable: false },
-      signal: new AbortController().signal,
-      onProgress: () => undefined,
-      warn: () => undefined,
-    });
+    const container = { kind: 'none' } as const;
+    await createBackup(volume, backupOptions({ name: 'copy', to, container, onOverflow: 'drain' }));
   } finally {
     await volume.close();
   }

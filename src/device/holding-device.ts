@@ -6,8 +6,8 @@
  * - Who waits goes on in the order in which he came. Nothing fails because it was held.
  * - It costs a look at each call, and one promise for each change.
  */
+import { promptOf, writeAll } from './abilities.js';
 import { adviseWrite } from './advice.js';
-import { allEnded } from './all-ended.js';
 import type {
   AdvisedDevice,
   BatchDevice,
@@ -24,7 +24,6 @@ export class HoldingDevice implements PromptDevice, BatchDevice, AdvisedDevice {
   readonly size: number;
   readonly blockSize: number;
   readonly readOnly: boolean;
-  readonly #batch: BatchDevice | null;
   readonly #prompt: PromptDevice | null;
   /** While changes are held: when they may go on. */
   #gate: Promise<void> | null = null;
@@ -40,8 +39,7 @@ export class HoldingDevice implements PromptDevice, BatchDevice, AdvisedDevice {
     this.size = lower.size;
     this.blockSize = lower.blockSize;
     this.readOnly = lower.readOnly;
-    this.#batch = 'writeBatch' in lower ? (lower as BatchDevice) : null;
-    this.#prompt = 'readNow' in lower ? (lower as PromptDevice) : null;
+    this.#prompt = promptOf(lower);
   }
 
   /** `body` runs while no change is under way, and none begins. One at a time. */
@@ -79,8 +77,7 @@ export class HoldingDevice implements PromptDevice, BatchDevice, AdvisedDevice {
 
   writeBatch(batch: readonly BatchWrite[]): Promise<void> {
     if (this.#gate !== null) return this.#gate.then(() => this.writeBatch(batch));
-    if (this.#batch !== null) return this.#counted(this.#batch.writeBatch(batch));
-    return this.#counted(allEnded(batch.map(({ offset, from }) => this.lower.write(offset, from))));
+    return this.#counted(writeAll(this.lower, batch));
   }
 
   /** A call that ends at once is never under way when changes are held. */

@@ -10,8 +10,8 @@
  * - It costs a look at each call, and one promise for those that do not end at once: the caller has the promise of
  *   the device below, and waits for nothing of ours. Once switched it costs the look.
  */
+import { promptOf, writeAll } from './abilities.js';
 import { adviseWrite } from './advice.js';
-import { allEnded } from './all-ended.js';
 import type {
   AdvisedDevice,
   BatchDevice,
@@ -28,7 +28,6 @@ export class SwitchingDevice implements PromptDevice, BatchDevice, AdvisedDevice
   readonly blockSize: number;
   readonly readOnly: boolean;
   #current: BlockDevice;
-  #batch: BatchDevice | null;
   #prompt: PromptDevice | null;
   #isSwitched = false;
   /** While it is switched: when calls may go on. */
@@ -47,8 +46,7 @@ export class SwitchingDevice implements PromptDevice, BatchDevice, AdvisedDevice
     this.blockSize = lower.blockSize;
     this.readOnly = lower.readOnly;
     this.#current = lower;
-    this.#batch = asBatch(lower);
-    this.#prompt = asPrompt(lower);
+    this.#prompt = promptOf(lower);
   }
 
   /** What calls go to now. */
@@ -70,8 +68,7 @@ export class SwitchingDevice implements PromptDevice, BatchDevice, AdvisedDevice
         this.#idle = resolve;
       });
     this.#current = upper;
-    this.#batch = asBatch(upper);
-    this.#prompt = asPrompt(upper);
+    this.#prompt = promptOf(upper);
     this.#isSwitched = true;
     this.#gate = null;
     open();
@@ -89,8 +86,7 @@ export class SwitchingDevice implements PromptDevice, BatchDevice, AdvisedDevice
 
   writeBatch(batch: readonly BatchWrite[]): Promise<void> {
     if (this.#gate !== null) return this.#gate.then(() => this.writeBatch(batch));
-    if (this.#batch !== null) return this.#counted(this.#batch.writeBatch(batch));
-    return this.#counted(allEnded(batch.map(({ offset, from }) => this.#current.write(offset, from))));
+    return this.#counted(writeAll(this.#current, batch));
   }
 
   /** A call that ends at once is never under way when it is switched. */
@@ -139,12 +135,4 @@ export class SwitchingDevice implements PromptDevice, BatchDevice, AdvisedDevice
     call.then(this.#left, this.#left);
     return call;
   }
-}
-
-function asBatch(device: BlockDevice | BatchDevice): BatchDevice | null {
-  return 'writeBatch' in device ? device : null;
-}
-
-function asPrompt(device: BlockDevice | PromptDevice): PromptDevice | null {
-  return 'readNow' in device ? device : null;
 }

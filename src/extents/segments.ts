@@ -3,8 +3,9 @@
  * write, in extents that follow one another too; and what goes to a device that takes batches goes to it at once, so
  * that RAID makes full stripes of it.
  */
+import { isBatchDevice } from '../device/abilities.js';
 import { allEnded } from '../device/all-ended.js';
-import type { BatchDevice, BatchWrite, BlockDevice } from '../device/contract.js';
+import type { BatchWrite, BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import type { ExtentPool } from '../metadata/completion.js';
 
@@ -107,8 +108,4 @@ async function someAtOnce(calls: readonly (() => Promise<void>)[]): Promise<void
     for (let at = next++; at < calls.length; at = next++) await calls[at]!();
   };
   await allEnded(Array.from({ length: Math.min(WRITES_AT_ONCE, calls.length) }, work));
-}
-
-function isBatchDevice(device: BlockDevice): device is BatchDevice {
-  return 'writeBatch' in device;
 }

@@ -9,6 +9,7 @@
  * What is written whole (`writeWhole`) is tracked at once, goes down in one turn, and is queued in one turn for each secondary, all
  * of it or nothing: where all that is written is so, what a secondary holds at the end of an epoch is the end of some batch.
  */
+import { writeAll } from '../device/abilities.js';
 import { adviseWrite } from '../device/advice.js';
 import { allEnded } from '../device/all-ended.js';
 import { byteLength, gather, sliceBuffers } from '../device/buffers.js';
@@ -88,7 +89,6 @@ export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
 
   /** All of it is refused, or nothing. */
   async writeBatch(batch: readonly BatchWrite[]): Promise<void> {
-    const { lower } = this;
     const asked: WholeChange[] = [];
     for (const { offset, from } of batch) {
       const length = byteLength(from);
@@ -99,10 +99,7 @@ export class ReplicatedDevice implements BatchDevice, AdvisedDevice {
     const [first] = asked;
     if (first === undefined) return;
     await this.#guard.run('write', first.offset, first.length, () =>
-      this.#change(asked, {}, async () => {
-        if ('writeBatch' in lower) await lower.writeBatch(batch);
-        else await allEnded(batch.map(({ offset, from }) => lower.write(offset, from)));
-      }),
+      this.#change(asked, {}, () => writeAll(this.lower, batch)),
     );
   }
 

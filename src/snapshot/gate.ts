@@ -14,6 +14,7 @@
  * - A block is changed below only when no keeper has it pending.
  * - A keeper is taken away whenever it likes: who waited for it goes on.
  */
+import { promptOf, writeAll } from '../device/abilities.js';
 import { adviseWrite } from '../device/advice.js';
 import { allEnded } from '../device/all-ended.js';
 import { bufferList, byteLength } from '../device/buffers.js';
@@ -79,7 +80,6 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
   readonly readOnly: boolean;
   readonly #keepers = new Set<Keeper>();
   readonly #lock = new RangeLock();
-  readonly #batch: BatchDevice | null;
   readonly #prompt: PromptDevice | null;
   /** Of calls that are not passed straight through. */
   readonly #guard: CallGuard;
@@ -90,8 +90,7 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
     this.size = lower.size;
     this.blockSize = lower.blockSize;
     this.readOnly = lower.readOnly;
-    this.#batch = 'writeBatch' in lower ? (lower as BatchDevice) : null;
-    this.#prompt = 'readNow' in lower ? (lower as PromptDevice) : null;
+    this.#prompt = promptOf(lower);
     this.#guard = new CallGuard(this);
   }
 
@@ -136,7 +135,7 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
 
   writeBatch(batch: readonly BatchWrite[]): Promise<void> {
     const [first] = batch;
-    if (this.#isOpen || first === undefined) return this.#batchBelow(batch);
+    if (this.#isOpen || first === undefined) return writeAll(this.lower, batch);
     const blocks = new RangeSet();
     for (const { offset, from } of batch) {
       const range = blocksWithin(offset, byteLength(from));
@@ -144,7 +143,7 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
     }
     // What is out of range is refused below, with nothing of the batch.
     return this.#guard.run('write', first.offset, byteLength(first.from), () =>
-      this.#guarded(rangesOf(blocks), () => this.#batchBelow(batch)),
+      this.#guarded(rangesOf(blocks), () => writeAll(this.lower, batch)),
     );
   }
 
@@ -212,11 +211,6 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
     if (keeper.keepNow === undefined || bytes > SCRATCH.length) return false;
     const content = SCRATCH.subarray(0, bytes);
     return this.#prompt!.readNow(start, content) && keeper.keepNow(range, content);
-  }
-
-  #batchBelow(batch: readonly BatchWrite[]): Promise<void> {
-    if (this.#batch !== null) return this.#batch.writeBatch(batch);
-    return allEnded(batch.map(({ offset, from }) => this.lower.write(offset, from)));
   }
 
   async #inPieces(

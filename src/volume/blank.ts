@@ -3,6 +3,7 @@
  */
 import type { BlockDevice } from '../device/contract.js';
 import { isZero } from '../device/zeroes.js';
+import type { UserError } from '../errors.js';
 
 const STEP_BYTES = 1024 * 1024;
 
@@ -18,6 +19,21 @@ export async function firstContent(device: BlockDevice): Promise<number | null> 
     }
   }
   return null;
+}
+
+/**
+ * Whoever is about to fill it has it blank then, durably: what it holds is overwritten by `force`, and refused without, with
+ * the error that is made of the offset of its first byte.
+ */
+export async function claimBlank(
+  device: BlockDevice,
+  force: boolean,
+  refusal: (offsetBytes: number) => UserError,
+): Promise<void> {
+  const offset = await firstContent(device);
+  if (offset === null) return;
+  if (!force) throw refusal(offset);
+  await makeBlank(device);
 }
 
 /** Every byte of the image reads as zero afterwards, durably. */

@@ -11,7 +11,7 @@ import { fileError } from '../device/device-errors.js';
 import { openImage } from '../device/open-image.js';
 import { statOrNull } from '../device/stat-or-null.js';
 import { UserError } from '../errors.js';
-import { firstContent, makeBlank } from './blank.js';
+import { claimBlank, firstContent, makeBlank } from './blank.js';
 
 /** What the file is to be. */
 export interface Part {
@@ -73,9 +73,7 @@ export class NewPart {
     const device = await openImage(part.path, { readOnly: false });
     try {
       if (device.size < part.sizeBytes) throw tooSmall(device, part);
-      const offset = await firstContent(device);
-      if (offset !== null && !force) throw partNotBlank(part, offset);
-      if (offset !== null) await makeBlank(device);
+      await claimBlank(device, force, (offset) => partNotBlank(part, offset));
       return new NewPart(device, { grownFrom });
     } catch (error) {
       await device.close();

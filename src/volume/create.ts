@@ -15,7 +15,7 @@ import { createArray, eraseArray, newUuid } from '../raid/create.js';
 import { examineImage } from '../raid/md/examine.js';
 import { judge } from '../raid/md/judge.js';
 import { openArray } from '../raid/open.js';
-import { firstContent, makeBlank } from './blank.js';
+import { claimBlank, makeBlank } from './blank.js';
 import { extentsShape, formatExtents } from './create-extents.js';
 import { NewPart, type Part } from './create-part.js';
 import {
@@ -49,7 +49,8 @@ export async function createVolume(options: CreateVolumeOptions): Promise<Create
     await openAll(plan, images);
     for (const part of partsOf(plan, options)) parts.set(part.flag, await NewPart.open(part, options.force));
     for (const device of images.devices) {
-      await clear(device, options);
+      // Once more, now under the lock: since the plan was made, another process may have filled the image.
+      await claimBlank(device, options.force, (offsetBytes) => notBlank(device.name, offsetBytes));
       images.blank.push(device);
     }
     const uuid = await format(plan, options, images.devices);
@@ -100,14 +101,6 @@ interface OpenImages {
   readonly made: string[];
   /** Those that hold nothing but what we write. */
   readonly blank: BlockDevice[];
-}
-
-/** Once more, now under the lock: since the plan was made, another process may have filled the image. */
-async function clear(device: BlockDevice, options: CreateVolumeOptions): Promise<void> {
-  const offsetBytes = await firstContent(device);
-  if (offsetBytes === null) return;
-  if (!options.force) throw notBlank(device.name, offsetBytes);
-  await makeBlank(device);
 }
 
 /** Failures here are not told: what went wrong first is what the user must hear. */

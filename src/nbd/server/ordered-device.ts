@@ -5,6 +5,7 @@
  *
  * Offsets and lengths are bytes, within the device; lengths are 1 or more.
  */
+import { promptOf } from '../../device/abilities.js';
 import { allEnded } from '../../device/all-ended.js';
 import type { BlockDevice, Extent, PromptDevice, WriteOptions } from '../../device/contract.js';
 import { type Claim, RangeLock } from '../../device/range-lock.js';
@@ -28,7 +29,7 @@ export class OrderedDevice {
   readonly #prompt: PromptDevice | null;
 
   constructor(readonly device: BlockDevice | PromptDevice) {
-    this.#prompt = 'readNow' in device ? device : null;
+    this.#prompt = promptOf(device);
   }
 
   /** The same as `read`, done when it returns; false: it has to wait, or something is wrong. */

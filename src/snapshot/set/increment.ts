@@ -9,10 +9,9 @@ import { allEnded } from '../../device/all-ended.js';
 import { isZero } from '../../device/zeroes.js';
 import type { BackupTarget } from '../backup/target.js';
 import type { BackupReader } from './backup-reader.js';
+import { differingRuns } from './differing-blocks.js';
 import { hashOfContent } from './piece-hash.js';
 import type { SetWriter } from './set-writer.js';
-
-const BLOCK_BYTES = 4096;
 
 export class Increment implements BackupTarget {
   readonly name: string;
@@ -29,7 +28,7 @@ export class Increment implements BackupTarget {
     const before = new Uint8Array(content.length);
     await this.parent.read(offset, before);
     const puts: Promise<void>[] = [];
-    for (const { start, end } of differing(before, content))
+    for (const { start, end } of differingRuns(content, before))
       puts.push(this.writer.put(offset + start, content.subarray(start, end)));
     await allEnded(puts);
   }
@@ -59,19 +58,4 @@ export class Increment implements BackupTarget {
     if (known === 'zeroes') return isZero(content);
     return Buffer.compare(await hashOfContent(content), known) === 0;
   }
-}
-
-/** Runs of blocks, in bytes of the content; the last block may be short. */
-function* differing(before: Uint8Array, content: Uint8Array): Generator<{ start: number; end: number }> {
-  let start = -1;
-  for (let at = 0; at < content.length; at += BLOCK_BYTES) {
-    const end = Math.min(at + BLOCK_BYTES, content.length);
-    const isAlike = Buffer.compare(before.subarray(at, end), content.subarray(at, end)) === 0;
-    if (!isAlike && start < 0) start = at;
-    if (isAlike && start >= 0) {
-      yield { start, end: at };
-      start = -1;
-    }
-  }
-  if (start >= 0) yield { start, end: content.length };
 }

@@ -4,10 +4,10 @@
  */
 
 import type { BlockDevice, Extent } from '../../device/contract.js';
-import { isZero } from '../../device/zeroes.js';
 import { UserError } from '../../errors.js';
+import { BLOCK_BYTES } from '../../replication/blocks.js';
+import { differingRuns } from './differing-blocks.js';
 
-const BLOCK_BYTES = 4096;
 const WINDOW_BYTES = 1024 * 1024;
 const IN_FLIGHT = 4;
 /** What one look at what is data takes in. */
@@ -161,28 +161,4 @@ class Restore {
     if (extents.some(({ kind }) => kind === 'data')) await this.target.read(offset, bytes);
     return bytes;
   }
-}
-
-interface Run {
-  readonly start: number;
-  readonly end: number;
-}
-
-/** Of blocks that are not as wanted; null: as zeroes are. */
-function* differingRuns(wanted: Uint8Array | null, own: Uint8Array): Generator<Run> {
-  const isEqual = (start: number, end: number): boolean => {
-    const part = own.subarray(start, end);
-    return wanted === null ? isZero(part) : Buffer.compare(wanted.subarray(start, end), part) === 0;
-  };
-  if (isEqual(0, own.length)) return;
-  let from: number | null = null;
-  for (let at = 0; at < own.length; at += BLOCK_BYTES) {
-    const differs = !isEqual(at, Math.min(at + BLOCK_BYTES, own.length));
-    if (differs) from ??= at;
-    else if (from !== null) {
-      yield { start: from, end: at };
-      from = null;
-    }
-  }
-  if (from !== null) yield { start: from, end: own.length };
 }

@@ -12,6 +12,7 @@ import { fileError } from '../../device/device-errors.js';
 import { syncDirectory } from '../../device/image-open.js';
 import { isZero } from '../../device/zeroes.js';
 import { UserError } from '../../errors.js';
+import { BLOCK_BYTES } from '../../replication/blocks.js';
 import type { BackupTarget } from '../backup/target.js';
 import { type BackupRecord, writeBackup } from './backup-file.js';
 import { type BegunBackup, beginBackup, type NewBackup } from './begin-backup.js';
@@ -20,7 +21,6 @@ import { PieceTable } from './piece-table.js';
 import { encodePieces, hashOf, MOST_CHUNK_BYTES } from './pieces-file.js';
 import type { BackupPlaces } from './places.js';
 
-const BLOCK_BYTES = 4096;
 const CHUNK_BYTES = 1024 * 1024;
 
 export interface SetWriterOptions extends NewBackup {

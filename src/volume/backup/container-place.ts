@@ -14,7 +14,7 @@ import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
 import { SlotContainer } from '../../snapshot/container/slots.js';
 import type { Volume } from '../model.js';
 import { newPrimaryPlaces } from '../replication/places.js';
-import { assertFolder } from './image-target.js';
+import { assertFolder } from './assert-folder.js';
 
 export const containerSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('beside') }),

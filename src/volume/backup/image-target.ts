@@ -6,7 +6,7 @@
  * - An export has no name to keep back. The first of its bytes are written last, when all others are durable: before that there
  *   is no superblock, no partition table and no header, and nobody takes it for a disk.
  */
-import { access, rename, rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { allEnded } from '../../device/all-ended.js';
@@ -18,8 +18,9 @@ import { statOrNull } from '../../device/stat-or-null.js';
 import { isZero } from '../../device/zeroes.js';
 import { UserError } from '../../errors.js';
 import type { BackupTarget } from '../../snapshot/backup/target.js';
-import { firstContent, makeBlank } from '../blank.js';
+import { claimBlank } from '../blank.js';
 import { isRemote } from '../remote.js';
+import { assertFolder } from './assert-folder.js';
 
 export interface ImageTargetOptions {
   readonly sizeBytes: number;
@@ -105,13 +106,6 @@ class FileTarget implements BackupTarget {
   }
 }
 
-/** Throws what making a file in a folder that is not there throws. */
-export async function assertFolder(path: string): Promise<void> {
-  await access(dirname(path)).catch((error: unknown) => {
-    throw fileError(path, 'made', error);
-  });
-}
-
 /** What a process has left that was killed; one that is at work has it locked. Throws IN_USE. */
 async function removeLeft(made: string): Promise<void> {
   if ((await statOrNull(made)) === null) return;
@@ -157,18 +151,7 @@ class ExportTarget implements BackupTarget {
           },
         );
       }
-      const offset = await firstContent(device);
-      if (offset !== null && !force) {
-        throw new UserError(
-          'NOT_BLANK',
-          `${device.name} is not blank: there is something at offset ${offset}`,
-          {
-            hint: 'Overwrite it: --force.',
-            details: { image: device.name, offsetBytes: offset },
-          },
-        );
-      }
-      if (offset !== null) await makeBlank(device);
+      await claimBlank(device, force, (offset) => notBlank(device.name, offset));
       return new ExportTarget(device.name, device);
     } catch (error) {
       await device.closeSoon();
@@ -217,6 +200,13 @@ class ExportTarget implements BackupTarget {
     for (const { offset, content } of this.#head) await this.device.write(offset, content);
     await this.device.flush();
   }
+}
+
+function notBlank(image: string, offsetBytes: number): UserError {
+  return new UserError('NOT_BLANK', `${image} is not blank: there is something at offset ${offsetBytes}`, {
+    hint: 'Overwrite it: --force.',
+    details: { image, offsetBytes },
+  });
 }
 
 /** What holds nothing but zeroes is left out, piece by piece; what follows one another is one write. */

@@ -4,7 +4,7 @@
  */
 import type { BlockDevice } from '../../device/contract.js';
 import { RangeSet } from '../../device/range-set.js';
-import { usedRanges } from '../../filesystems/index.js';
+import { usedRanges, withoutHoles } from '../../filesystems/index.js';
 import { blocksWithin } from '../../replication/blocks.js';
 import type { SecondaryTracking } from '../../replication/tracking/secondary-tracking.js';
 
@@ -14,9 +14,7 @@ export async function markUsed(
   tracking: SecondaryTracking,
   { isTrusted }: { readonly isTrusted: boolean },
 ): Promise<void> {
-  const data = new RangeSet();
-  for (const { kind, offset, length } of await primary.extents(0, primary.size))
-    if (kind === 'data') data.add(offset, offset + length);
+  const data = await withoutHoles(primary, new RangeSet([{ start: 0, end: primary.size }]));
   await markFirst(tracking, { data, used: isTrusted ? (await usedRanges(primary)).ranges : data });
 }
 

@@ -1,6 +1,12 @@
 /** A secondary that has a secondary itself, before the power of any of the three goes. */
 import type { PairBench } from './pair-bench.js';
-import { loseAmidWrites, resyncAmidWrites } from './pair-moves.js';
+import {
+  changeDurably,
+  killAmidWrites,
+  loseAmidResync,
+  loseAmidWrites,
+  resyncAmidWrites,
+} from './pair-moves.js';
 import type { PairWorkload } from './pair-recording.js';
 import { SYNCHRONOUS } from './pair-workloads.js';
 
@@ -115,14 +121,7 @@ export const CHAIN_WORKLOADS: readonly PairWorkload[] = [
       await bothInSync(bench);
       await loseAmidWrites(bench);
       await bench.changes(3);
-      for (let round = 0; round < 2; round++) {
-        bench.second.reconnect();
-        await bench.until('it is reached', () => bench.second.isUp);
-        await bench.turns(bench.random.between(4, 20));
-        bench.second.disconnect();
-        await bench.change();
-        await bench.lost();
-      }
+      for (let round = 0; round < 2; round++) await loseAmidResync(bench, 4, 20);
       await resyncAmidWrites(bench, 2);
       await ownInSync(bench);
       await bench.flush();
@@ -163,9 +162,7 @@ export const CHAIN_WORKLOADS: readonly PairWorkload[] = [
     async run(bench) {
       await bothInSync(bench);
       for (let round = 0; round < 3; round++) {
-        await Promise.all([bench.change({ fua: true }), bench.change({ fua: true })]);
-        await bench.change();
-        await bench.flush();
+        await changeDurably(bench);
         if (round === 1) await bench.drained(bench.third);
       }
       await drainedThrough(bench);
@@ -177,11 +174,7 @@ export const CHAIN_WORKLOADS: readonly PairWorkload[] = [
     async run(bench) {
       await bothInSync(bench);
       for (let round = 0; round < 2; round++) {
-        const writing = bench.changes(3).catch(() => undefined);
-        await bench.turns(bench.random.below(8));
-        await bench.kill();
-        await writing;
-        await bench.change();
+        await killAmidWrites(bench);
         await bothInSync(bench);
         await bench.change();
         if (round === 0) await drainedThrough(bench);

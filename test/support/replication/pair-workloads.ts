@@ -1,7 +1,16 @@
 /** What is done to a primary and its secondary before the power of either goes. */
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { CONTENT_OFFSET } from '../../../src/replication/file-header.js';
-import { failAmidWrites, loseAmidWrites, resyncAmidWrites } from './pair-moves.js';
+import {
+  changeDurably,
+  failAmidWrites,
+  killAmidWrites,
+  leaveAmidDurableWrites,
+  loseAmidResync,
+  loseAmidWrites,
+  resyncAmidWrites,
+  spoilLogAmidWrites,
+} from './pair-moves.js';
 import type { PairWorkload } from './pair-recording.js';
 import { SECTOR_BYTES } from './replica-list.js';
 
@@ -66,9 +75,7 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
     async run(bench) {
       await bench.inSync();
       for (let round = 0; round < 3; round++) {
-        await Promise.all([bench.change({ fua: true }), bench.change({ fua: true })]);
-        await bench.change();
-        await bench.flush();
+        await changeDurably(bench);
       }
     },
   },
@@ -78,11 +85,7 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
     async run(bench) {
       await bench.inSync();
       await bench.change({ fua: true });
-      const writing = Promise.all([bench.change({ fua: true }), bench.change({ fua: true }), bench.flush()]);
-      await bench.turns(bench.random.below(8));
-      bench.second.disconnect();
-      await writing;
-      await bench.change({ fua: true });
+      await leaveAmidDurableWrites(bench);
       await resyncAmidWrites(bench, 3);
       await bench.change({ fua: true });
       await bench.flush();
@@ -108,14 +111,7 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
       await bench.inSync();
       await loseAmidWrites(bench);
       await bench.changes(3);
-      for (let round = 0; round < 2; round++) {
-        bench.second.reconnect();
-        await bench.until('it is reached', () => bench.second.isUp);
-        await bench.turns(bench.random.between(4, 14));
-        bench.second.disconnect();
-        await bench.change();
-        await bench.lost();
-      }
+      for (let round = 0; round < 2; round++) await loseAmidResync(bench, 4, 14);
       await resyncAmidWrites(bench, 2);
       await bench.flush();
     },
@@ -249,11 +245,7 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
     async run(bench) {
       await bench.inSync();
       for (let round = 0; round < 2; round++) {
-        const writing = bench.changes(3).catch(() => undefined);
-        await bench.turns(bench.random.below(8));
-        await bench.kill();
-        await writing;
-        await bench.change();
+        await killAmidWrites(bench);
         await bench.inSync();
         await bench.change();
         if (round === 0) await bench.drained();
@@ -283,12 +275,7 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
       await bench.drained();
       await loseAmidWrites(bench);
       await bench.changes(3);
-      bench.second.reconnect();
-      await bench.until('it is reached', () => bench.second.isUp);
-      await bench.turns(bench.random.between(8, 16));
-      bench.second.disconnect();
-      await bench.change();
-      await bench.lost();
+      await loseAmidResync(bench, 8, 16);
       await bench.promote();
       bench.second.reconnect();
       await bench.until('it is known', () => bench.second.replica.state === 'diverged');
@@ -313,14 +300,7 @@ export const PAIR_WORKLOADS: readonly PairWorkload[] = [
     name: 'the log is damaged',
     async run(bench) {
       await bench.inSync();
-      const writing = bench.changes(3).catch(() => undefined);
-      await bench.turns(bench.random.between(3, 8));
-      await bench.kill(async () => {
-        await bench.spoil('log', 0);
-        await bench.spoil('log', 4096);
-      });
-      await writing;
-      await bench.change();
+      await spoilLogAmidWrites(bench);
       await bench.inSync();
       await bench.changes(2);
       await bench.drained();

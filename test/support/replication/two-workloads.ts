@@ -1,7 +1,14 @@
 /** What is done to a primary and two secondaries, which share its log, before the power of any of the three goes. */
 import type { PairBench } from './pair-bench.js';
 import type { PairLink } from './pair-link.js';
-import { loseAmidWrites, resyncAmidWrites } from './pair-moves.js';
+import {
+  changeDurably,
+  killAmidWrites,
+  leaveAmidDurableWrites,
+  loseAmidWrites,
+  resyncAmidWrites,
+  spoilLogAmidWrites,
+} from './pair-moves.js';
 import type { PairWorkload } from './pair-recording.js';
 import { SYNCHRONOUS } from './pair-workloads.js';
 import { SECTOR_BYTES } from './replica-list.js';
@@ -175,9 +182,7 @@ export const TWO_WORKLOADS: readonly PairWorkload[] = [
     async run(bench) {
       await bothInSync(bench);
       for (let round = 0; round < 3; round++) {
-        await Promise.all([bench.change({ fua: true }), bench.change({ fua: true })]);
-        await bench.change();
-        await bench.flush();
+        await changeDurably(bench);
         if (round === 1) await loseAmidWrites(bench, bench.third);
       }
       await resyncAmidWrites(bench, 2, bench.third);
@@ -190,11 +195,7 @@ export const TWO_WORKLOADS: readonly PairWorkload[] = [
     settings: SYNCHRONOUS,
     async run(bench) {
       await bothInSync(bench);
-      const writing = Promise.all([bench.change({ fua: true }), bench.change({ fua: true }), bench.flush()]);
-      await bench.turns(bench.random.below(8));
-      bench.third.disconnect();
-      await writing;
-      await bench.change({ fua: true });
+      await leaveAmidDurableWrites(bench, bench.third);
       await resyncAmidWrites(bench, 2, bench.third);
       await bench.change({ fua: true });
       await bench.flush();
@@ -222,11 +223,7 @@ export const TWO_WORKLOADS: readonly PairWorkload[] = [
       await bothInSync(bench);
       for (let round = 0; round < 2; round++) {
         await loseAmidWrites(bench, round === 0 ? bench.second : bench.third);
-        const writing = bench.changes(3).catch(() => undefined);
-        await bench.turns(bench.random.below(8));
-        await bench.kill();
-        await writing;
-        await bench.change();
+        await killAmidWrites(bench);
         await bothInSync(bench);
         await bench.change();
         if (round === 0) await bothDrained(bench);
@@ -238,14 +235,7 @@ export const TWO_WORKLOADS: readonly PairWorkload[] = [
     shape: TWO,
     async run(bench) {
       await bothInSync(bench);
-      const writing = bench.changes(3).catch(() => undefined);
-      await bench.turns(bench.random.between(3, 8));
-      await bench.kill(async () => {
-        await bench.spoil('log', 0);
-        await bench.spoil('log', 4096);
-      });
-      await writing;
-      await bench.change();
+      await spoilLogAmidWrites(bench);
       await bothInSync(bench);
       await bench.changes(2);
       await bothDrained(bench);

@@ -12,7 +12,7 @@
 import type { NbdDevice, NbdDeviceOptions } from '../../../nbd/client/nbd-device.js';
 import type { ConnectedSecondary } from '../../../replication/replica-parts.js';
 import { PATIENCE } from '../../../replication/resync/resync.js';
-import { firstContent, makeBlank } from '../../blank.js';
+import { claimBlank } from '../../blank.js';
 import { isRemote } from '../../remote.js';
 import type { ReplicaEntry, ReplicasContent } from '../replicas-file.js';
 import { ImagePlace } from './image-place.js';
@@ -88,9 +88,7 @@ async function remotePlace(uri: string): Promise<SecondaryPlace | null> {
 async function prepareForeign(uri: string, sizeBytes: number, force: boolean): Promise<void> {
   const device = await openForeign(uri, sizeBytes, { answerTimeoutMs: PREPARE_SILENCE_MS });
   try {
-    const offset = await firstContent(device);
-    if (offset !== null && !force) throw notBlank(uri, offset);
-    if (offset !== null) await makeBlank(device);
+    await claimBlank(device, force, (offset) => notBlank(uri, offset));
   } finally {
     await device.close();
   }
