@@ -65,15 +65,17 @@ export interface MomentStatus {
   readonly capacityBytes: number;
 }
 
-type Listener = (name: string, change: 'made' | 'removed') => Promise<void>;
+/** Of one that can be read. */
+export type MomentListener = (name: string, change: 'made' | 'removed') => Promise<void>;
 
 export class Snapshots {
   readonly #chains: Readonly<Record<MomentKind, Chain>>;
   readonly #gate: GateDevice;
   readonly #layers = new Map<string, Layer>();
+  readonly #layerRecords = new Map<string, LayerRecord>();
   /** How many are at work on what a moment held. */
   readonly #uses = new Map<string, number>();
-  #listener: Listener | null = null;
+  #listener: MomentListener | null = null;
   #turn: Promise<unknown> = Promise.resolve();
   #saving: Promise<unknown> = Promise.resolve();
 
@@ -118,8 +120,14 @@ export class Snapshots {
     });
   }
 
+  /** Writers would wait for barriers of layers: better the flush does. Not where writes are to fail. */
+  get wantsCache(): boolean {
+    const good = this.records.filter(({ unusable, kind }) => unusable === null && kind !== 'volatile');
+    return good.length > 0 && good.every(({ onOverflow }) => onOverflow !== 'fail');
+  }
+
   /** One listener: who serves the volume. What it throws refuses the change. */
-  listen(listener: Listener): void {
+  listen(listener: MomentListener): void {
     this.#listener = listener;
   }
 
@@ -173,6 +181,16 @@ export class Snapshots {
     );
   }
 
+  /** Names of good moments, of those of its kind that come before this one, or of all: what was changed since these can be told. */
+  momentsBefore(until: string | null): string[] {
+    const end = this.records.findIndex(({ name }) => name === until);
+    const before = until === null ? this.records : this.records.slice(0, Math.max(0, end));
+    const kind = this.records[end]?.kind;
+    return before
+      .filter((record) => record.unusable === null && (kind === undefined || record.kind === kind))
+      .map(({ name }) => name);
+  }
+
   /** Blocks that were changed since the moment; `until`: up to that one, which is of its kind. Throws as `view`. */
   changedSince(name: string, until: string | null = null): BlockMap {
     const { id, kind } = this.#good(name);
@@ -212,7 +230,7 @@ export class Snapshots {
     try {
       file = await store.openLayer(layer);
       const options = { keptId: bytesOf(layer.id), sizeBytes: device.size, sureGroups: layer.groups };
-      this.#layers.set(layer.id, await Layer.open(file, options));
+      this.#enter(layer, await Layer.open(file, options));
     } catch (error) {
       await file?.close();
       if (!(error instanceof UserError)) throw error;
@@ -230,7 +248,12 @@ export class Snapshots {
       kind === 'volatile'
         ? new MemoryDevice(bytes, { name: 'memory' })
         : await store.createLayer(layer, bytes);
-    this.#layers.set(layer.id, Layer.empty(file, { keptId: bytesOf(layer.id), sizeBytes: device.size }));
+    this.#enter(layer, Layer.empty(file, { keptId: bytesOf(layer.id), sizeBytes: device.size }));
+  }
+
+  #enter(record: LayerRecord, layer: Layer): void {
+    this.#layers.set(record.id, layer);
+    this.#layerRecords.set(record.id, record);
   }
 
   /** What was begun is not on the list, or cannot be opened. */
@@ -289,7 +312,8 @@ export class Snapshots {
       if (!layers.includes(layer)) continue;
       this.#layers.delete(id);
       await layer.close();
-      await this.parts.store.removeLayer({ id, groups: 0, place: '' });
+      await this.parts.store.removeLayer(this.#layerRecords.get(id)!);
+      this.#layerRecords.delete(id);
     }
   }
 

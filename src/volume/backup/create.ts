@@ -8,6 +8,7 @@ import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
 import { GateDevice } from '../../snapshot/gate.js';
 import type { Volume } from '../model.js';
 import { isRemote } from '../remote.js';
+import { snapshotOf } from '../snapshots/as-volume.js';
 import { cacheOf } from '../stack.js';
 import { type ContainerChoice, type OpenedContainer, openContainer } from './container-place.js';
 import { openTarget, type TargetChoice } from './target.js';
@@ -19,6 +20,8 @@ export interface CreateBackupOptions extends TargetChoice {
   readonly containerBytes: number | null;
   readonly onOverflow: OverflowPolicy;
   readonly bytesPerSecond: number | null;
+  /** What this snapshot of the volume holds; null: the volume, now. */
+  readonly snapshot: string | null;
   readonly allBlocks: boolean;
   readonly skipUnreadable: boolean;
   readonly signal: AbortSignal;
@@ -39,8 +42,22 @@ export function createBackup(volume: Volume, options: CreateBackupOptions): Prom
   const { label, backups } = volume;
   const { name, signal } = options;
   return backups.during({ name, label, signal }, (ends, onBegun) =>
-    make(volume, { ...options, signal: ends }, onBegun),
+    from(volume, { ...options, signal: ends }, onBegun),
   );
+}
+
+async function from(
+  volume: Volume,
+  options: CreateBackupOptions,
+  onBegun: (backup: Backup) => void,
+): Promise<CreatedBackup> {
+  if (options.snapshot === null) return make(volume, options, onBegun);
+  const snapshot = snapshotOf(volume, options.snapshot);
+  try {
+    return await make(snapshot, options, onBegun);
+  } finally {
+    await snapshot.leave();
+  }
 }
 
 async function make(
