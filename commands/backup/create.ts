@@ -111,13 +111,14 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
     const seconds = secondsSince(started);
     for (const { offsetBytes, lengthBytes } of made.unreadable)
       this.warn(`${lengthBytes} bytes at ${offsetBytes} could not be read: they are zeroes in the backup`);
-    const { copiedBytes, skippedBytes, containerBytes, unreadable } = made;
+    const { copiedBytes, skippedBytes, unchangedBytes, containerBytes, unreadable } = made;
+    const same = unchangedBytes === 0 ? '' : `, ${formatSize(unchangedBytes)} unchanged`;
     const kept = containerBytes === 0 ? '' : `; ${formatSize(containerBytes)} overwritten meanwhile`;
     const lost = unreadable.length === 0 ? '' : `; ${counted(unreadable.length, 'range')} could not be read`;
     return {
       result: { ...made, seconds },
       text: () =>
-        `${made.target} is ${volume} as it was: ${formatSize(copiedBytes)} copied, ${formatSize(skippedBytes)} not in use${kept}${lost}, in ${seconds} s`,
+        `${made.target} is ${volume} as it was: ${formatSize(copiedBytes)} copied, ${formatSize(skippedBytes)} not in use${same}${kept}${lost}, in ${seconds} s`,
     };
   }
 }

@@ -43,6 +43,8 @@ export interface SnapshotsParts {
 
 export interface NewMoment {
   readonly name: string;
+  /** 16 bytes, in hexadecimal; a random one unless said otherwise. */
+  readonly id?: string;
   readonly kind: MomentKind;
   readonly onOverflow: ChainPolicy;
   /** Of its layer, in words of the store. */
@@ -137,22 +139,19 @@ export class Snapshots {
    */
   create(asked: NewMoment, body: () => void = () => {}): Promise<MomentStatus> {
     return this.#serial(async () => {
-      const { moments, label } = this.parts;
-      if (moments === null) throw new Error(`${label} is open for reading`);
+      const { label } = this.parts;
       if (this.records.some(({ name }) => name === asked.name)) throw taken(label, asked.name);
-      const id = newId();
+      const { id = newId() } = asked;
       const layer = { id: newId(), groups: 0, place: asked.place };
       await this.#createLayer(asked, layer);
       const { name, kind, onOverflow } = asked;
       const record = { ...{ name, id, kind, onOverflow }, layers: [layer], unusable: null };
-      await moments
-        .at(async () => {
-          await this.#change((records) => [...records, { ...record, createdMs: Date.now() }]);
-          this.#chains[kind].push({ id, onOverflow, layers: [this.#layers.get(layer.id)!] });
-          moments.gate.add(this.#chains[kind]);
-          body();
-        })
-        .catch((cause: unknown) => this.#undo(layer, cause));
+      await this.#at(async () => {
+        await this.#change((records) => [...records, { ...record, createdMs: Date.now() }]);
+        this.#chains[kind].push({ id, onOverflow, layers: [this.#layers.get(layer.id)!] });
+        this.parts.moments?.gate.add(this.#chains[kind]);
+        body();
+      }).catch((cause: unknown) => this.#undo(layer, cause));
       if (kind !== 'mark') await this.#listener?.(name, 'made');
       return this.list().at(-1)!;
     });
@@ -179,6 +178,11 @@ export class Snapshots {
     return new MomentView(this.#gate, this.#chains[kind].keptSince(id), () =>
       this.#uses.set(id, this.#uses.get(id)! - 1),
     );
+  }
+
+  /** The good one of this id; null: there is none. */
+  nameOf(id: string): string | null {
+    return this.records.find((record) => record.id === id && record.unusable === null)?.name ?? null;
   }
 
   /** Names of good moments, of those of its kind that come before this one, or of all: what was changed since these can be told. */
@@ -265,6 +269,11 @@ export class Snapshots {
       );
     });
     throw cause;
+  }
+
+  /** Where nobody changes the volume here any moment is as good as another. */
+  #at(body: () => Promise<void>): Promise<void> {
+    return this.parts.moments?.at(body) ?? body();
   }
 
   /** Durable when it returns. One after another, each of what the one before has left. */

@@ -63,6 +63,16 @@ export class SetWriter implements BackupTarget {
     return new SetWriter(await beginBackup(directory, wanted), chunkBytes);
   }
 
+  /** 16 bytes, in hexadecimal. */
+  get id(): string {
+    return this.#begun.id;
+  }
+
+  /** Of the backup since which it is; null: of none. */
+  get parentId(): string | null {
+    return this.#begun.parent?.id ?? null;
+  }
+
   /** Bytes of content so far. */
   get dataBytes(): number {
     return this.#dataBytes;

@@ -98,7 +98,7 @@ export class VolumeSnapshots {
     this.#current?.listen(listener);
   }
 
-  /** Those that there are, or a list for the first one. Of a volume that is open for writing. */
+  /** Those that there are, or a list for the first one. */
   async begin(): Promise<Snapshots> {
     if (this.#current !== null) return this.#current;
     const { located } = this;
@@ -109,7 +109,7 @@ export class VolumeSnapshots {
       formatVersion: 1,
       sizeBytes: base.device.size,
       stamp: await this.stamp(),
-      isOpen: true,
+      isOpen: base.moments !== null,
       moments: [],
     });
     const current = await Snapshots.open({ ...base, store }, []);
