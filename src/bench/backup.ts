@@ -18,6 +18,7 @@ import { makeVolume } from './extents-volume.js';
 import { FLEECING_NOTES, type FleecingSizes, fleecingComparisons } from './fleecing.js';
 import { whyNo } from './nbd-servers.js';
 import { prepareInSteps } from './prepare.js';
+import { SNAPSHOT_NOTES, type SnapshotWriteSizes, snapshotWriteComparisons } from './snapshot-writes.js';
 import { inOrder, performWrites } from './workload.js';
 
 const execute = promisify(execFile);
@@ -27,12 +28,14 @@ export interface BackupSizes {
   readonly volumeBytes: number;
   readonly writes: BackupWriteSizes;
   readonly fleecing: FleecingSizes;
+  readonly snapshots: SnapshotWriteSizes;
 }
 
 export const backup: Bench = backupOf({
   volumeBytes: 1024 * MIB,
   writes: { volumeBytes: 192 * MIB, requests: 16_384, depth: 32 },
   fleecing: { volumeBytes: 192 * MIB, requests: 16_384, depth: 32 },
+  snapshots: { volumeBytes: 192 * MIB, requests: 2048, flushEvery: [1, 32, 1024] },
 });
 
 const COPY_NOTES = [
@@ -40,10 +43,10 @@ const COPY_NOTES = [
   'Goal: 0.9 of the faster of both.',
 ];
 
-export function backupOf({ volumeBytes, writes, fleecing }: BackupSizes): Bench {
+export function backupOf({ volumeBytes, writes, fleecing, snapshots }: BackupSizes): Bench {
   return {
     name: 'backup',
-    title: 'Backups beside cp and qemu-img, and what writers pay meanwhile',
+    title: 'Backups beside cp and qemu, increments, and what writers pay for backups and snapshots',
     prepare: ({ directory }: BenchContext) =>
       prepareInSteps(async (opened) => {
         const missing = await whyNo('qemu-img');
@@ -52,12 +55,20 @@ export function backupOf({ volumeBytes, writes, fleecing }: BackupSizes): Bench 
           yield await copies(directory, volumeBytes, missing === null);
           yield* backupWriteComparisons(directory, writes, opened);
           yield* fleecingComparisons(directory, fleecing, noDaemon === null);
+          yield* snapshotWriteComparisons(directory, snapshots, opened);
           yield* incrementComparisons(directory, volumeBytes / 4);
         }
         const absent = [missing, noDaemon].filter((why) => why !== null);
         return {
           comparisons,
-          notes: [...absent, ...COPY_NOTES, ...WRITE_NOTES, ...FLEECING_NOTES, ...SINCE_NOTES],
+          notes: [
+            ...absent,
+            ...COPY_NOTES,
+            ...WRITE_NOTES,
+            ...FLEECING_NOTES,
+            ...SNAPSHOT_NOTES,
+            ...SINCE_NOTES,
+          ],
         };
       }),
   };

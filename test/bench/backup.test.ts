@@ -10,7 +10,12 @@ import { temporaryFolder } from '../support/temporary-folder.js';
 
 const REQUESTS = 400;
 const SMALL = { volumeBytes: 12 * MIB, requests: REQUESTS, depth: 4 };
-const SIZES = { volumeBytes: 16 * MIB, writes: SMALL, fleecing: SMALL };
+const SIZES = {
+  volumeBytes: 16 * MIB,
+  writes: SMALL,
+  fleecing: SMALL,
+  snapshots: { ...SMALL, requests: 40, flushEvery: [1, 8] },
+};
 
 let results: readonly ComparisonResult[] = [];
 beforeAll(async () => {
@@ -61,3 +66,13 @@ test.each([1, 16, 128])('an increment of %s changed blocks keeps these, and read
     keptBytes: blocks * 4096,
   });
 });
+
+test.each(['one image', 'RAID-5'])(
+  'a write by itself after a snapshot costs its block and a sector: %s',
+  (what) => {
+    const alone = comparisonOf(results, `4 KiB at random, a flush after 1, ${what}`);
+    expect(contenderOf(alone, 'snapshot').counts.keptBytes).toBe(40 * (4096 + 512));
+    const gathered = comparisonOf(results, `4 KiB at random, a flush after 8, ${what}`);
+    expect(contenderOf(gathered, 'snapshot').counts.keptBytes).toBeLessThanOrEqual(40 * 4096 + 40 * 512);
+  },
+);
