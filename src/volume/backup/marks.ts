@@ -62,7 +62,7 @@ export class BackupMark {
     const { current } = this.volume.snapshots;
     const before = parentId === null ? null : (current?.nameOf(parentId) ?? null);
     if (before === null || increment === null) return { used, wanted: used };
-    const wanted = await absentFrom(increment, used);
+    const wanted = newlyUsed(increment, used);
     const changed = current!.changedSince(before, this.#name);
     for (const run of changed.runs()) for (const part of used.runsWithin(run)) wanted.set(part);
     increment.isOfChanges = true;
@@ -98,15 +98,14 @@ export class BackupMark {
   }
 }
 
-/** Blocks that the backup before has nothing of: they were not in use then, or were zeroes. */
-async function absentFrom({ parent }: Increment, used: BlockMap): Promise<BlockMap> {
-  const absent = new BlockMap(blocksOf(parent.size));
+/** In use now, and not when the backup before was made: what is there may be from before its moment, as files are written before it is said where. */
+function newlyUsed({ parent }: Increment, used: BlockMap): BlockMap {
+  const fresh = new BlockMap(blocksOf(parent.size));
   for (const { from, count } of used.runs()) {
     const offset = from * BLOCK_BYTES;
-    const length = Math.min((from + count) * BLOCK_BYTES, parent.size) - offset;
-    for (const extent of await parent.extents(offset, length)) {
-      if (extent.kind !== 'data') absent.set(blocksFilled(extent.offset, extent.length, parent.size));
-    }
+    const end = Math.min((from + count) * BLOCK_BYTES, parent.size);
+    for (const { offset: start, length } of parent.unused(offset, end - offset))
+      fresh.set(blocksFilled(start, length, parent.size));
   }
-  return absent;
+  return fresh;
 }
