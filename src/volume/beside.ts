@@ -2,10 +2,11 @@
  * Folders of files that belong to a volume and lie beside its images: in the volume's directory, or in IMAGE.holdfast/ beside an
  * image. Which there are is known by a file in each.
  */
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { statOrNull } from '../device/stat-or-null.js';
 import { UserError } from '../errors.js';
 import type { Located } from './locate.js';
+import { readManifest } from './manifest.js';
 import { isRemote } from './remote.js';
 
 export interface FolderKind {
@@ -24,6 +25,16 @@ export function newFolder({ directory, images, label }: Located, folder: string,
   throw new UserError('UNSUPPORTED', `${label}: there is no place for ${what} beside an NBD export`, {
     hint: 'Do it where the export is served.',
   });
+}
+
+/** Of the volume that is this one image: in its directory, where a manifest there says that it is one, else beside it. */
+export async function folderOfImage(image: string, folder: string): Promise<string> {
+  const directory = dirname(image);
+  const manifest = await readManifest(directory);
+  const isOfDirectory =
+    manifest?.kind === 'single' &&
+    manifest.images.some((path) => resolve(directory, path) === resolve(image));
+  return isOfDirectory ? join(directory, folder) : join(`${image}.holdfast`, folder);
 }
 
 /**

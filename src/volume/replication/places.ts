@@ -2,10 +2,9 @@
  * Where the files of replication are: in a folder of the volume's directory, or of IMAGE.holdfast/ beside an image. The primary's
  * and a secondary's are two folders: one volume may be both.
  */
-import { dirname, join, resolve } from 'node:path';
-import { type FolderKind, findFolder, newFolder } from '../beside.js';
+import { join } from 'node:path';
+import { type FolderKind, findFolder, folderOfImage, newFolder } from '../beside.js';
 import type { Located } from '../locate.js';
-import { readManifest } from '../manifest.js';
 import { isRemote } from '../remote.js';
 import { removeFolder } from './swap-folder.js';
 
@@ -47,12 +46,7 @@ export class PrimaryPlaces {
 
 /** Of the volume that is this one image: in its directory, where a manifest there says that it is one, else beside it. */
 export async function placesOfImage(image: string): Promise<PrimaryPlaces> {
-  const directory = dirname(image);
-  const manifest = await readManifest(directory);
-  const isOfDirectory =
-    manifest?.kind === 'single' &&
-    manifest.images.some((path) => resolve(directory, path) === resolve(image));
-  return new PrimaryPlaces(isOfDirectory ? join(directory, 'replication') : `${image}.holdfast/replication`);
+  return new PrimaryPlaces(await folderOfImage(image, FOLDER.folder));
 }
 
 /** One that its primary writes has none: what a command has left that was cut amid making it a secondary, or a volume, counts for nothing. */

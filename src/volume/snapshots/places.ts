@@ -1,6 +1,6 @@
 /** Where a volume's snapshots are: in its directory, or in IMAGE.holdfast/ beside an image. */
 import { join } from 'node:path';
-import { type FolderKind, findFolder, newFolder } from '../beside.js';
+import { type FolderKind, findFolder, folderOfImage, newFolder } from '../beside.js';
 import type { Located } from '../locate.js';
 
 const LIST_NAME = 'snapshots.json';
@@ -27,6 +27,11 @@ export class SnapshotPlaces {
 
 export function newSnapshotPlaces(located: Located): SnapshotPlaces {
   return new SnapshotPlaces(newFolder(located, FOLDER.folder, 'snapshots'));
+}
+
+/** Of the volume that is this one image, whether it has any or not. */
+export async function snapshotPlacesOfImage(image: string): Promise<SnapshotPlaces> {
+  return new SnapshotPlaces(await folderOfImage(image, FOLDER.folder));
 }
 
 /** null: it has none. Throws as `findFolder`. */

@@ -14,6 +14,8 @@ import type { Superblock } from '../../raid/md/model.js';
 export const stampSchema = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('raid'),
+    /** The array's, as mdadm prints it. */
+    uuid: z.string(),
     /** Decimal, and 16 hexadecimal digits. */
     events: z.string().regex(/^\d{1,20}$/),
     opening: z.string().regex(/^[0-9a-f]{16}$/),
@@ -42,7 +44,8 @@ export function stampOfMembers(superblocks: readonly Superblock[]): VolumeStamp 
   const [first] = newest;
   const areAlike = newest.every(({ stamp }) => stamp === first?.stamp);
   const opening = areAlike ? (first?.stamp ?? 0n) : 0n;
-  return { kind: 'raid', events: events.toString(), opening: opening.toString(16).padStart(16, '0') };
+  const uuid = first?.setUuid ?? '';
+  return { kind: 'raid', uuid, events: events.toString(), opening: opening.toString(16).padStart(16, '0') };
 }
 
 export async function stampOfImage(path: string): Promise<VolumeStamp> {
@@ -67,6 +70,7 @@ export function whyVoid(known: VolumeStamp, found: VolumeStamp, wasClosed: boole
 type ArrayStamp = Extract<VolumeStamp, { kind: 'raid' }>;
 
 function whyVoidArray(known: ArrayStamp, found: ArrayStamp, wasClosed: boolean): string | null {
+  if (known.uuid !== found.uuid) return `they are of another array (${known.uuid})`;
   if (known.events === found.events && known.opening === found.opening) return null;
   const isOurs = found.opening !== NONE && BigInt(found.events) >= BigInt(known.events);
   if (!wasClosed && isOurs) return null;
