@@ -1,0 +1,42 @@
+# Snapshots of arrays that Linux's md has had in between: what it overwrites is kept nowhere, so they are void, and say so. Where it only
+# read, or nobody had it, they hold what they held; also after our own process was killed amid writes.
+size=$((20 * 1048576))
+pattern A $size > "$WORK/a"
+pattern B $size > "$WORK/b"
+pattern K $((2 * 1048576)) > "$WORK/k"
+
+for name in written looked killed_written killed_looked killed; do
+  make $name 24MiB "$WORK/a"
+  ends 0 "$name: snapshot" hf snapshot create "$WORK/$name" --name before
+done
+for name in killed_written killed_looked killed; do
+  kill_amid_write "$WORK/$name" "$WORK/$name/member-0.img" 4096 "$WORK/a" "$WORK/b"
+done
+for name in written looked killed_written killed_looked; do attach $name; done
+disk input "$WORK/k"
+boot kernel
+
+# held NAME: the snapshot has what the volume held
+held() {
+  ends 0 "$1: the snapshot is read" hf read "$WORK/$1" --snapshot before --length $size --output "$WORK/held"
+  want "$1: it has what the volume held" "$(sum "$WORK/a")" "$(sum "$WORK/held")"
+  ends 0 "$1: it is good" hf snapshot list "$WORK/$1"
+}
+for name in looked killed_looked killed; do
+  held $name
+  ends 0 "$name: recover" hf recover "$WORK/$name"
+  ends 0 "$name: more is written" hf write "$WORK/$name" --offset 1000000 --input "$WORK/k"
+  held $name
+done
+for name in written killed_written; do
+  ends 3 "$name: snapshot list" hf snapshot list "$WORK/$name"
+  want "$name: it says why" 1 "$(grep -c 'somebody else has written to the array' "$WORK/said")"
+  ends 1 "$name: the snapshot is refused" hf read "$WORK/$name" --snapshot before --output "$WORK/none"
+  ends 0 "$name: a write" hf write "$WORK/$name" --offset 0 --input "$WORK/k"
+  want "$name: which says that it is lost" 1 "$(grep -c 'snapshot before is lost' "$WORK/said")"
+  ends 3 "$name: and stays so" hf snapshot list "$WORK/$name"
+  ends 0 "$name: delete" hf snapshot delete "$WORK/$name" --name before
+  ends 0 "$name: a new one" hf snapshot create "$WORK/$name" --name after
+  ends 0 "$name: is good" hf snapshot list "$WORK/$name"
+  ends 0 "$name: scrub" hf scrub "$WORK/$name"
+done
