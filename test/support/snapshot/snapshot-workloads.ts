@@ -183,6 +183,20 @@ const reopened: SnapshotsWorkload[] = [
     },
   },
   {
+    name: 'killed before what is kept is durable, and opened anew',
+    async run(bench) {
+      await bench.create('first');
+      await bench.create('mark', { kind: 'mark' });
+      await writes(bench, 1);
+      bench.fail({ part: 'layers', call: 'flush', times: 'killed' });
+      await killedAt(bench, () => bench.write('data', 1, 50));
+      await bench.write('data', 3, 40);
+      await bench.flush();
+      await writes(bench, 2);
+      await bench.flush();
+    },
+  },
+  {
     name: 'killed amid a delete, and opened anew',
     async run(bench) {
       await bench.create('first');
