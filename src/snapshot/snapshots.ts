@@ -139,12 +139,16 @@ export class Snapshots {
       const record = { ...{ name, id, kind, onOverflow }, layers: [layer], unusable: null };
       await moments
         .at(async () => {
-          await this.#change((records) => [...records, { ...record, createdMs: Date.now() }]);
+          const listed = this.#change((records) => [...records, { ...record, createdMs: Date.now() }]);
+          await listed.catch((cause: unknown) => this.#unlist(layer, cause));
           this.#chains[kind].push({ id, onOverflow, layers: [this.#layers.get(layer.id)!] });
           moments.gate.add(this.#chains[kind]);
           body();
         })
-        .catch((cause: unknown) => this.#undo(layer, cause));
+        .catch(async (cause: unknown) => {
+          await this.#discard(this.#layersOf(layer));
+          throw cause;
+        });
       if (kind !== 'mark') await this.#listener?.(name, 'made');
       return this.list().at(-1)!;
     });
@@ -233,10 +237,13 @@ export class Snapshots {
     this.#layers.set(layer.id, Layer.empty(file, { keptId: bytesOf(layer.id), sizeBytes: device.size }));
   }
 
-  /** What was begun is not on the list, or cannot be opened. */
-  async #undo(layer: LayerRecord, cause: unknown): Promise<never> {
-    await this.#discard([this.#layers.get(layer.id)!]);
-    await this.#change((records) => records).catch((error: unknown) => {
+  /**
+   * Nobody knows whether it is on the list. That is settled before a write goes on, which it would miss: it is not on it, or its
+   * layer is gone, and with that whatever needs it.
+   */
+  async #unlist(layer: LayerRecord, cause: unknown): Promise<never> {
+    await this.#change((records) => records).catch(async (error: unknown) => {
+      await this.#discard(this.#layersOf(layer));
       this.parts.warn(
         `${this.parts.label}: its list of snapshots could not be put back: ${messageOf(error)}`,
       );
@@ -291,6 +298,12 @@ export class Snapshots {
       await layer.close();
       await this.parts.store.removeLayer({ id, groups: 0, place: '' });
     }
+  }
+
+  /** None, where it is gone already. */
+  #layersOf({ id }: LayerRecord): Layer[] {
+    const layer = this.#layers.get(id);
+    return layer === undefined ? [] : [layer];
   }
 
   async #closeLayers(): Promise<void> {

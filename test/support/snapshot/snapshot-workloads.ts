@@ -300,6 +300,31 @@ const lossy: SnapshotsWorkload[] = [
       expectGood(bench, 'first', false);
     },
   },
+  ...(['write', 'flush'] as const).map((call) => ({
+    name: `a snapshot that cannot be put on the list amid writes: ${call}`,
+    async run(bench: SnapshotsBench) {
+      await bench.create('first');
+      await writes(bench, 1);
+      const all = atOnce(bench, 5);
+      bench.fail({ part: 'list', call, times: 1 });
+      await bench.create('second').catch(() => {});
+      await all;
+      await bench.flush();
+    },
+  })),
+  {
+    name: 'a snapshot that can neither be put on the list nor taken off it, amid writes',
+    async run(bench) {
+      await bench.create('first');
+      await writes(bench, 1);
+      bench.expectLosses();
+      const all = atOnce(bench, 5);
+      bench.fail({ part: 'list', call: 'flush', times: 2 });
+      await bench.create('second').catch(() => {});
+      await all;
+      await bench.flush();
+    },
+  },
 ];
 
 export const SNAPSHOTS_WORKLOADS: readonly SnapshotsWorkload[] = [
