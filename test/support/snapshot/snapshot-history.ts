@@ -74,9 +74,11 @@ export class SnapshotHistory {
   }
 
   /** The first sector that holds what it may not; -1: there is none. */
-  wrongSector(stamps: readonly number[], floors: Floors): number {
-    return stamps.findIndex(
-      (stamp, sector) => stamp < AFTERMATH && this.#versions[sector]!.lastIndexOf(stamp) < floors[sector]!,
-    );
+  wrongSector(stamps: readonly number[], floors: Floors, mayBeNoise: boolean): number {
+    return stamps.findIndex((stamp, sector) => {
+      const version = this.#versions[sector]!.lastIndexOf(stamp);
+      if (version < 0 && (mayBeNoise || stamp >= AFTERMATH)) return false;
+      return version < floors[sector]!;
+    });
   }
 }

@@ -55,9 +55,10 @@ export function checkSnapshots(
   { moments, stamps, breach }: SnapshotReading,
   { floors, there, gone, mayBeLost }: SnapshotsOwed,
   history: SnapshotHistory,
+  mayBeNoise: boolean,
 ): Breach | null {
   if (breach !== null) return breach;
-  const sector = history.wrongSector(stamps, floors);
+  const sector = history.wrongSector(stamps, floors, mayBeNoise);
   if (sector >= 0) return { invariant: 'flushed', message: `sector ${sector} is of write ${stamps[sector]}` };
   const deleted = Object.keys(moments).map((name) => THEN.exec(name)?.[1]);
   for (const name of there) {

@@ -5,6 +5,7 @@
  * the volume held at it, and a mark names every block that differs, whether it is owed or not.
  */
 import type { Subject } from '../../../src/crash/explorer.js';
+import { DEFAULT_PROFILE, PROFILES, type ProfileName } from '../../../src/crash/profiles.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { StateContent } from '../../../src/crash/state-content.js';
@@ -72,13 +73,15 @@ export interface SnapshotsWorkload {
 export type Wrap = (device: BlockDevice, part: PartName) => BlockDevice;
 
 export interface SnapshotsRecordOptions {
+  /** Of the cuts to come. */
+  readonly profile?: ProfileName | undefined;
   readonly wrap?: Wrap | undefined;
 }
 
 export async function recordSnapshots(
   workload: SnapshotsWorkload,
   random: SeededRandom,
-  { wrap = (device) => device }: SnapshotsRecordOptions = {},
+  { profile = DEFAULT_PROFILE, wrap = (device) => device }: SnapshotsRecordOptions = {},
 ): Promise<Subject<SnapshotReading, SnapshotsOwed>> {
   restartChance(random.below(2 ** 32));
   const initial = partsBy((part, index) => blankPart(part, index));
@@ -99,7 +102,7 @@ export async function recordSnapshots(
     initial: PARTS.map((part) => initial[part].content.freeze()),
     losesMembers: false,
     evaluate: (state) => evaluateSnapshots(state, stand.history, wrap),
-    check: (reading, owed) => checkSnapshots(reading, owed, stand.history),
+    check: (reading, owed) => checkSnapshots(reading, owed, stand.history, PROFILES[profile].hasNoise),
   };
 }
 
