@@ -327,9 +327,10 @@ const lossy: SnapshotsWorkload[] = [
   },
 ];
 
-export const SNAPSHOTS_WORKLOADS: readonly SnapshotsWorkload[] = [
-  ...plain,
-  ...cachedOnes,
-  ...reopened,
-  ...lossy,
-];
+/** Nothing fails. */
+export const WHOLE_WORKLOADS: readonly SnapshotsWorkload[] = [...plain, ...cachedOnes, ...reopened];
+
+/** A layer is full, or something fails. */
+export const LOSSY_WORKLOADS: readonly SnapshotsWorkload[] = lossy;
+
+export const SNAPSHOTS_WORKLOADS: readonly SnapshotsWorkload[] = [...WHOLE_WORKLOADS, ...LOSSY_WORKLOADS];
