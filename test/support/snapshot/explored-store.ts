@@ -60,13 +60,21 @@ export class ExploredStore implements SnapshotStore {
     return this.#saved;
   }
 
-  /** As `read`, to be changed: whoever wrote it may have been killed before it was durable, so it is put once more. */
+  /** As `read`, to be changed: what is there is durable when it returns, and layers that nobody needs are gone. */
   async open(): Promise<readonly MomentRecord[]> {
     await this.read();
+    // First: a list that is not durable may be followed by the one before it, which names more layers.
+    await this.#list.settle();
+    await this.#names.settle();
     const needed = new Set(this.#saved.flatMap(({ layers }) => layers.map(({ id }) => id)));
-    await this.#names.put(this.#named.filter(({ id }) => needed.has(id)));
-    this.#named = this.#named.filter(({ id }) => needed.has(id));
-    await this.#list.put(this.#saved);
+    const left = this.#named.filter(({ id }) => needed.has(id));
+    if (left.length < this.#named.length) await this.#names.put(left);
+    this.#named = left;
+    return this.#saved;
+  }
+
+  /** What is on the list. */
+  get saved(): readonly MomentRecord[] {
     return this.#saved;
   }
 

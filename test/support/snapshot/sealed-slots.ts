@@ -13,6 +13,8 @@ const HEADER_BYTES = 12;
 export class SealedSlots<T> {
   static readonly bytes = 2 * SLOT_BYTES;
   #sequence = 0;
+  /** The one that may be overwritten: the other one is durable, and counts until a put has succeeded. */
+  #next = 0;
 
   constructor(private readonly device: BlockDevice) {}
 
@@ -23,19 +25,26 @@ export class SealedSlots<T> {
 
   /** null: none was ever put. */
   async read(): Promise<T | null> {
-    const slots = new Uint8Array(SealedSlots.bytes);
-    await this.device.read(0, slots);
-    const good = [slots.subarray(0, SLOT_BYTES), slots.subarray(SLOT_BYTES)].filter(isGood);
-    const [newest] = good.sort((a, b) => sequenceOf(b) - sequenceOf(a));
+    const bytes = new Uint8Array(SealedSlots.bytes);
+    await this.device.read(0, bytes);
+    const slots = [bytes.subarray(0, SLOT_BYTES), bytes.subarray(SLOT_BYTES)];
+    const [newest] = slots.filter(isGood).sort((a, b) => sequenceOf(b) - sequenceOf(a));
+    this.#next = newest === slots[0] ? 1 : 0;
     this.#sequence = newest === undefined ? 0 : sequenceOf(newest);
     return newest === undefined ? null : (JSON.parse(textOf(newest)) as T);
+  }
+
+  /** What was read is durable when it returns: whoever put it may have been killed before that. */
+  async settle(): Promise<void> {
+    await this.device.flush();
   }
 
   /** Durable when it returns; the old or the new one, until then. */
   async put(value: T): Promise<void> {
     this.#sequence += 1;
-    await this.device.write((this.#sequence % 2) * SLOT_BYTES, encode(value, this.#sequence));
+    await this.device.write(this.#next * SLOT_BYTES, encode(value, this.#sequence));
     await this.device.flush();
+    this.#next = 1 - this.#next;
   }
 }
 
