@@ -10,11 +10,11 @@ import { SNAPSHOTS_WORKLOADS } from '../../support/snapshot/snapshot-workloads.j
 
 /** How many different states of each workload. */
 const PROFILES: readonly [ProfileName, number][] = [
-  ['sector-512', 120],
-  ['sector-4096', 30],
-  ['atomic-write', 30],
-  ['garbage-torn', 50],
-  ['kill-9', 30],
+  ['sector-512', 90],
+  ['sector-4096', 25],
+  ['atomic-write', 25],
+  ['garbage-torn', 40],
+  ['kill-9', 25],
 ];
 const BOUNDS = { maxImagesPerCut: 6, maxStates: 6000 };
 

@@ -7,7 +7,9 @@ import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { bufferList } from '../../../src/device/buffers.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import type { HoldingDevice } from '../../../src/device/holding-device.js';
+import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { KEPT_ENTRY, KEPT_GROUP, KEPT_KINDS } from '../../../src/replication/kept/fields.js';
+import { SlotContainer } from '../../../src/snapshot/container/slots.js';
 import { Chain } from '../../../src/snapshot/layers/chain.js';
 import { Layer } from '../../../src/snapshot/layers/layer.js';
 import type { MomentRecord } from '../../../src/snapshot/layers/records.js';
@@ -32,12 +34,13 @@ const BOUNDS = [
 afterEach(() => vi.restoreAllMocks());
 
 /** What is wrong after some cut of these workloads. */
-function found(workloads: RegExp, wrap?: Wrap): Promise<string> {
+function found(workloads: RegExp, wrap?: Wrap, maxFailures = 1): Promise<string> {
   const chosen = SNAPSHOTS_WORKLOADS.filter(({ name }) => workloads.test(name));
   if (chosen.length === 0) throw new Error(`there is no workload ${workloads}`);
   const reports = async function* () {
     for (const bounds of BOUNDS)
-      for (const workload of chosen) yield await exploreSnapshots(workload, { seed: 1, wrap, ...bounds });
+      for (const workload of chosen)
+        yield await exploreSnapshots(workload, { seed: 1, wrap, maxFailures, ...bounds });
   };
   return firstFailure(reports());
 }
@@ -173,11 +176,40 @@ describe('of the list, the explorer finds that', { timeout: 120_000 }, () => {
       if (isLost(records) > isLost(store.saved)) late(save);
       else await save();
     });
-    expect(await found(/^(the only|a) layer f/)).toMatch(/shows|marks/);
+    // At an opening it is found out by the next one.
+    expect(await found(/^(the only|a) layer f/, undefined, 2)).toMatch(/shows|marks/);
   });
 
   it('where it cannot say so, the layers are still there', async () => {
     vi.spyOn(ExploredStore.prototype, 'removeLayer').mockImplementation(async () => {});
     expect(await found(/a layer fails, and/)).toMatch(/shows|marks/);
+  });
+});
+
+describe('of a backup, the explorer finds that', { timeout: 120_000 }, () => {
+  it('it has a name before all of it is durable', async () => {
+    expect(
+      await found(
+        /backup/,
+        withoutFlushOf((part) => part === 'target'),
+      ),
+    ).toBe('backup');
+  });
+
+  it('its end is told before its name is durable', async () => {
+    expect(
+      await found(
+        /backup/,
+        withoutFlushOf((part) => part === 'named'),
+      ),
+    ).toBe('backed up');
+  });
+
+  it('its container keeps something else', async () => {
+    const { keep } = SlotContainer.prototype;
+    vi.spyOn(SlotContainer.prototype, 'keep').mockImplementation(function (this: SlotContainer, range) {
+      return keep.call(this, range, new Uint8Array(BLOCK_BYTES * range.count).fill(7));
+    });
+    expect(await found(/backup/)).toBe('backup');
   });
 });

@@ -13,15 +13,20 @@ import { SealedSlots } from './sealed-slots.js';
 export const BLOCKS = 8;
 /** The last block is short. */
 export const VOLUME_BYTES = BLOCKS * BLOCK_BYTES - 2560;
+/** Fewer than may be overwritten before they are saved. */
+const CONTAINER_BLOCKS = 3;
 const LAYERS = ['layer-0', 'layer-1', 'layer-2', 'layer-3', 'layer-4', 'layer-5'] as const;
 
-export const PARTS = ['volume', 'list', 'names', ...LAYERS] as const;
+/** The last three are of a backup, beside it. */
+export const PARTS = ['volume', 'list', 'names', ...LAYERS, 'container', 'target', 'named'] as const;
 export type PartName = (typeof PARTS)[number];
 export type Parts<D extends BlockDevice = BlockDevice> = Readonly<Record<PartName, D>>;
 
 export function sizeOf(part: PartName): number {
-  if (part === 'volume') return VOLUME_BYTES;
-  return part === 'list' || part === 'names' ? SealedSlots.bytes : layerBytesFor(VOLUME_BYTES);
+  if (part === 'volume' || part === 'target') return VOLUME_BYTES;
+  if (part === 'container') return CONTAINER_BLOCKS * BLOCK_BYTES;
+  const isSealed = part === 'list' || part === 'names' || part === 'named';
+  return isSealed ? SealedSlots.bytes : layerBytesFor(VOLUME_BYTES);
 }
 
 /** One device a part. */

@@ -13,6 +13,7 @@ import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { Snapshots } from '../../../src/snapshot/snapshots.js';
 import { restartChance } from '../crash/same-every-time.js';
+import { DeviceTarget } from './device-target.js';
 import { BLOCKS, ExploredStore, type Parts, partsBy } from './explored-store.js';
 import { contentOf, firstDifference, type StackedSnapshots, stackSnapshots } from './kept-snapshots.js';
 import { AFTERMATH, type SnapshotHistory, stamped, stampsOf } from './snapshot-history.js';
@@ -21,6 +22,8 @@ import type { SnapshotsOwed, Wrap } from './snapshot-recording.js';
 export interface SnapshotReading {
   /** By their names; of those that are good the empty string. */
   readonly moments: Readonly<Record<string, string>>;
+  /** The moment of the backup that there is. */
+  readonly backup: string | null;
   /** Of the volume: the write that each sector has. */
   readonly stamps: readonly number[];
   /** Whatever is owed. */
@@ -44,20 +47,23 @@ export async function evaluateSnapshots(
   const look = new Look(devices, history);
   try {
     const moments = await look.whole(partsBy((part, index) => wrap(recorder.record(devices[index]!), part)));
-    return { reading: { moments, stamps, breach: null }, recovery: recorder.trace };
+    const backup = await look.backup();
+    return { reading: { moments, backup, stamps, breach: null }, recovery: recorder.trace };
   } catch (error) {
     if (!(error instanceof Broken)) throw error;
-    return { reading: { moments: {}, stamps, breach: error.breach }, recovery: null };
+    return { reading: { moments: {}, backup: null, stamps, breach: error.breach }, recovery: null };
   }
 }
 
 export function checkSnapshots(
-  { moments, stamps, breach }: SnapshotReading,
-  { floors, there, gone, mayBeLost }: SnapshotsOwed,
+  { moments, backup, stamps, breach }: SnapshotReading,
+  { floors, there, gone, backup: owed, mayBeLost }: SnapshotsOwed,
   history: SnapshotHistory,
   mayBeNoise: boolean,
 ): Breach | null {
   if (breach !== null) return breach;
+  if (owed !== null && backup !== owed)
+    return { invariant: 'backed up', message: `the backup ${owed} was answered, and is not there` };
   const sector = history.wrongSector(stamps, floors, mayBeNoise);
   if (sector >= 0) return { invariant: 'flushed', message: `sector ${sector} is of write ${stamps[sector]}` };
   // Also one that is being made or deleted.
@@ -104,6 +110,16 @@ class Look {
     await this.#twice(moments);
     await this.#goOn(stack, store, parts.volume);
     return moments;
+  }
+
+  /** The moment of the one that is there, which restores to it. */
+  async backup(): Promise<string | null> {
+    const { target, named } = partsBy((_, index) => this.devices[index]!);
+    const moment = await DeviceTarget.momentOf(named);
+    if (moment === null) return null;
+    const block = firstDifference(await contentOf(target), this.history.held.get(moment)!);
+    if (block >= 0) broken('backup', `${moment} has something else in block ${block}`);
+    return moment;
   }
 
   /** Without a write. */

@@ -12,13 +12,21 @@ import { StateContent } from '../../../src/crash/state-content.js';
 import { StateDevice } from '../../../src/crash/state-device.js';
 import { SECTOR_BYTES } from '../../../src/crash/state-hash.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
+import { blocksOf } from '../../../src/replication/blocks.js';
+import type { Clock } from '../../../src/replication/clock.js';
+import { BlockMap } from '../../../src/replication/map/block-map.js';
+import { Backup } from '../../../src/snapshot/backup/backup.js';
+import { SlotContainer } from '../../../src/snapshot/container/slots.js';
 import type { ChainPolicy } from '../../../src/snapshot/layers/chain.js';
 import type { MomentKind } from '../../../src/snapshot/layers/records.js';
+import { Moments } from '../../../src/snapshot/moments.js';
 import { cached } from '../../../src/volume/stack.js';
 import { markedPromises } from '../crash/marked-promises.js';
 import { SlowDevice } from '../crash/raid-recording.js';
 import { restartChance } from '../crash/same-every-time.js';
+import { type Delay, turns } from '../devices/delays.js';
 import { withCalls } from '../devices/with-calls.js';
+import { DeviceTarget } from './device-target.js';
 import { ExploredStore, PARTS, type PartName, type Parts, partsBy, sizeOf } from './explored-store.js';
 import { FailingParts, type Fault } from './failing-parts.js';
 import { contentOf, type StackedSnapshots, stackSnapshots } from './kept-snapshots.js';
@@ -36,6 +44,8 @@ export interface SnapshotsOwed {
   readonly there: readonly string[];
   /** These are not. */
   readonly gone: readonly string[];
+  /** Of the backup whose end was answered; null: none was. */
+  readonly backup: string | null;
   /** These may be unusable. */
   readonly mayBeLost: 'none' | 'all';
 }
@@ -54,6 +64,8 @@ export interface SnapshotsBench {
   flush(): Promise<void>;
   create(name: string, how?: NewSnapshot): Promise<void>;
   delete(name: string): Promise<void>;
+  /** Of the moment that it chooses, which is called so; one a workload. */
+  backUp(moment: string): Promise<void>;
   /** From now on moments may be lost, and writes may fail. */
   expectLosses(): void;
   /** Calls of the part fail, or the process is killed at the next one. */
@@ -118,6 +130,18 @@ function firstContent(): Uint8Array {
   return content;
 }
 
+function all(sizeBytes: number): BlockMap {
+  const map = new BlockMap(blocksOf(sizeBytes));
+  map.setAll();
+  return map;
+}
+
+/** Nobody is given up because of the time. */
+const PATIENT: Clock = {
+  nowMs: () => 0,
+  wait: (_, signal) => new Promise((resolve) => signal?.addEventListener('abort', () => resolve())),
+};
+
 interface StandParts {
   readonly recorded: Parts;
   readonly wrap: Wrap;
@@ -128,8 +152,10 @@ class Stand implements SnapshotsBench {
   readonly history = new SnapshotHistory(firstContent());
   #stack: StackedSnapshots | null = null;
   #cache: BlockDevice | null = null;
+  #opened: Parts | null = null;
   #faults = new FailingParts();
   #owed: SnapshotsOwed;
+  readonly #listing: Delay;
   readonly #called = new Set<Promise<unknown>>();
   #writes = 1;
 
@@ -138,7 +164,9 @@ class Stand implements SnapshotsBench {
     readonly random: SeededRandom,
     private readonly parts: StandParts,
   ) {
-    this.#owed = { floors: this.history.floors, there: [], gone: [], mayBeLost: 'none' };
+    // As long as some writes take.
+    this.#listing = { random: random.fork(), maxTurns: 12 };
+    this.#owed = { floors: this.history.floors, there: [], gone: [], backup: null, mayBeLost: 'none' };
   }
 
   get isCached(): boolean {
@@ -154,6 +182,7 @@ class Stand implements SnapshotsBench {
     this.#faults = new FailingParts();
     const faults = this.#faults;
     const parts = partsBy((part) => faults.wrap(wrap(recorded[part], part), part));
+    this.#opened = parts;
     const store = new ExploredStore(parts, (records) => {
       for (const { name } of records) this.history.hold(name);
     });
@@ -198,6 +227,28 @@ class Stand implements SnapshotsBench {
     this.#note('deletes', { there: this.#owed.there.filter((each) => each !== name) });
     const gone = this.stack.snapshots.delete(name);
     return this.#begun(gone.then(() => this.#note('delete answered', { gone: [...this.#owed.gone, name] })));
+  }
+
+  backUp(moment: string): Promise<void> {
+    const { gate, device } = this.stack;
+    const { container, target, named } = this.#opened!;
+    const backup = new Backup({
+      ...{ label: 'volume', gate, onOverflow: 'drain', skipsUnreadable: false, bytesPerSecond: null },
+      choose: (keeper) =>
+        new Moments(device, gate).at(async () => {
+          gate.add(keeper);
+          this.history.hold(moment);
+        }),
+      list: async () => {
+        await turns(this.#listing);
+        return all(gate.size);
+      },
+      container: new SlotContainer({ device: container, offset: 0, length: container.size }),
+      target: new DeviceTarget(moment, target, named),
+      ...{ signal: new AbortController().signal, onProgress: () => {}, warn: () => {} },
+      clock: PATIENT,
+    });
+    return this.#begun(backup.run().then(() => this.#note('backup answered', { backup: moment })));
   }
 
   expectLosses(): void {

@@ -169,6 +169,23 @@ const cachedOnes: SnapshotsWorkload[] = [
   },
 ];
 
+const backups: SnapshotsWorkload[] = [false, true].flatMap((isCached) => [
+  {
+    name: `a backup beside snapshots${isCached ? ', with a cache' : ''}`,
+    isCached,
+    async run(bench) {
+      await writes(bench, 2);
+      await bench.create('first');
+      const all = atOnce(bench, 6);
+      const backup = bench.backUp('backup');
+      await bench.create('second');
+      await all;
+      await Promise.all([bench.delete('first'), backup]);
+      await writes(bench, 2);
+    },
+  },
+]);
+
 const reopened: SnapshotsWorkload[] = [
   {
     name: 'left and opened anew',
@@ -328,7 +345,12 @@ const lossy: SnapshotsWorkload[] = [
 ];
 
 /** Nothing fails. */
-export const WHOLE_WORKLOADS: readonly SnapshotsWorkload[] = [...plain, ...cachedOnes, ...reopened];
+export const WHOLE_WORKLOADS: readonly SnapshotsWorkload[] = [
+  ...plain,
+  ...cachedOnes,
+  ...backups,
+  ...reopened,
+];
 
 /** A layer is full, or something fails. */
 export const LOSSY_WORKLOADS: readonly SnapshotsWorkload[] = lossy;
