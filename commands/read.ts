@@ -14,6 +14,7 @@ export default class Read extends VolumeCommand<typeof Read> {
   static override examples = [
     '<%= config.bin %> read myvolume --output disk.img',
     '<%= config.bin %> read myvolume --offset 1MiB --length 4KiB --output - | xxd',
+    '<%= config.bin %> read myvolume --snapshot monday --output monday.img',
     '<%= config.bin %> read disk1.img disk2.img disk3.img --output disk.img',
   ];
   static override args = { volume: volumesArgument };
@@ -21,12 +22,19 @@ export default class Read extends VolumeCommand<typeof Read> {
     offset: sizeFlag({ default: 0, description: 'where to begin' }),
     length: sizeFlag({ description: 'how much to read [default: to the end]' }),
     output: Flags.string({ helpValue: 'FILE|-', description: 'where to put it; - is standard output' }),
+    snapshot: Flags.string({
+      helpValue: 'NAME',
+      exclusive: ['as-raw'],
+      description: 'what this snapshot of the volume holds',
+    }),
     'as-raw': asRawFlag,
   };
 
   protected async execute(): Promise<Outcome> {
-    const { output = standardOutput(), 'as-raw': asRaw } = this.flags;
-    return this.withData(this.args.volume, { access: 'read', asRaw }, (volume) => this.#read(volume, output));
+    const { output = standardOutput(), 'as-raw': asRaw, snapshot } = this.flags;
+    return this.withData(this.args.volume, { access: 'read', asRaw, snapshot }, (volume) =>
+      this.#read(volume, output),
+    );
   }
 
   async #read(volume: Volume, output: string): Promise<Outcome> {

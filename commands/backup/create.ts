@@ -21,6 +21,7 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
     '<%= config.bin %> backup create myvolume --output monday.img',
     '<%= config.bin %> backup create myvolume --output backups/ --name monday',
     '<%= config.bin %> backup create myvolume --output backups/ --name tuesday --since monday',
+    '<%= config.bin %> backup create myvolume --output monday.img --snapshot monday',
     '<%= config.bin %> backup create myvolume --output nbd://host/export --rate 50MiB --container memory',
   ];
   static override exitCodes = {
@@ -43,6 +44,10 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
     since: Flags.string({
       helpValue: 'NAME',
       description: 'in a set: keep only what differs from this backup of it',
+    }),
+    snapshot: Flags.string({
+      helpValue: 'NAME',
+      description: 'copy what this snapshot of the volume holds, instead of the volume as it is now',
     }),
     rate: sizeFlag({ min: 4096, description: 'copy no more than so much a second' }),
     'all-blocks': Flags.boolean({ description: 'copy what no file and no filesystem uses too' }),
@@ -78,7 +83,7 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
     if (choice.kind === 'file') await refuseOwnImages(choice.path, own, 'the container');
     if (force) await this.confirm(`Overwrite ${output}? What it holds is lost.`, { yes });
     const isSet = await isDirectory(output);
-    const { since = null } = this.flags;
+    const { since = null, snapshot = null } = this.flags;
     if (since !== null && !isSet)
       throw new UserError('USAGE', `--since wants a backup set, and ${output} is none`);
     const started = performance.now();
@@ -91,6 +96,7 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
           to: output,
           isSet,
           since,
+          snapshot,
           container: choice,
           force,
         },
@@ -105,13 +111,14 @@ export default class BackupCreate extends VolumeCommand<typeof BackupCreate> {
     const seconds = secondsSince(started);
     for (const { offsetBytes, lengthBytes } of made.unreadable)
       this.warn(`${lengthBytes} bytes at ${offsetBytes} could not be read: they are zeroes in the backup`);
-    const { copiedBytes, skippedBytes, containerBytes, unreadable } = made;
+    const { copiedBytes, skippedBytes, unchangedBytes, containerBytes, unreadable } = made;
+    const same = unchangedBytes === 0 ? '' : `, ${formatSize(unchangedBytes)} unchanged`;
     const kept = containerBytes === 0 ? '' : `; ${formatSize(containerBytes)} overwritten meanwhile`;
     const lost = unreadable.length === 0 ? '' : `; ${counted(unreadable.length, 'range')} could not be read`;
     return {
       result: { ...made, seconds },
       text: () =>
-        `${made.target} is ${volume} as it was: ${formatSize(copiedBytes)} copied, ${formatSize(skippedBytes)} not in use${kept}${lost}, in ${seconds} s`,
+        `${made.target} is ${volume} as it was: ${formatSize(copiedBytes)} copied, ${formatSize(skippedBytes)} not in use${same}${kept}${lost}, in ${seconds} s`,
     };
   }
 }

@@ -9,6 +9,7 @@ export function backupOptions(
   return {
     isSet: false,
     since: null,
+    snapshot: null,
     force: false,
     containerBytes: null,
     bytesPerSecond: null,

@@ -5,6 +5,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { BlockDevice } from '../device/contract.js';
 import { CHUNK_BYTES } from '../snapshot/backup/keeping.js';
 import { createBackup } from '../volume/backup/create.js';
 import { openVolume, type Volume } from '../volume/index.js';
@@ -29,8 +30,8 @@ export const WRITE_NOTES = [
 ];
 
 /** The pass has these at once; what comes next is paid for in hours. */
-const SAVED_BYTES = 4 * CHUNK_BYTES;
-const STANDS_STILL = 4096;
+export const SAVED_BYTES = 4 * CHUNK_BYTES;
+export const STANDS_STILL = 4096;
 const BLOCK = varied(BLOCK_BYTES);
 
 export async function* backupWriteComparisons(
@@ -65,7 +66,7 @@ function compared(
   { requests, depth }: BackupWriteSizes,
 ): Comparison {
   const offsets = offsetsOf(requests, share, volume.device.size);
-  const write = () => written(volume, offsets, depth);
+  const write = () => written(volume.device, offsets, depth);
   const without: Contender = { name: 'no backup', run: write };
   return {
     title: `4 KiB at random, ${depth} in flight, ${share * 100}% first writes, ${what}`,
@@ -77,7 +78,7 @@ function compared(
 }
 
 /** Every block that is written first is another one; those that are saved come again and again, far from each other. */
-function offsetsOf(count: number, share: number, sizeBytes: number): number[] {
+export function offsetsOf(count: number, share: number, sizeBytes: number): number[] {
   const saved = scattered(SAVED_BYTES / BLOCK_BYTES, BLOCK_BYTES, SAVED_BYTES);
   const firsts = scattered(Math.round(count * share), BLOCK_BYTES, sizeBytes - SAVED_BYTES);
   const every = share === 0 ? Number.POSITIVE_INFINITY : Math.round(1 / share);
@@ -89,7 +90,12 @@ function offsetsOf(count: number, share: number, sizeBytes: number): number[] {
   );
 }
 
-async function written({ device }: Volume, offsets: readonly number[], depth: number): Promise<Sample> {
+/** Each write is timed; the flush at the end is in the time of all. */
+export async function written(
+  device: Pick<BlockDevice, 'write' | 'flush'>,
+  offsets: readonly number[],
+  depth: number,
+): Promise<Sample> {
   const times: number[] = [];
   const startMs = performance.now();
   await perform({ title: '', requestBytes: BLOCK_BYTES, offsets, depth }, async (offset) => {

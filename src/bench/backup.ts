@@ -10,12 +10,15 @@ import { promisify } from 'node:util';
 import { createBackup } from '../volume/backup/create.js';
 import { openVolume } from '../volume/index.js';
 import { backupOptions } from './backup-options.js';
+import { incrementComparisons, SINCE_NOTES } from './backup-since.js';
 import { type BackupWriteSizes, backupWriteComparisons, WRITE_NOTES } from './backup-writes.js';
 import type { Bench, BenchContext, Comparison, Contender } from './bench.js';
 import { MEMBERS, MIB, varied } from './bench-array.js';
 import { makeVolume } from './extents-volume.js';
+import { FLEECING_NOTES, type FleecingSizes, fleecingComparisons } from './fleecing.js';
 import { whyNo } from './nbd-servers.js';
 import { prepareInSteps } from './prepare.js';
+import { SNAPSHOT_NOTES, type SnapshotWriteSizes, snapshotWriteComparisons } from './snapshot-writes.js';
 import { inOrder, performWrites } from './workload.js';
 
 const execute = promisify(execFile);
@@ -24,11 +27,15 @@ export interface BackupSizes {
   /** Of the volumes that are copied; the first half of each is data, the other a hole. */
   readonly volumeBytes: number;
   readonly writes: BackupWriteSizes;
+  readonly fleecing: FleecingSizes;
+  readonly snapshots: SnapshotWriteSizes;
 }
 
 export const backup: Bench = backupOf({
   volumeBytes: 1024 * MIB,
   writes: { volumeBytes: 192 * MIB, requests: 16_384, depth: 32 },
+  fleecing: { volumeBytes: 192 * MIB, requests: 16_384, depth: 32 },
+  snapshots: { volumeBytes: 192 * MIB, requests: 2048, flushEvery: [1, 32, 1024] },
 });
 
 const COPY_NOTES = [
@@ -36,19 +43,33 @@ const COPY_NOTES = [
   'Goal: 0.9 of the faster of both.',
 ];
 
-export function backupOf({ volumeBytes, writes }: BackupSizes): Bench {
+export function backupOf({ volumeBytes, writes, fleecing, snapshots }: BackupSizes): Bench {
   return {
     name: 'backup',
-    title: 'Backups beside cp and qemu-img, and what writers pay meanwhile',
+    title: 'Backups beside cp and qemu, increments, and what writers pay for backups and snapshots',
     prepare: ({ directory }: BenchContext) =>
       prepareInSteps(async (opened) => {
         const missing = await whyNo('qemu-img');
+        const noDaemon = await whyNo('qemu-storage-daemon');
         async function* comparisons(): AsyncIterable<Comparison> {
           yield await copies(directory, volumeBytes, missing === null);
           yield* backupWriteComparisons(directory, writes, opened);
+          yield* fleecingComparisons(directory, fleecing, noDaemon === null);
+          yield* snapshotWriteComparisons(directory, snapshots, opened);
+          yield* incrementComparisons(directory, volumeBytes / 4);
         }
-        const notes = [...COPY_NOTES, ...WRITE_NOTES];
-        return { comparisons, notes: missing === null ? notes : [missing, ...notes] };
+        const absent = [missing, noDaemon].filter((why) => why !== null);
+        return {
+          comparisons,
+          notes: [
+            ...absent,
+            ...COPY_NOTES,
+            ...WRITE_NOTES,
+            ...FLEECING_NOTES,
+            ...SNAPSHOT_NOTES,
+            ...SINCE_NOTES,
+          ],
+        };
       }),
   };
 }

@@ -26,6 +26,22 @@ export const QEMU_NBD: ServerCommand = (image, socket) => [
   image,
 ];
 
+/** An image, and with a second one a gate that copies what is overwritten there first: what a backup reads beside it is not served here. */
+export function storageDaemon(copiesTo: string | null): ServerCommand {
+  return (image, socket) => [
+    'qemu-storage-daemon',
+    `--blockdev=driver=file,node-name=disk,filename=${image}`,
+    ...(copiesTo === null
+      ? []
+      : [
+          `--blockdev=driver=file,node-name=copies,filename=${copiesTo}`,
+          '--blockdev=driver=copy-before-write,node-name=gate,file=disk,target=copies',
+        ]),
+    `--nbd-server=addr.type=unix,addr.path=${socket},max-connections=16`,
+    `--export=type=nbd,id=export,node-name=${copiesTo === null ? 'disk' : 'gate'},name=disk,writable=on`,
+  ];
+}
+
 export const NBDKIT: ServerCommand = (image, socket) => [
   'nbdkit',
   '--foreground',

@@ -24,6 +24,7 @@ export interface ByteRange {
 }
 
 type Options = Omit<OpenVolumeOptions, 'warn' | 'sweep' | 'record'>;
+type DataOptions = Options & { readonly snapshot?: string | undefined };
 
 export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCommand<T> {
   // oclif's manifest stops at a class without statics of its own, and would lose what is above it.
@@ -46,7 +47,7 @@ export abstract class VolumeCommand<T extends typeof Command> extends HoldfastCo
   /** The same for the volume's bytes alone: where it is served they come from its server. */
   protected async withData<R>(
     names: readonly string[],
-    options: Options,
+    options: DataOptions,
     use: (volume: Volume) => Promise<R>,
   ): Promise<R> {
     const { openForData } = await import('../volume/index.js');

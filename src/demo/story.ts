@@ -2,7 +2,8 @@
  * The demo: a RAID-5 volume on image files is made, filled with a real ext4 image, loses a member, is read all
  * the same, gets the member back on another image, has a parity rot and be repaired, has its power cut amid writes, and
  * holds what it held. Then files whose writes are all there or not at all, whenever the power goes; and a
- * secondary that is away, comes back, and is promoted. Last a backup that is taken while all is overwritten.
+ * secondary that is away, comes back, and is promoted. Last a backup that is taken while all is overwritten, and
+ * a snapshot that outlives a power cut.
  */
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,6 +15,7 @@ import { readKernelArrays } from './kernel-arrays.js';
 import { cutPower } from './power-cut.js';
 import { replicate } from './replica.js';
 import { type DemoContext, Runner, sha256 } from './runner.js';
+import { keepMoments } from './snapshot.js';
 
 const CHUNK_BYTES = 64 * 1024;
 const ROW_BYTES = 4096;
@@ -44,6 +46,7 @@ export async function tellStory(context: DemoContext): Promise<number> {
   await journalFiles(runner, content);
   await replicate(runner, content);
   await backUp(runner, content);
+  await keepMoments(runner, content);
   await readKernelArrays(runner);
   return runner.passed;
 }

@@ -11,7 +11,7 @@ import type { GateDevice, Keeper } from './gate.js';
 export class Moments {
   constructor(
     /** Every change of the volume comes through it; a cache may be below it, and the gate is. */
-    private readonly top: HoldingDevice,
+    readonly top: HoldingDevice,
     readonly gate: GateDevice,
   ) {}
 

@@ -43,6 +43,8 @@ export interface SnapshotsParts {
 
 export interface NewMoment {
   readonly name: string;
+  /** 16 bytes, in hexadecimal; a random one unless said otherwise. */
+  readonly id?: string;
   readonly kind: MomentKind;
   readonly onOverflow: ChainPolicy;
   /** Of its layer, in words of the store. */
@@ -65,15 +67,17 @@ export interface MomentStatus {
   readonly capacityBytes: number;
 }
 
-type Listener = (name: string, change: 'made' | 'removed') => Promise<void>;
+/** Of one that can be read. */
+export type MomentListener = (name: string, change: 'made' | 'removed') => Promise<void>;
 
 export class Snapshots {
   readonly #chains: Readonly<Record<MomentKind, Chain>>;
   readonly #gate: GateDevice;
   readonly #layers = new Map<string, Layer>();
+  readonly #layerRecords = new Map<string, LayerRecord>();
   /** How many are at work on what a moment held. */
   readonly #uses = new Map<string, number>();
-  #listener: Listener | null = null;
+  #listener: MomentListener | null = null;
   #turn: Promise<unknown> = Promise.resolve();
   #saving: Promise<unknown> = Promise.resolve();
 
@@ -118,8 +122,14 @@ export class Snapshots {
     });
   }
 
+  /** Writers would wait for barriers of layers: better the flush does. Not where writes are to fail. */
+  get wantsCache(): boolean {
+    const good = this.records.filter(({ unusable, kind }) => unusable === null && kind !== 'volatile');
+    return good.length > 0 && good.every(({ onOverflow }) => onOverflow !== 'fail');
+  }
+
   /** One listener: who serves the volume. What it throws refuses the change. */
-  listen(listener: Listener): void {
+  listen(listener: MomentListener): void {
     this.#listener = listener;
   }
 
@@ -129,26 +139,23 @@ export class Snapshots {
    */
   create(asked: NewMoment, body: () => void = () => {}): Promise<MomentStatus> {
     return this.#serial(async () => {
-      const { moments, label } = this.parts;
-      if (moments === null) throw new Error(`${label} is open for reading`);
+      const { label } = this.parts;
       if (this.records.some(({ name }) => name === asked.name)) throw taken(label, asked.name);
-      const id = newId();
+      const { id = newId() } = asked;
       const layer = { id: newId(), groups: 0, place: asked.place };
       await this.#createLayer(asked, layer);
       const { name, kind, onOverflow } = asked;
       const record = { ...{ name, id, kind, onOverflow }, layers: [layer], unusable: null };
-      await moments
-        .at(async () => {
-          const listed = this.#change((records) => [...records, { ...record, createdMs: Date.now() }]);
-          await listed.catch((cause: unknown) => this.#unlist(layer, cause));
-          this.#chains[kind].push({ id, onOverflow, layers: [this.#layers.get(layer.id)!] });
-          moments.gate.add(this.#chains[kind]);
-          body();
-        })
-        .catch(async (cause: unknown) => {
-          await this.#discard(this.#layersOf(layer));
-          throw cause;
-        });
+      await this.#at(async () => {
+        const listed = this.#change((records) => [...records, { ...record, createdMs: Date.now() }]);
+        await listed.catch((cause: unknown) => this.#unlist(layer, cause));
+        this.#chains[kind].push({ id, onOverflow, layers: [this.#layers.get(layer.id)!] });
+        this.parts.moments?.gate.add(this.#chains[kind]);
+        body();
+      }).catch(async (cause: unknown) => {
+        await this.#discard(this.#layersOf(layer));
+        throw cause;
+      });
       if (kind !== 'mark') await this.#listener?.(name, 'made');
       return this.list().at(-1)!;
     });
@@ -175,6 +182,21 @@ export class Snapshots {
     return new MomentView(this.#gate, this.#chains[kind].keptSince(id), () =>
       this.#uses.set(id, this.#uses.get(id)! - 1),
     );
+  }
+
+  /** The good one of this id; null: there is none. */
+  nameOf(id: string): string | null {
+    return this.records.find((record) => record.id === id && record.unusable === null)?.name ?? null;
+  }
+
+  /** Names of good moments, of those of its kind that come before this one, or of all: what was changed since these can be told. */
+  momentsBefore(until: string | null): string[] {
+    const end = this.records.findIndex(({ name }) => name === until);
+    const before = until === null ? this.records : this.records.slice(0, Math.max(0, end));
+    const kind = this.records[end]?.kind;
+    return before
+      .filter((record) => record.unusable === null && (kind === undefined || record.kind === kind))
+      .map(({ name }) => name);
   }
 
   /** Blocks that were changed since the moment; `until`: up to that one, which is of its kind. Throws as `view`. */
@@ -216,7 +238,7 @@ export class Snapshots {
     try {
       file = await store.openLayer(layer);
       const options = { keptId: bytesOf(layer.id), sizeBytes: device.size, sureGroups: layer.groups };
-      this.#layers.set(layer.id, await Layer.open(file, options));
+      this.#enter(layer, await Layer.open(file, options));
     } catch (error) {
       await file?.close();
       if (!(error instanceof UserError)) throw error;
@@ -234,7 +256,12 @@ export class Snapshots {
       kind === 'volatile'
         ? new MemoryDevice(bytes, { name: 'memory' })
         : await store.createLayer(layer, bytes);
-    this.#layers.set(layer.id, Layer.empty(file, { keptId: bytesOf(layer.id), sizeBytes: device.size }));
+    this.#enter(layer, Layer.empty(file, { keptId: bytesOf(layer.id), sizeBytes: device.size }));
+  }
+
+  #enter(record: LayerRecord, layer: Layer): void {
+    this.#layers.set(record.id, layer);
+    this.#layerRecords.set(record.id, record);
   }
 
   /**
@@ -249,6 +276,11 @@ export class Snapshots {
       );
     });
     throw cause;
+  }
+
+  /** Where nobody changes the volume here any moment is as good as another. */
+  #at(body: () => Promise<void>): Promise<void> {
+    return this.parts.moments?.at(body) ?? body();
   }
 
   /** Durable when it returns. One after another, each of what the one before has left. */
@@ -296,7 +328,8 @@ export class Snapshots {
       if (!layers.includes(layer)) continue;
       this.#layers.delete(id);
       await layer.close();
-      await this.parts.store.removeLayer({ id, groups: 0, place: '' });
+      await this.parts.store.removeLayer(this.#layerRecords.get(id)!);
+      this.#layerRecords.delete(id);
     }
   }
 

@@ -22,6 +22,9 @@ import {
 } from './operations.js';
 import { absoluteImage } from './remote.js';
 import { IS_SECONDARY } from './replication/no-secondary.js';
+import { SERVING_STATUS, type ServingStatus } from './serving-status.js';
+import { snapshotOf } from './snapshots/as-volume.js';
+import { noSnapshot } from './snapshots/operations.js';
 import { openVolume, rawVolume } from './volume.js';
 
 export interface ActOptions extends Omit<OpenVolumeOptions, 'access' | 'asRaw' | 'warn' | 'sweep'> {
@@ -59,14 +62,21 @@ function fromAnywhere(args: object): Record<string, unknown> {
   return Object.fromEntries(named) as Record<string, unknown>;
 }
 
+/** `snapshot`: what that one held, of a volume that is opened for reading. */
+export interface OpenDataOptions extends OpenVolumeOptions {
+  readonly snapshot?: string | undefined;
+}
+
 /** Opens the volume for its bytes, which one of files has for itself: where it is served, they come from its server, and there is no array to look at. */
-export async function openForData(names: readonly string[], options: OpenVolumeOptions): Promise<Volume> {
+export async function openForData(names: readonly string[], options: OpenDataOptions): Promise<Volume> {
+  const { snapshot } = options;
   const opened = await openOrAsk(names, options, 'data', async ({ socket, path, located }) => {
     // It has told that somebody serves there; a client of NBD makes a connection of its own.
     socket.destroy();
-    await refuseServedFiles(located, options.access);
+    if (snapshot === undefined) await refuseServedFiles(located, options.access);
     const { NbdDevice } = await import('../nbd/client/nbd-device.js');
-    const uri = `nbd+unix:///?socket=${encodeURIComponent(path)}`;
+    const name = snapshot === undefined ? '' : await snapshotExport(located, snapshot);
+    const uri = `nbd+unix:///${encodeURIComponent(name)}?socket=${encodeURIComponent(path)}`;
     const readOnly = options.access === 'read';
     return rawVolume(located, await NbdDevice.open(uri, { readOnly, reconnect: { tries: 0 } }));
   });
@@ -74,12 +84,28 @@ export async function openForData(names: readonly string[], options: OpenVolumeO
   const { volume } = opened;
   if (options.asRaw === true) return volume;
   try {
+    // Its bytes are those of a moment: they change behind nobody's back.
+    if (snapshot !== undefined) return snapshotOf(volume, snapshot);
     refuseFiles(volume, options.access === 'read' ? 'read' : 'written');
     return volume;
   } catch (error) {
     await closeFailed(volume.label, () => volume.close(), options.warn);
     throw error;
   }
+}
+
+/** By which name the server of the volume has it. */
+async function snapshotExport(located: Located, name: string): Promise<string> {
+  const status = (await atServer(controlDirectories(located), 'control', (socket) =>
+    askServer(socket, SERVING_STATUS, {}),
+  )) as ServingStatus | null;
+  const found = status?.snapshots.find((one) => one.name === name);
+  if (found === undefined) throw noSnapshot(located.label, name);
+  if (found.state === 'good') return `${status!.volumeName}@${name}`;
+  throw new UserError('METADATA_DAMAGED', `snapshot ${name} cannot be used: ${found.reason}`, {
+    hint: 'Delete it: holdfast snapshot delete.',
+    details: { image: located.label },
+  });
 }
 
 /** As raw bytes too: under the empty name a server of files has one of them, and not the volume. */

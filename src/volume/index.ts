@@ -35,6 +35,8 @@ export { type PromotedSecondary, promoteSecondary } from './replication/generati
 export type { ReplicaStatus } from './replication/status.js';
 export { assertTakesBackup, isNewTarget, newTarget } from './restore-target.js';
 export type { ServingStatus } from './serving-status.js';
+export type { SnapshotContainer } from './snapshots/operations.js';
+export type { SnapshotStatus } from './snapshots/status.js';
 export { volumeStatus } from './status.js';
 export type { MemberStatus, RecordStatus, VolumeState, VolumeStatus } from './status-model.js';
 export { readStream, sparseStream, writeStream } from './stream.js';

@@ -13,6 +13,7 @@ import type { VolumeBackups } from './backup/volume-backups.js';
 import type { HeldImages } from './held-images.js';
 import type { Located } from './locate.js';
 import type { VolumeTracking } from './replication/volume-tracking.js';
+import type { VolumeSnapshots } from './snapshots/volume-snapshots.js';
 import type { VolumeFiles } from './volume-files.js';
 
 export interface OpenVolumeOptions {
@@ -53,6 +54,8 @@ export interface Volume {
   /** Of which moments can be chosen while it is written; null: nobody writes it here. */
   readonly moments: Moments | null;
   readonly backups: VolumeBackups;
+  /** Those that outlive the command that made them. */
+  readonly snapshots: VolumeSnapshots;
   /** The images that are open, and locked, because of it: closed with the volume, or as soon as they leave it. */
   readonly held: HeldImages;
   /** Stops what is open in order, top down; the volume is clean after it, if it can be. */

@@ -13,6 +13,7 @@ import { arrayOf, type Volume } from './model.js';
 import { argumentsOf, operation } from './operation.js';
 import { removeMember } from './removal.js';
 import { REPLICA_OPERATIONS } from './replication/operations.js';
+import { SNAPSHOT_OPERATIONS } from './snapshots/operations.js';
 
 const slot = z.number().int().nonnegative();
 
@@ -20,6 +21,7 @@ export const OPERATIONS = {
   ...FILE_OPERATIONS,
   ...REPLICA_OPERATIONS,
   ...BACKUP_OPERATIONS,
+  ...SNAPSHOT_OPERATIONS,
   /** What its bytes are; the unnamed export of a volume of files is one of its files. */
   format: operation('read', z.object({}), async ({ files }) => ({
     format: files === null ? 'raw' : 'extents',

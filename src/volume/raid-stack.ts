@@ -15,6 +15,8 @@ import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRecordFile } from './record-file.js';
 import { describeDoubt, recoverArray } from './recovery.js';
 import { VolumeTracking } from './replication/volume-tracking.js';
+import { stampOfMembers, type VolumeStamp } from './snapshots/stamp.js';
+import { flushAndClose, VolumeSnapshots } from './snapshots/volume-snapshots.js';
 import { cached, closeInOrder, gated } from './stack.js';
 
 export async function openRaid(
@@ -50,6 +52,10 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
   });
   if (readOnly) warnReader(array, found, options.warn);
   try {
+    // Judged by what the members said before anything is written to them.
+    const stamp = () => stampOf(array);
+    const sizeBytes = array.size;
+    const snapshots = await VolumeSnapshots.find(located, { stamp, sizeBytes, readOnly });
     const recovery = readOnly ? null : await recoverArray(array, found, options);
     const tracking = readOnly
       ? VolumeTracking.none(array)
@@ -58,7 +64,14 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
     const { device, moments } = readOnly
       ? { device: array, moments: null }
       : gated(tracking.device, (gate) => cached(gate, stripeDataBytes, { replicas: tracking }));
-    const upper = readOnly ? [] : [() => device.flush(), () => device.close(), () => tracking.close()];
+    await snapshots.open({ label, device: moments?.gate.lower ?? device, moments, warn: options.warn });
+    const upper = readOnly
+      ? [() => snapshots.close()]
+      : [() => flushAndClose(device, snapshots), () => device.close(), () => tracking.close()];
+    const closeArray = async () => {
+      await array.close();
+      await snapshots.seal();
+    };
     return {
       label,
       located,
@@ -71,14 +84,20 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
       tracking,
       moments,
       backups: new VolumeBackups(),
+      snapshots,
       held,
-      close: () => closeInOrder([...upper, () => array.close(), ...files]),
+      close: () => closeInOrder([...upper, closeArray, ...files]),
     };
   } catch (error) {
     // Why it could not be opened is what the user must hear.
     await closeFailed(label, () => closeInOrder([() => array.close(), ...files]), options.warn);
     throw error;
   }
+}
+
+/** As the superblocks are that were written last. */
+async function stampOf({ core }: RaidArray): Promise<VolumeStamp> {
+  return stampOfMembers(core.slotMembers().map(({ superblock }) => superblock));
 }
 
 /** Who reads a volume as it is has to know what it may not be. */

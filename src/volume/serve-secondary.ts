@@ -86,7 +86,14 @@ export class ServedSecondary implements Serving {
       pid: process.pid,
       seconds: Math.round(performance.now() - this.#startedMs) / 1000,
       cacheMode: 'writeback',
-      ...{ cache: null, recordWrites: null, replicas: this.host.replicas(), inDoubt: [] },
+      ...{
+        cache: null,
+        recordWrites: null,
+        replicas: this.host.replicas(),
+        volumeName: '',
+        snapshots: [],
+        inDoubt: [],
+      },
       secondary: this.host.status(),
     };
   }

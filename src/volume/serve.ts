@@ -18,6 +18,7 @@ import { isOperation, OPERATIONS, runRequested } from './operations.js';
 import { absoluteImage } from './remote.js';
 import { ServedDisks } from './served-disks.js';
 import { SERVING_STATUS, type Serving, type ServingStatus } from './serving-status.js';
+import { snapshotsOpen } from './snapshots/status.js';
 import { cacheOf, closeInOrder } from './stack.js';
 import { openVolume } from './volume.js';
 
@@ -63,6 +64,7 @@ export class ServedVolume implements Serving {
       throw error;
     }
     try {
+      served.disks.addSnapshots(served.server);
       if (options.access === 'write') await served.#openControl();
       return served;
     } catch (error) {
@@ -72,7 +74,7 @@ export class ServedVolume implements Serving {
   }
 
   status(): ServingStatus {
-    const { array, device, tracking } = this.volume;
+    const { array, device, tracking, snapshots } = this.volume;
     return {
       ...this.server.status(),
       pid: process.pid,
@@ -81,6 +83,8 @@ export class ServedVolume implements Serving {
       cache: cacheOf(device)?.statistics ?? null,
       recordWrites: array?.recordWrites ?? null,
       replicas: tracking.replicas?.list() ?? null,
+      volumeName: this.disks.volumeName,
+      snapshots: snapshotsOpen(snapshots.current?.list() ?? []),
       inDoubt: array === null ? [] : asPlaces(bytesInDoubt(array.core)),
       secondary: null,
     };

@@ -12,6 +12,7 @@ import type { NbdServer } from '../nbd/server/server.js';
 import { defaultName } from './locate.js';
 import type { Volume } from './model.js';
 import { isRemote } from './remote.js';
+import { ServedSnapshots } from './served-snapshots.js';
 
 export interface DiskOptions {
   readonly access: 'read' | 'write';
@@ -28,15 +29,24 @@ export class ServedDisks {
     readonly exports: readonly Export[],
     readonly localExports: readonly Export[],
     private readonly files: ServedFiles | null,
+    private readonly snapshots: ServedSnapshots,
+    /** What its snapshots are called by, before the @. */
+    readonly volumeName: string,
   ) {}
 
   /** @throws UserError USAGE, FILE_NOT_FOUND for names that cannot be served, and what opening files throws. */
   static async open(volume: Volume, options: DiskOptions): Promise<ServedDisks> {
-    if (volume.files === null) return new ServedDisks([await wholeVolume(volume, options)], [], null);
+    const own = volume.located.manifest?.name ?? defaultName(volume.label);
+    const volumeName = volume.files === null ? (options.exportNames[0] ?? own) : own;
+    const snapshots = new ServedSnapshots(volume.snapshots, volumeName);
+    if (volume.files === null) {
+      const whole = { ...(await wholeVolume(volume, options)), contexts: () => snapshots.contexts() };
+      return new ServedDisks([whole], [], null, snapshots, volumeName);
+    }
     const files = new ServedFiles(volume, await volume.files.store(), options);
     try {
       const { exports, others } = await files.openAll();
-      return new ServedDisks(exports, others, files);
+      return new ServedDisks(exports, others, files, snapshots, volumeName);
     } catch (error) {
       await files.close();
       throw error;
@@ -48,7 +58,13 @@ export class ServedDisks {
     this.files?.follow(server);
   }
 
+  /** Snapshots are disks too, of all clients, as long as they are there. */
+  addSnapshots(server: NbdServer): void {
+    this.snapshots.follow(server);
+  }
+
   async close(): Promise<void> {
+    await this.snapshots.close();
     await this.files?.close();
   }
 }
@@ -99,7 +115,7 @@ class ServedFiles {
   follow(server: NbdServer): void {
     this.volume.files?.listen(async (name, change) => {
       if (change === 'made') return server.addLocalExport(await this.#open(await this.store.files.get(name)));
-      server.removeLocalExport(name);
+      server.removeExport(name);
       await this.#devices.get(name)?.close();
       this.#devices.delete(name);
     });

@@ -5,6 +5,7 @@ import type { CacheMode } from '../nbd/server/export.js';
 import type { NbdServer } from '../nbd/server/server.js';
 import type { HostStatus } from './replication/secondary/host-status.js';
 import type { ReplicaStatus } from './replication/status.js';
+import type { SnapshotStatus } from './snapshots/status.js';
 
 /** What the server is asked for. */
 export const SERVING_STATUS = 'serving status';
@@ -19,6 +20,9 @@ export interface ServingStatus extends ServerStatus {
   readonly recordWrites: number | null;
   /** As they are now; null: what is written is not tracked. */
   readonly replicas: readonly ReplicaStatus[] | null;
+  /** What its snapshots are served by, before the @. */
+  readonly volumeName: string;
+  readonly snapshots: readonly SnapshotStatus[];
   readonly inDoubt: readonly { offsetBytes: number; lengthBytes: number }[];
   /** Of an image that is served as a place for a secondary; null: it is a volume's own. */
   readonly secondary: HostStatus | null;

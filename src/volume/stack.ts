@@ -51,6 +51,18 @@ export function gated(
   return { device, moments: new Moments(device, gate) };
 }
 
+/**
+ * A cache comes over the gate where there is none: writes are answered from it, and what has to be durable before they go down is
+ * waited for by the flush.
+ */
+export async function putCacheOver(
+  { top, gate }: Moments,
+  replicas: StackedCache['replicas'],
+): Promise<void> {
+  if (top.lower !== gate) return;
+  await top.putBetween((lower) => cached(lower, RAW_STRIPE_BYTES, { replicas: replicas ?? null }));
+}
+
 /** Takes every step, whatever the ones before came to; throws the first failure. */
 export async function closeInOrder(steps: readonly (() => Promise<unknown>)[]): Promise<void> {
   const failures: unknown[] = [];

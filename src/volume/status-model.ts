@@ -4,6 +4,7 @@ import type { FlagPlace } from '../metadata/flag-places.js';
 import type { MemberState } from '../raid/md/model.js';
 import type { ReplicaStatus } from './replication/status.js';
 import type { ServingStatus } from './serving-status.js';
+import type { SnapshotStatus } from './snapshots/status.js';
 
 export type VolumeState =
   | 'clean'
@@ -41,7 +42,7 @@ export interface VolumeStatus {
   /** Bytes of the volume that nobody can tell: reads of them fail until they are written anew. */
   readonly inDoubt: readonly { offsetBytes: number; lengthBytes: number }[];
   readonly replicas: readonly ReplicaStatus[];
-  readonly snapshots: readonly never[];
+  readonly snapshots: readonly SnapshotStatus[];
   /** What is wrong and what to do, for people. */
   readonly problems: readonly { code: string; message: string; hint: string }[];
   /** Who has it open for writing. */

@@ -15,9 +15,9 @@ export async function withServer(located: Located, status: VolumeStatus): Promis
   const answer = await atServer(directories, 'control', (socket) => askServer(socket, SERVING_STATUS, {}));
   if (answer === null) return status;
   const serving = answer as ServingStatus;
-  const { inDoubt } = serving;
-  if (status.state !== 'dirty-degraded') return { ...status, inDoubt, serving };
+  const { inDoubt, snapshots } = serving;
+  if (status.state !== 'dirty-degraded') return { ...status, inDoubt, snapshots, serving };
   // What it is writing now is dirty on its images; lost would be only what it says itself.
   const problems = status.problems.filter(({ code }) => code !== 'IN_DOUBT' || inDoubt.length > 0);
-  return { ...status, state: 'degraded', dirtyStripes: 0, inDoubt, problems, serving };
+  return { ...status, state: 'degraded', dirtyStripes: 0, inDoubt, snapshots, problems, serving };
 }

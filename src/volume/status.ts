@@ -23,6 +23,9 @@ import {
 import { isRemote } from './remote.js';
 import { findPrimaryPlaces } from './replication/places.js';
 import { replicasOnDisk } from './replication/status.js';
+import { findSnapshotPlaces } from './snapshots/places.js';
+import { stampOfImage, stampOfMembers, type VolumeStamp } from './snapshots/stamp.js';
+import { type SnapshotStatus, snapshotsOnDisk } from './snapshots/status.js';
 import { type FilesLook, lookAtFiles, stateWithFiles } from './status-extents.js';
 import { lookInside } from './status-inside.js';
 import type { MemberStatus, RaidStatus, VolumeState, VolumeStatus } from './status-model.js';
@@ -42,6 +45,17 @@ export async function volumeStatus(
   const located = await locateVolume(args);
   const status = await statusOfImages(located, { asRaw, record });
   return asRaw ? status : withReplicas(located, status);
+}
+
+/** As they are on disk; `stamp`: of the volume as it is found. What somebody has open and writes has no stamp. */
+async function snapshotsOf(
+  located: Located,
+  holder: VolumeStatus['holder'],
+  stamp: () => Promise<VolumeStamp>,
+): Promise<SnapshotStatus[]> {
+  const places = await findSnapshotPlaces(located, { isLook: true });
+  if (places === null) return [];
+  return snapshotsOnDisk(places, holder === null ? await stamp() : null);
 }
 
 /** As its server has them, or as they are on disk. */
@@ -93,7 +107,9 @@ async function singleStatus(located: Located, device: BlockDevice, asRaw: boolea
     dirtyStripes: 0,
     inDoubt: [],
     replicas: [],
-    snapshots: [],
+    snapshots: isRemote(device.name)
+      ? []
+      : await snapshotsOf(located, holder, () => stampOfImage(device.name)),
     problems: [
       ...(damage === null ? [] : [{ code: damage.code, message: damage.message, hint: damage.hint ?? '' }]),
       ...(files?.problems ?? []),
@@ -134,13 +150,21 @@ async function raidStatus(
     dirtyStripes: state === 'active' ? 0 : seen.dirtyStripes,
     inDoubt: state === 'active' ? [] : seen.inDoubt,
     replicas: [],
-    snapshots: [],
+    snapshots: await snapshotsOf(located, holder, async () => stampOfJudged(judgement)),
     problems: [...problemsOf(judgement, ofArray, absent), ...seen.problems, ...(files?.problems ?? [])],
     holder,
     ...(set === null || freshest === null
       ? {}
       : { raid: { ...raidOf(judgement, freshest), record: seen.record } }),
   };
+}
+
+function stampOfJudged({ members }: Judgement): VolumeStamp {
+  return stampOfMembers(
+    members.flatMap(({ state, superblock }) =>
+      state === 'in-sync' && superblock !== null ? [superblock] : [],
+    ),
+  );
 }
 
 function raidOf(judgement: Judgement, freshest: Superblock): Omit<RaidStatus, 'record'> {

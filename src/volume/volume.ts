@@ -21,7 +21,9 @@ import { openRaid } from './raid-stack.js';
 import { isRemote } from './remote.js';
 import { assertNoSecondary } from './replication/no-secondary.js';
 import { VolumeTracking } from './replication/volume-tracking.js';
-import { cached, closeInOrder, gated, RAW_STRIPE_BYTES } from './stack.js';
+import { stampOfImage } from './snapshots/stamp.js';
+import { flushAndClose, VolumeSnapshots } from './snapshots/volume-snapshots.js';
+import { cached, closeInOrder, gated, putCacheOver, RAW_STRIPE_BYTES } from './stack.js';
 import { VolumeFiles } from './volume-files.js';
 
 export async function openVolume(args: readonly string[], options: OpenVolumeOptions): Promise<Volume> {
@@ -107,38 +109,67 @@ async function openRaw(
   const file = await openImage(image, { readOnly });
   try {
     await warnOfTail(file, options);
-    return readOnly ? rawVolume(located, file) : await trackedVolume(located, file, options);
+    return asRaw ? rawVolume(located, file) : await ownVolume(located, file, options);
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
-/** As `rawVolume`, of one that has a place for replicas, or has some. */
-async function trackedVolume(
+/** As `rawVolume`, of one that has a place for replicas and snapshots, or has some. */
+async function ownVolume(
   located: Located,
   lower: BlockDevice,
-  { warn }: OpenVolumeOptions,
+  { access, warn }: OpenVolumeOptions,
 ): Promise<Volume> {
+  const readOnly = access === 'read';
+  const snapshots = isRemote(lower.name)
+    ? VolumeSnapshots.none()
+    : await VolumeSnapshots.find(located, {
+        ...{ sizeBytes: lower.size, readOnly },
+        stamp: () => stampOfImage(lower.name),
+      });
+  const volume = readOnly
+    ? rawVolume(located, lower, { snapshots })
+    : rawVolume(located, lower, { snapshots, tracking: await trackingOf(located, lower, warn) });
+  const { label, moments, tracking } = volume;
+  await snapshots.open({ label, device: moments?.gate.lower ?? lower, moments, warn });
+  if (moments !== null && snapshots.current?.wantsCache === true) await putCacheOver(moments, tracking);
+  return volume;
+}
+
+async function trackingOf(
+  located: Located,
+  lower: BlockDevice,
+  warn: (message: string) => void,
+): Promise<VolumeTracking> {
   // What is tracked is gathered first: a batch that leaves the cache is one transaction.
-  const tracking = takesBytes(lower)
-    ? await VolumeTracking.open(located, lower, {
+  return takesBytes(lower)
+    ? VolumeTracking.open(located, lower, {
         warn,
         over: (replicas) => cached(replicas.device, RAW_STRIPE_BYTES, { replicas }),
       })
-    : await VolumeTracking.open(located, lower, { warn });
-  return rawVolume(located, lower, tracking);
+    : VolumeTracking.open(located, lower, { warn });
 }
 
 /** A volume that is the bytes of one device; where it may be written, to the byte. */
 export function rawVolume(
   located: Located,
   lower: BlockDevice,
-  tracking = VolumeTracking.none(lower),
+  {
+    tracking = VolumeTracking.none(lower),
+    snapshots = VolumeSnapshots.none(),
+  }: { readonly tracking?: VolumeTracking; readonly snapshots?: VolumeSnapshots } = {},
 ): Volume {
   const { device, moments } = lower.readOnly ? { device: lower, moments: null } : gated(inBytes(tracking));
-  const upper = lower.readOnly ? [] : [() => device.flush(), () => device.close(), () => tracking.close()];
+  const upper = lower.readOnly
+    ? [() => snapshots.close()]
+    : [() => flushAndClose(device, snapshots), () => device.close(), () => tracking.close()];
   const held = new HeldImages([lower]);
+  const closeImage = async () => {
+    await held.close();
+    await snapshots.seal();
+  };
   return {
     label: located.label,
     located,
@@ -151,8 +182,9 @@ export function rawVolume(
     tracking,
     moments,
     backups: new VolumeBackups(),
+    snapshots,
     held,
-    close: () => closeInOrder([...upper, () => held.close()]),
+    close: () => closeInOrder([...upper, closeImage]),
   };
 }
 

@@ -9,7 +9,13 @@ import { comparisonOf, contenderOf, measuredOnce } from '../support/measured-onc
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const REQUESTS = 400;
-const SIZES = { volumeBytes: 12 * MIB, writes: { volumeBytes: 12 * MIB, requests: REQUESTS, depth: 4 } };
+const SMALL = { volumeBytes: 12 * MIB, requests: REQUESTS, depth: 4 };
+const SIZES = {
+  volumeBytes: 16 * MIB,
+  writes: SMALL,
+  fleecing: SMALL,
+  snapshots: { ...SMALL, requests: 40, flushEvery: [1, 8] },
+};
 
 let results: readonly ComparisonResult[] = [];
 beforeAll(async () => {
@@ -38,5 +44,35 @@ test.each(['one image', 'RAID-5'])(
       );
       expect(contenderOf(comparison, 'backup').counts.keptBytes).toBe(REQUESTS * share * 4096);
     }
+  },
+);
+
+test.each([0.05, 0.5])('over NBD too: %s first writes', (share) => {
+  const comparison = comparisonOf(
+    results,
+    `4 KiB at random over NBD, 4 in flight, ${share * 100}% first writes`,
+  );
+  expect(contenderOf(comparison, 'holdfast, backup').counts.keptBytes).toBe(REQUESTS * share * 4096);
+});
+
+test.each([1, 16, 128])('an increment of %s changed blocks keeps these, and reads no others', (blocks) => {
+  const comparison = comparisonOf(results, `an increment, ${blocks} of 1024 blocks changed`);
+  expect(contenderOf(comparison, 'noted as changed').counts).toEqual({
+    readBytes: blocks * 4096,
+    keptBytes: blocks * 4096,
+  });
+  expect(contenderOf(comparison, 'compared').counts).toEqual({
+    readBytes: 4 * MIB,
+    keptBytes: blocks * 4096,
+  });
+});
+
+test.each(['one image', 'RAID-5'])(
+  'a write by itself after a snapshot costs its block and a sector: %s',
+  (what) => {
+    const alone = comparisonOf(results, `4 KiB at random, a flush after 1, ${what}`);
+    expect(contenderOf(alone, 'snapshot').counts.keptBytes).toBe(40 * (4096 + 512));
+    const gathered = comparisonOf(results, `4 KiB at random, a flush after 8, ${what}`);
+    expect(contenderOf(gathered, 'snapshot').counts.keptBytes).toBeLessThanOrEqual(40 * 4096 + 40 * 512);
   },
 );

@@ -34,8 +34,8 @@ export interface Export {
   readonly preferredBlockBytes?: number;
   /** Bytes; 64 MiB unless said otherwise. */
   readonly maximumPayloadBytes?: number;
-  /** Beside base:allocation, which every export has. */
-  readonly contexts?: readonly StatusContext[];
+  /** Beside base:allocation, which every export has: asked for whenever a client asks, since they may come and go. */
+  readonly contexts?: () => readonly StatusContext[];
   /** Options of holdfast's own that it answers, by their numbers; none unless said otherwise. */
   readonly extensions?: ReadonlyMap<number, ExportExtension>;
 }

@@ -20,13 +20,14 @@ export class ServedExport {
   readonly cache: CacheMode;
   readonly zeroesFast: boolean;
   readonly sizes: BlockSizes;
-  readonly contexts: readonly StatusContext[];
   readonly device: OrderedDevice;
   readonly extensions: ReadonlyMap<number, ExportExtension>;
   readonly counters: Counters;
   /** Connections in the transmission phase, and all that were. */
   readonly uses: { now: number; ever: number };
   readonly #canMultiConn: boolean;
+  readonly #allocation: StatusContext;
+  readonly #others: () => readonly StatusContext[];
 
   /**
    * `shown`: the export that it is to all but one connection, and counts as.
@@ -45,7 +46,8 @@ export class ServedExport {
     this.extensions = given.extensions ?? new Map();
     this.#canMultiConn = given.canMultiConn ?? true;
     this.device = new OrderedDevice(device);
-    this.contexts = [allocationOf(device), ...(given.contexts ?? [])];
+    this.#allocation = allocationOf(device);
+    this.#others = given.contexts ?? (() => []);
     const minimum = given.minimumBlockBytes ?? device.blockSize;
     this.sizes = {
       minimum,
@@ -54,6 +56,11 @@ export class ServedExport {
     };
     checkNames([given.name, ...this.contexts.map(({ name }) => name)]);
     checkSizes(this.sizes);
+  }
+
+  /** base:allocation, and those that there are now of its own. */
+  get contexts(): readonly StatusContext[] {
+    return [this.#allocation, ...this.#others()];
   }
 
   /** Of NBD_INFO_EXPORT; what needs structured replies is offered to those who agreed on them. */

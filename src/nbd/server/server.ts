@@ -58,6 +58,8 @@ interface Way {
 export class NbdServer {
   readonly #exports: ServedExport[];
   readonly #localExports: ServedExport[];
+  /** Names of those that came later. */
+  readonly #added = new Set<string>();
   readonly #shared: Shared;
   /** From anywhere. */
   readonly #outer: Way;
@@ -92,22 +94,29 @@ export class NbdServer {
     this.#local = { shared: { ...this.#shared, host: local }, connections: 0, handshakes: 0 };
   }
 
+  /** One more, for all. @throws UserError USAGE for what can not be served like this. */
+  addExport(given: Export): void {
+    this.#add(given, this.#exports);
+    this.#added.add(given.name);
+  }
+
   /** One more, for `serveLocal` alone. @throws UserError USAGE for what can not be served like this. */
   addLocalExport(given: Export): void {
-    const served = new ServedExport(given);
-    checkExports([...this.#all(), served]);
-    this.#localExports.push(served);
+    this.#add(given, this.#localExports);
+    this.#added.add(given.name);
   }
 
   /**
-   * Nobody finds it from now on. @throws UserError IN_USE for one that is served to all, or that somebody uses; what
+   * Nobody finds it from now on. @throws UserError IN_USE for one that was there from the beginning, or that somebody uses; what
    * is not there is none.
    */
-  removeLocalExport(name: string): void {
-    const at = this.#localExports.findIndex(({ listed }) => listed.name === name);
-    const served = this.#localExports[at] ?? this.#exports.find(({ listed }) => listed.name === name);
-    if (served === undefined) return;
-    if (at < 0 || served.uses.now > 0) {
+  removeExport(name: string): void {
+    const isIt = ({ listed }: ServedExport) => listed.name === name;
+    const list = [this.#exports, this.#localExports].find((exports) => exports.some(isIt));
+    const served = list?.find(isIt);
+    if (list === undefined || served === undefined) return;
+    const mayGo = list === this.#localExports || this.#added.has(name);
+    if (!mayGo || served.uses.now > 0) {
       throw new UserError('IN_USE', `${name} is served as a disk`, {
         hint:
           served.uses.now > 0
@@ -115,7 +124,8 @@ export class NbdServer {
             : 'Stop the server, or have it serve other files alone (--export).',
       });
     }
-    this.#localExports.splice(at, 1);
+    list.splice(list.indexOf(served), 1);
+    this.#added.delete(name);
   }
 
   /** Listens at a unix socket. A file that a server left behind is replaced. Errors: see `takeSocketPath`. */
@@ -188,6 +198,12 @@ export class NbdServer {
     const flushed = await Promise.allSettled(changed.map(({ device }) => device.flush()));
     // What was answered and is not on disk is worse than what is left of a socket.
     throwFirst([...flushed, ...closing, ...ended]);
+  }
+
+  #add(given: Export, exports: ServedExport[]): void {
+    const served = new ServedExport(given);
+    checkExports([...this.#all(), served]);
+    exports.push(served);
   }
 
   #all(): readonly ServedExport[] {

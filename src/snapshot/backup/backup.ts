@@ -29,7 +29,7 @@ export interface BackupOptions {
   /** Chooses the moment; null: nobody writes to the volume meanwhile, any moment is the same. */
   readonly choose: ((keeper: Keeper) => Promise<void>) | null;
   /** Lists what is in use at the moment, which `view` shows. */
-  readonly list: (view: BlockDevice) => Promise<BlockMap>;
+  readonly list: (view: BlockDevice) => Promise<ListedBlocks>;
   readonly container: SlotContainer | null;
   /** Blocks that are the container's own: they are in no backup. null: there are none. */
   readonly leftOut?: BlockRange | null;
@@ -47,10 +47,19 @@ export interface BackupOptions {
   readonly patienceMs?: number;
 }
 
+export interface ListedBlocks {
+  /** All else reads as zeroes in the backup. */
+  readonly used: BlockMap;
+  /** Of these, those that the target does not have already. */
+  readonly wanted: BlockMap;
+}
+
 export interface BackupResult {
   readonly copiedBytes: number;
-  /** Of the volume: not on the list, and not copied. */
+  /** Of the volume: not in use, and not copied. */
   readonly skippedBytes: number;
+  /** In use, and not copied because the backup before has it: nothing of it was changed since. */
+  readonly unchangedBytes: number;
   /** What was kept in the container because it was overwritten before it was saved. */
   readonly containerBytes: number;
   readonly unreadable: readonly { readonly offsetBytes: number; readonly lengthBytes: number }[];
@@ -85,6 +94,7 @@ export class Backup {
   #phase: BackupStatus['phase'] = 'starting';
   #doneBytes = 0;
   #totalBytes: number | null = null;
+  #usedBytes = 0;
 
   constructor(private readonly options: BackupOptions) {
     const { label, gate, container, onOverflow, clock = realClock, patienceMs = PATIENCE_MS } = options;
@@ -156,12 +166,13 @@ export class Backup {
       return;
     }
     this.#phase = 'listing';
-    const used = await list(new MomentView(gate, this.#kept));
+    const { used, wanted } = await list(new MomentView(gate, this.#kept));
     if (this.#failure !== null) return;
     this.#assertUnused(used);
-    keeping.list(used);
+    keeping.list(wanted);
     await this.#zeroUnused(used);
-    this.#totalBytes = Math.min(used.count * BLOCK_BYTES, gate.size);
+    this.#usedBytes = Math.min(used.count * BLOCK_BYTES, gate.size);
+    this.#totalBytes = Math.min(wanted.count * BLOCK_BYTES, gate.size);
     this.#phase = 'copying';
     const pass = new Pass({
       ...{ gate, keeping, container, target, sizeBytes: gate.size, inFlight: CHUNKS_IN_FLIGHT },
@@ -264,7 +275,8 @@ export class Backup {
     const { gate, container } = this.options;
     return {
       copiedBytes: this.#doneBytes,
-      skippedBytes: gate.size - this.#totalBytes!,
+      skippedBytes: gate.size - this.#usedBytes,
+      unchangedBytes: this.#usedBytes - this.#totalBytes!,
       containerBytes: (container?.keptEver ?? 0) * BLOCK_BYTES,
       unreadable: this.#unreadableRanges(),
     };

@@ -25,9 +25,12 @@ const SINGLE_BYTES = BLOCK_BYTES + SECTOR_BYTES;
 /** What was kept and is not written yet is not to take more memory than this. */
 const GATHERED_BLOCKS = 2048;
 
-/** As long as all blocks of the volume can take, were each kept by itself. Sparse: it takes what it keeps. */
+/** Filesystems have no longer files: ext4 has 16 TiB. */
+const LONGEST_BYTES = 15 * 1024 ** 4;
+
+/** As long as all blocks of the volume can take, were each kept by itself, or as a file can be. Sparse: it takes what it keeps. */
 export function layerBytesFor(sizeBytes: number): number {
-  return blocksOf(sizeBytes) * SINGLE_BYTES + BLOCK_BYTES;
+  return Math.min(blocksOf(sizeBytes) * SINGLE_BYTES + BLOCK_BYTES, LONGEST_BYTES);
 }
 
 export interface LayerOptions {

@@ -41,7 +41,7 @@ export class BackupLayer {
   /** The content of a piece that has some. @throws UserError DATA_UNAVAILABLE where it is not what was written. */
   async content(index: number): Promise<Uint8Array> {
     const { offset, length, content } = this.pieces.piece(index);
-    if (content === null) throw new Error(`piece ${index} of ${this.places.data} has zeroes`);
+    if (typeof content === 'string') throw new Error(`piece ${index} of ${this.places.data} has no content`);
     const bytes = new Uint8Array(length);
     const place = { file: this.places.data, fileOffset: content.at, offset, length };
     const read = await this.#read(bytes, content.at).catch((error: unknown) => {

@@ -40,12 +40,21 @@ export class BackupReader extends ReadOnlyDevice {
     const isZero = ({ layer, piece }: Run) => this.layers[layer]!.pieces.isZero(piece);
     if (runs.every(isZero)) return 'zeroes';
     const { layer, piece } = runs[0]!;
-    const { pieces } = this.layers[layer]!;
-    const isOne =
-      runs.length === 1 && pieces.start(piece) === offset && pieces.end(piece) === offset + length;
-    return isOne && runs[0]!.start === offset && runs[0]!.end === offset + length
-      ? pieces.piece(piece).content!.hash
-      : null;
+    const found = this.layers[layer]!.pieces.piece(piece);
+    const isOne = runs.length === 1 && found.offset === offset && found.length === length;
+    const isVisible = isOne && runs[0]!.start === offset && runs[0]!.end === offset + length;
+    return isVisible && typeof found.content !== 'string' ? found.content.hash : null;
+  }
+
+  /** What of a range nobody used at its moment, or at those of the backups that it builds on: what was there is in none. */
+  *unused(offset: number, length: number): Generator<{ readonly offset: number; readonly length: number }> {
+    let at = offset;
+    for (const { start, end, layer, piece } of this.#runs(offset, length)) {
+      if (start > at) yield { offset: at, length: start - at };
+      if (this.layers[layer]!.pieces.isUnused(piece)) yield { offset: start, length: end - start };
+      at = end;
+    }
+    if (at < offset + length) yield { offset: at, length: offset + length - at };
   }
 
   read(offset: number, into: Buffers): Promise<void> {

@@ -7,7 +7,7 @@ import { describe } from '../../structure.js';
 export const PIECES_MAGIC = 0x7062_6668;
 export const PIECES_VERSION = 1;
 
-export const PIECE_KINDS = { data: 0, zeroes: 1 } as const;
+export const PIECE_KINDS = { data: 0, zeroes: 1, unused: 2 } as const;
 
 export const BACKUP_PIECES = describe({
   name: 'backup-pieces',
@@ -66,9 +66,25 @@ export const BACKUP_PIECE = describe({
       why: 'byte of the volume; each piece begins where the one before it ends, or later',
     },
     { name: 'length', offset: 8, type: 'u64', why: 'bytes' },
-    { name: 'data_offset', offset: 16, type: 'u64', why: 'where its content is in `data`; 0 of zeroes' },
-    { name: 'kind', offset: 24, type: 'u32', why: '0: content; 1: zeroes, which have none' },
+    {
+      name: 'data_offset',
+      offset: 16,
+      type: 'u64',
+      why: 'where its content is in `data`; 0 where it has none',
+    },
+    {
+      name: 'kind',
+      offset: 24,
+      type: 'u32',
+      why: '0: content; 1: zeroes, which have none; 2: nobody uses it, which reads as zeroes: what is there when somebody does is not known',
+    },
     { name: 'pad', offset: 28, type: 'u32', why: 'zero' },
-    { name: 'hash', offset: 32, type: 'bytes', length: 32, why: 'SHA-256 of its content; 0 of zeroes' },
+    {
+      name: 'hash',
+      offset: 32,
+      type: 'bytes',
+      length: 32,
+      why: 'SHA-256 of its content; 0 where it has none',
+    },
   ],
 });

@@ -1,7 +1,7 @@
 /**
- * A backup since another one: of what it is given it keeps the blocks of 4 KiB that differ from that backup. All of the volume
- * that is in use is read for it, and its hashes tell what is alike; of the backup only the pieces are read in which something
- * differs.
+ * A backup since another one. Where it is known what was changed since, that is all that it is given, and it keeps it. Else it is
+ * given all that is in use, and keeps the blocks of 4 KiB that differ: hashes tell what is alike, and of the backup before only the
+ * pieces are read in which something differs.
  *
  * What is in use no more is zeroes in the increment, as it would be in a full one: both restore to the same bytes.
  */
@@ -15,16 +15,19 @@ import type { SetWriter } from './set-writer.js';
 
 export class Increment implements BackupTarget {
   readonly name: string;
+  /** What comes is what was changed, and need not be compared. */
+  isOfChanges = false;
 
   constructor(
     private readonly writer: SetWriter,
-    private readonly parent: BackupReader,
+    readonly parent: BackupReader,
   ) {
     this.name = writer.name;
   }
 
   async put(offset: number, content: Uint8Array): Promise<void> {
     if (await this.#isAlike(offset, content)) return;
+    if (this.isOfChanges) return this.writer.put(offset, content);
     const before = new Uint8Array(content.length);
     await this.parent.read(offset, before);
     const puts: Promise<void>[] = [];

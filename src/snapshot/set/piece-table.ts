@@ -5,13 +5,14 @@
 const HASH_BYTES = 32;
 const FIRST_ROOM = 1024;
 /** In place of where its content is. */
-const NO_CONTENT = -1;
+const ZEROES = -1;
+const UNUSED = -2;
 
 export interface Piece {
   readonly offset: number;
   readonly length: number;
-  /** null: it has zeroes, and no content. */
-  readonly content: { readonly at: number; readonly hash: Uint8Array } | null;
+  /** `zeroes`: it has none; `unused`: neither, and what is there is nobody's. Both read as zeroes. */
+  readonly content: { readonly at: number; readonly hash: Uint8Array } | 'zeroes' | 'unused';
 }
 
 export class PieceTable {
@@ -37,8 +38,8 @@ export class PieceTable {
     if (at === this.#offsets.length) this.#grow(Math.max(FIRST_ROOM, at * 2));
     this.#offsets[at] = offset;
     this.#lengths[at] = length;
-    this.#contents[at] = content?.at ?? NO_CONTENT;
-    if (content !== null) this.#hashes.set(content.hash, at * HASH_BYTES);
+    this.#contents[at] = typeof content === 'string' ? (content === 'zeroes' ? ZEROES : UNUSED) : content.at;
+    if (typeof content !== 'string') this.#hashes.set(content.hash, at * HASH_BYTES);
     this.#count = at + 1;
   }
 
@@ -50,8 +51,13 @@ export class PieceTable {
     return this.#offsets[index]! + this.#lengths[index]!;
   }
 
+  /** It has no content. */
   isZero(index: number): boolean {
-    return this.#contents[index] === NO_CONTENT;
+    return this.#contents[index]! < 0;
+  }
+
+  isUnused(index: number): boolean {
+    return this.#contents[index] === UNUSED;
   }
 
   piece(index: number): Piece {
@@ -60,7 +66,7 @@ export class PieceTable {
     return {
       offset: this.#offsets[index]!,
       length: this.#lengths[index]!,
-      content: at === NO_CONTENT ? null : { at, hash },
+      content: at === ZEROES ? 'zeroes' : at === UNUSED ? 'unused' : { at, hash },
     };
   }
 

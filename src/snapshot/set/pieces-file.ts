@@ -89,8 +89,8 @@ function encodePiece(bytes: Uint8Array, at: number, table: PieceTable, index: nu
   const entry = BACKUP_PIECE.at(bytes, at);
   entry.setBig('offset', BigInt(offset));
   entry.setBig('length', BigInt(length));
-  entry.setNumber('kind', content === null ? PIECE_KINDS.zeroes : PIECE_KINDS.data);
-  if (content === null) return;
+  entry.setNumber('kind', PIECE_KINDS[typeof content === 'string' ? content : 'data']);
+  if (typeof content === 'string') return;
   entry.setBig('data_offset', BigInt(content.at));
   entry.setBytes('hash', content.hash);
 }
@@ -113,9 +113,11 @@ function addPiece(
   const follows = index === 0 || offset >= table.end(index - 1);
   const isWithin = length > 0 && offset + length <= sizeBytes;
   const hasContent = length <= chunkBytes && dataOffset + length <= dataBytes;
-  if (!follows || !isWithin || (kind === PIECE_KINDS.data ? !hasContent : kind !== PIECE_KINDS.zeroes))
+  const isKnown = kind === PIECE_KINDS.zeroes || kind === PIECE_KINDS.unused;
+  if (!follows || !isWithin || (kind === PIECE_KINDS.data ? !hasContent : !isKnown))
     throw damagedFile(path, `the piece at byte ${at} cannot be: ${length} bytes at offset ${offset}`);
-  const content = kind === PIECE_KINDS.data ? { at: dataOffset, hash: entry.bytes('hash') } : null;
+  const without = kind === PIECE_KINDS.unused ? 'unused' : 'zeroes';
+  const content = kind === PIECE_KINDS.data ? { at: dataOffset, hash: entry.bytes('hash') } : without;
   table.add({ offset, length, content });
 }
 

@@ -63,6 +63,16 @@ export class SetWriter implements BackupTarget {
     return new SetWriter(await beginBackup(directory, wanted), chunkBytes);
   }
 
+  /** 16 bytes, in hexadecimal. */
+  get id(): string {
+    return this.#begun.id;
+  }
+
+  /** Of the backup since which it is; null: of none. */
+  get parentId(): string | null {
+    return this.#begun.parent?.id ?? null;
+  }
+
   /** Bytes of content so far. */
   get dataBytes(): number {
     return this.#dataBytes;
@@ -84,7 +94,7 @@ export class SetWriter implements BackupTarget {
   async zero(offset: number, length: number): Promise<void> {
     this.#admit(offset, length);
     // Of what is in no backup of the chain nothing need be said.
-    if (length > 0 && this.#begun.parent !== null) this.#pieces.add({ offset, length, content: null });
+    if (length > 0 && this.#begun.parent !== null) this.#pieces.add({ offset, length, content: 'unused' });
   }
 
   finish(): Promise<void> {
@@ -145,7 +155,7 @@ export class SetWriter implements BackupTarget {
   }
 
   async #putPiece(offset: number, content: Uint8Array): Promise<void> {
-    if (isZero(content)) return this.zero(offset, content.length);
+    if (isZero(content)) return this.#pieces.add({ offset, length: content.length, content: 'zeroes' });
     const at = this.#dataBytes;
     this.#dataBytes += content.length;
     const [hash] = await Promise.all([hashOfContent(content), this.#append(at, content)]);

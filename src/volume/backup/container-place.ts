@@ -3,7 +3,7 @@
  * disk, memory, a range of the volume itself, or nowhere.
  */
 import { mkdir, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { fileError } from '../../device/device-errors.js';
 import { MemoryDevice } from '../../device/memory.js';
@@ -12,8 +12,8 @@ import { UserError } from '../../errors.js';
 import { BLOCK_BYTES, type BlockRange } from '../../replication/blocks.js';
 import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
 import { SlotContainer } from '../../snapshot/container/slots.js';
+import { newFolder } from '../beside.js';
 import type { Volume } from '../model.js';
-import { newPrimaryPlaces } from '../replication/places.js';
 import { assertFolder } from './assert-folder.js';
 
 export const containerSchema = z.discriminatedUnion('kind', [
@@ -61,7 +61,7 @@ export async function openContainer(
       await assertFolder(choice.path);
       return inFile(choice.path, bytes(DEFAULT_FILE_BYTES));
     case 'beside': {
-      const directory = join(dirname(newPrimaryPlaces(volume.located).directory), 'backup');
+      const directory = newFolder(volume.located, 'backup', 'a container');
       await mkdir(directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
         throw fileError(directory, 'made', error);
       });

@@ -5,11 +5,13 @@
 import { UserError } from '../../errors.js';
 import { Backup, type BackupResult } from '../../snapshot/backup/backup.js';
 import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
-import { GateDevice } from '../../snapshot/gate.js';
+import { GateDevice, type Keeper } from '../../snapshot/gate.js';
 import type { Volume } from '../model.js';
 import { isRemote } from '../remote.js';
+import { snapshotOf } from '../snapshots/as-volume.js';
 import { cacheOf } from '../stack.js';
 import { type ContainerChoice, type OpenedContainer, openContainer } from './container-place.js';
+import { BackupMark } from './marks.js';
 import { openTarget, type TargetChoice } from './target.js';
 import { usedBlocks } from './used-blocks.js';
 
@@ -19,6 +21,8 @@ export interface CreateBackupOptions extends TargetChoice {
   readonly containerBytes: number | null;
   readonly onOverflow: OverflowPolicy;
   readonly bytesPerSecond: number | null;
+  /** What this snapshot of the volume holds; null: the volume, now. */
+  readonly snapshot: string | null;
   readonly allBlocks: boolean;
   readonly skipUnreadable: boolean;
   readonly signal: AbortSignal;
@@ -39,8 +43,22 @@ export function createBackup(volume: Volume, options: CreateBackupOptions): Prom
   const { label, backups } = volume;
   const { name, signal } = options;
   return backups.during({ name, label, signal }, (ends, onBegun) =>
-    make(volume, { ...options, signal: ends }, onBegun),
+    from(volume, { ...options, signal: ends }, onBegun),
   );
+}
+
+async function from(
+  volume: Volume,
+  options: CreateBackupOptions,
+  onBegun: (backup: Backup) => void,
+): Promise<CreatedBackup> {
+  if (options.snapshot === null) return make(volume, options, onBegun);
+  const snapshot = snapshotOf(volume, options.snapshot);
+  try {
+    return await make(snapshot, options, onBegun);
+  } finally {
+    await snapshot.leave();
+  }
 }
 
 async function make(
@@ -56,7 +74,10 @@ async function make(
     warn(
       `${label} is read as it is while it is copied: what others write to it meanwhile may be in the backup in part. Make the backup where it is served`,
     );
-  const target = await openTarget(options, { label, sizeBytes: device.size, signal: options.signal });
+  const { target, inSet } = await openTarget(options, {
+    ...{ label, sizeBytes: device.size, signal: options.signal },
+  });
+  const mark = inSet !== null && takesMarks(volume, options) ? new BackupMark(volume, inSet, warn) : null;
   let opened: OpenedContainer;
   try {
     opened = await containerFor(volume, options);
@@ -70,8 +91,11 @@ async function make(
       ...{ container: opened.container, leftOut: opened.own },
       // Over a volume that nobody writes here a gate has nothing to do, and costs nothing.
       gate: moments?.gate ?? new GateDevice(device),
-      choose: moments === null ? null : (keeper) => moments.choose(keeper),
-      list: (view) => usedBlocks(volume, view, { allBlocks, warn }),
+      choose: chooseFor(volume, name, mark),
+      list: async (view) => {
+        const used = await usedBlocks(volume, view, { allBlocks, warn });
+        return mark?.listed(used) ?? { used, wanted: used };
+      },
       skipsUnreadable: options.skipUnreadable,
       bytesPerSecond: options.bytesPerSecond,
       signal: options.signal,
@@ -79,10 +103,40 @@ async function make(
     });
     onBegun(backup);
     const result = await backup.run();
+    await mark?.keep();
     return { name, target: target.name, sizeBytes: device.size, isOnline: moments !== null, ...result };
+  } catch (error) {
+    await mark?.forget();
+    throw error;
   } finally {
     await opened.close();
   }
+}
+
+/** What comes after the moment of a snapshot is another's to note; beside an export there is no place for it. */
+function takesMarks({ located }: Volume, { snapshot }: CreateBackupOptions): boolean {
+  return snapshot === null && !located.images.some(isRemote);
+}
+
+/** null: nobody writes to the volume meanwhile, and nothing is to be noted. */
+function chooseFor(
+  { moments }: Volume,
+  name: string,
+  mark: BackupMark | null,
+): ((keeper: Keeper) => Promise<void>) | null {
+  if (moments === null)
+    return mark === null
+      ? null
+      : () =>
+          mark.choose(
+            name,
+            () => {},
+            async () => {},
+          );
+  return (keeper) => {
+    const chooseWithout = () => moments.choose(keeper);
+    return mark?.choose(name, () => moments.gate.add(keeper), chooseWithout) ?? chooseWithout();
+  };
 }
 
 /** Writes that a cache has answered cannot fail any more but by the next flush, which is final to who asked for it. */

@@ -15,6 +15,7 @@ export const BACKUP_OPERATIONS = {
       to: z.string(),
       isSet: z.boolean(),
       since: z.string().nullable(),
+      snapshot: z.string().nullable().default(null),
       container: containerSchema,
       containerBytes: bytes.nullable(),
       onOverflow: z.enum(['drain', 'throttle', 'drop', 'fail', 'grow']),

@@ -21,23 +21,40 @@ interface OpenTargetOptions {
   readonly signal: AbortSignal;
 }
 
+export interface OpenedTarget {
+  readonly target: BackupTarget;
+  /** null: it is in no set, and nothing is made since it. */
+  readonly inSet: BackupInSet | null;
+}
+
+/** As the set knows it. */
+export interface BackupInSet {
+  readonly id: string;
+  readonly parentId: string | null;
+  /** null: it has all. */
+  readonly increment: Increment | null;
+}
+
 /** Throws what making it throws; nothing has been read of the volume then. */
-export function openTarget(
+export async function openTarget(
   { to, isSet, name, since, force }: TargetChoice,
   { label, sizeBytes, signal }: OpenTargetOptions,
-): Promise<BackupTarget> {
-  if (!isSet) return openImageTarget(to, { sizeBytes, force, signal });
+): Promise<OpenedTarget> {
+  if (!isSet) return { target: await openImageTarget(to, { sizeBytes, force, signal }), inSet: null };
   return openSetTarget(to, { name, since, sizeBytes, label });
 }
 
 async function openSetTarget(
   directory: string,
   options: { name: string; since: string | null; sizeBytes: number; label: string },
-): Promise<BackupTarget> {
+): Promise<OpenedTarget> {
   const writer = await SetWriter.create(directory, options);
-  if (options.since === null) return writer;
+  const { id, parentId } = writer;
+  if (options.since === null) return { target: writer, inSet: { id, parentId, increment: null } };
   try {
-    return new Increment(writer, await BackupReader.open(await openSet(directory), options.since));
+    const parent = await BackupReader.open(await openSet(directory), options.since);
+    const increment = new Increment(writer, parent);
+    return { target: increment, inSet: { id, parentId, increment } };
   } catch (error) {
     await writer.abandon('failed', 'it was not begun');
     throw error;

@@ -2,11 +2,9 @@
  * Where the files of replication are: in a folder of the volume's directory, or of IMAGE.holdfast/ beside an image. The primary's
  * and a secondary's are two folders: one volume may be both.
  */
-import { dirname, join, resolve } from 'node:path';
-import { statOrNull } from '../../device/stat-or-null.js';
-import { UserError } from '../../errors.js';
+import { join } from 'node:path';
+import { type FolderKind, findFolder, folderOfImage, newFolder } from '../beside.js';
 import type { Located } from '../locate.js';
-import { readManifest } from '../manifest.js';
 import { isRemote } from '../remote.js';
 import { removeFolder } from './swap-folder.js';
 
@@ -48,12 +46,7 @@ export class PrimaryPlaces {
 
 /** Of the volume that is this one image: in its directory, where a manifest there says that it is one, else beside it. */
 export async function placesOfImage(image: string): Promise<PrimaryPlaces> {
-  const directory = dirname(image);
-  const manifest = await readManifest(directory);
-  const isOfDirectory =
-    manifest?.kind === 'single' &&
-    manifest.images.some((path) => resolve(directory, path) === resolve(image));
-  return new PrimaryPlaces(isOfDirectory ? join(directory, 'replication') : `${image}.holdfast/replication`);
+  return new PrimaryPlaces(await folderOfImage(image, FOLDER.folder));
 }
 
 /** One that its primary writes has none: what a command has left that was cut amid making it a secondary, or a volume, counts for nothing. */
@@ -87,49 +80,22 @@ export class SecondaryPlaces {
   }
 }
 
+const FOLDER: FolderKind = {
+  folder: 'replication',
+  marker: REPLICAS_NAME,
+  refusal: (folder) => `what is written to it is tracked for its replicas in ${folder}`,
+};
+
 /** Where a new volume's would be. */
-export function newPrimaryPlaces({ directory, images, label }: Located): PrimaryPlaces {
-  if (directory !== null) return new PrimaryPlaces(join(directory, 'replication'));
-  const image = images.find((one) => !isRemote(one));
-  if (image !== undefined) return new PrimaryPlaces(`${image}.holdfast/replication`);
-  throw new UserError('UNSUPPORTED', `${label}: there is no place for a log and maps beside an NBD export`, {
-    hint: 'Replicate where the export is served.',
-  });
+export function newPrimaryPlaces(located: Located): PrimaryPlaces {
+  return new PrimaryPlaces(newFolder(located, FOLDER.folder, 'a log and maps'));
 }
 
-/**
- * Those that are there; null: nothing of the volume is tracked.
- *
- * @throws UserError REFUSED for members of a directory that were named as images: what is written to them that way would not
- *   be tracked.
- */
+/** Those that are there; null: nothing of the volume is tracked. Throws as `findFolder`. */
 export async function findPrimaryPlaces(
   located: Located,
-  { isLook = false } = {},
+  options: { readonly isLook?: boolean } = {},
 ): Promise<PrimaryPlaces | null> {
-  const { directory, images, label } = located;
-  if (directory !== null) return existing(new PrimaryPlaces(join(directory, 'replication')));
-  const local = images.filter((image) => !isRemote(image));
-  for (const image of local) {
-    const found = await existing(new PrimaryPlaces(`${image}.holdfast/replication`));
-    if (found !== null) return found;
-  }
-  for (const image of local) {
-    const found = await existing(new PrimaryPlaces(join(dirname(image), 'replication')));
-    if (found === null) continue;
-    if (isLook) return found;
-    throw new UserError(
-      'REFUSED',
-      `${label}: what is written to it is tracked for its replicas in ${found.directory}`,
-      {
-        hint: `Name the volume by its directory, ${dirname(image)}, then it is found.`,
-        details: { image },
-      },
-    );
-  }
-  return null;
-}
-
-async function existing(places: PrimaryPlaces): Promise<PrimaryPlaces | null> {
-  return (await statOrNull(places.replicas)) === null ? null : places;
+  const found = await findFolder(located, FOLDER, options);
+  return found === null ? null : new PrimaryPlaces(found);
 }

@@ -189,7 +189,7 @@ describe('block status', () => {
       name: 'qemu:dirty-bitmap:b',
       status: async (_offset: number, length: number) => [{ length, flags: 1 }],
     };
-    const { client } = await served([{ name: 'a', device, contexts: [bitmap] }]);
+    const { client } = await served([{ name: 'a', device, contexts: () => [bitmap] }]);
     const peer = await client({ structured: true, contexts: [...contexts, bitmap.name] });
     const reply = await peer.ask({ command: NBD_CMD_BLOCK_STATUS, offset: 0, length: SIZE });
     expect(reply.status.get(2)).toEqual([{ length: SIZE, flags: 1 }]);

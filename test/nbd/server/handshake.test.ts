@@ -28,7 +28,7 @@ const bitmap = { name: 'qemu:dirty-bitmap:b', status: async () => [{ length: 512
 
 function exports(): Export[] {
   return [
-    { name: 'first', description: 'the first one', device: new MemoryDevice(MIB), contexts: [bitmap] },
+    { name: 'first', description: 'the first one', device: new MemoryDevice(MIB), contexts: () => [bitmap] },
     { name: 'zweite ü', device: new MemoryDevice(2 * MIB, { blockSize: 4096 }), readOnly: true },
   ];
 }

@@ -120,7 +120,10 @@ export class BackupBench {
         await moments.choose(keeper);
         this.moment = await contentOf(this.base);
       },
-      list: async () => used(blocks),
+      list: async () => {
+        const listed = await used(blocks);
+        return { used: listed, wanted: listed };
+      },
       signal: this.cancel.signal,
       onProgress: () => {},
       warn: (message) => this.warnings.push(message),

@@ -241,7 +241,7 @@ class Stand implements SnapshotsBench {
         }),
       list: async () => {
         await turns(this.#listing);
-        return all(gate.size);
+        return { used: all(gate.size), wanted: all(gate.size) };
       },
       container: new SlotContainer({ device: container, offset: 0, length: container.size }),
       target: new DeviceTarget(moment, target, named),

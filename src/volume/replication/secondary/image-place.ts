@@ -21,6 +21,7 @@ import {
 } from '../../../replication/secondary/index.js';
 import { firstContent, makeBlank } from '../../blank.js';
 import { isRemote } from '../../remote.js';
+import { voidSnapshotsOf } from '../../snapshots/void.js';
 import { closeInOrder } from '../../stack.js';
 import { sideOfImage } from '../generations/changes-there.js';
 import { forgetReplicasOf, SecondaryPlaces } from '../places.js';
@@ -209,6 +210,8 @@ export async function makeParts(
   content: Pick<NewSecondary, 'state' | 'atMs'> = { state: 'initial' },
 ): Promise<void> {
   const places = new SecondaryPlaces(path);
+  // Its primary writes to it from now on.
+  await voidSnapshotsOf(path, 'the image was made a secondary of another volume');
   const begun = places.begun();
   await rm(begun.directory, { recursive: true, force: true });
   await mkdir(begun.directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {

@@ -1,0 +1,88 @@
+/**
+ * Snapshots of a served volume as exports: NAME@SNAPSHOT, read only, beside the volume. They come and go with the snapshots, and one
+ * that has clients is not deleted. What was changed since a moment is told as a context of the volume and of the snapshots after it,
+ * in qemu's words: `qemu:dirty-bitmap:MOMENT`, bit 0 (qemu docs/interop/nbd.rst).
+ */
+import type { Export } from '../nbd/server/export.js';
+import type { NbdServer } from '../nbd/server/server.js';
+import type { StatusContext } from '../nbd/server/status-contexts.js';
+import { BLOCK_BYTES, blocksWithin } from '../replication/blocks.js';
+import type { BlockMap } from '../replication/map/block-map.js';
+import type { MomentView } from '../snapshot/view.js';
+import type { VolumeSnapshots } from './snapshots/volume-snapshots.js';
+
+const NBD_STATE_DIRTY = 1;
+
+export class ServedSnapshots {
+  readonly #views = new Map<string, MomentView>();
+
+  constructor(
+    private readonly snapshots: VolumeSnapshots,
+    /** What stands before the @. */
+    private readonly volumeName: string,
+  ) {}
+
+  /** Of the volume itself: what was changed since each moment. */
+  contexts(): StatusContext[] {
+    return this.#since(null);
+  }
+
+  /** Those that there are, and that come and go from now on. */
+  follow(server: NbdServer): void {
+    for (const { name, kind, state } of this.snapshots.current?.list() ?? [])
+      if (kind !== 'mark' && state === 'good') server.addExport(this.#open(name));
+    this.snapshots.listen(async (name, change) => {
+      if (change === 'made') return server.addExport(this.#open(name));
+      server.removeExport(this.#exportName(name));
+      await this.#views.get(name)?.close();
+      this.#views.delete(name);
+    });
+  }
+
+  async close(): Promise<void> {
+    for (const view of this.#views.values()) await view.close();
+    this.#views.clear();
+  }
+
+  #open(name: string): Export {
+    const device = this.snapshots.current!.view(name);
+    this.#views.set(name, device);
+    return {
+      ...{ name: this.#exportName(name), device, readOnly: true },
+      description: `snapshot ${name} of ${this.volumeName}`,
+      contexts: () => this.#since(name),
+    };
+  }
+
+  #exportName(snapshot: string): string {
+    return `${this.volumeName}@${snapshot}`;
+  }
+
+  /** What was changed since the moments before `until`; null: since all, up to now. */
+  #since(until: string | null): StatusContext[] {
+    const { current } = this.snapshots;
+    if (current === null) return [];
+    return current.momentsBefore(until).map((name) => ({
+      name: `qemu:dirty-bitmap:${name}`,
+      status: async (offset, length) => dirtyRuns(current.changedSince(name, until), offset, length),
+    }));
+  }
+}
+
+/** Of [offset, offset + length), in bytes: alternating, from `offset` on. */
+function dirtyRuns(changed: BlockMap, offset: number, length: number): { length: number; flags: number }[] {
+  const end = offset + length;
+  const runs: { length: number; flags: number }[] = [];
+  let at = offset;
+  const upTo = (bytes: number, flags: number): void => {
+    const until = Math.min(bytes, end);
+    if (until > at) runs.push({ length: until - at, flags });
+    at = Math.max(at, until);
+  };
+  for (const { from, count } of changed.runsWithin(blocksWithin(offset, length))) {
+    upTo(from * BLOCK_BYTES, 0);
+    upTo((from + count) * BLOCK_BYTES, NBD_STATE_DIRTY);
+  }
+  upTo(end, 0);
+  return runs;
+}

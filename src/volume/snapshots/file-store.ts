@@ -1,0 +1,79 @@
+/** The list and the layers of a volume's moments, in files. */
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { BlockDevice } from '../../device/contract.js';
+import { fileError } from '../../device/device-errors.js';
+import { syncDirectory } from '../../device/image-open.js';
+import { openImage } from '../../device/open-image.js';
+import type { LayerRecord, MomentRecord, SnapshotStore } from '../../snapshot/layers/records.js';
+import { LAYER_SUFFIX, type SnapshotPlaces } from './places.js';
+import { type SnapshotsContent, writeSnapshots } from './snapshots-file.js';
+import type { VolumeStamp } from './stamp.js';
+
+export class FileStore implements SnapshotStore {
+  constructor(
+    private readonly places: SnapshotPlaces,
+    private content: SnapshotsContent,
+    private readonly readOnly: boolean,
+  ) {}
+
+  /** Makes the folder, and a list without moments, of a volume that is open for writing. */
+  static async create(places: SnapshotPlaces, content: SnapshotsContent): Promise<FileStore> {
+    await mkdir(places.directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+      throw fileError(places.directory, 'made', error);
+    });
+    await syncDirectory(dirname(places.directory));
+    await writeSnapshots(places.list, content);
+    return new FileStore(places, content, false);
+  }
+
+  async save(records: readonly MomentRecord[]): Promise<void> {
+    // Those of one that is not written down are not here.
+    const moments = records as SnapshotsContent['moments'];
+    await this.#write({ ...this.content, moments });
+  }
+
+  /** From now on, until `seal`, the volume is written: durable when it returns. */
+  async unseal(stamp: VolumeStamp): Promise<void> {
+    await this.#write({ ...this.content, stamp, isOpen: true });
+  }
+
+  /** It is closed, and its stamp is this from now on. */
+  async seal(stamp: VolumeStamp): Promise<void> {
+    await this.#write({ ...this.content, stamp, isOpen: false });
+  }
+
+  async createLayer(layer: LayerRecord, bytes: number): Promise<BlockDevice> {
+    const path = this.places.layer(layer);
+    const device = await openImage(path, { readOnly: false, create: { size: bytes } });
+    await syncDirectory(dirname(path));
+    return device;
+  }
+
+  openLayer(layer: LayerRecord): Promise<BlockDevice> {
+    const { readOnly } = this;
+    return openImage(this.places.layer(layer), { readOnly, lock: !readOnly });
+  }
+
+  async removeLayer(layer: LayerRecord): Promise<void> {
+    const path = this.places.layer(layer);
+    await rm(path, { force: true });
+    await syncDirectory(dirname(path));
+  }
+
+  /** What a cut has left, and of `known` what the list does not name any more. */
+  async removeUnneeded(known: readonly LayerRecord[]): Promise<void> {
+    const { directory } = this.places;
+    const needed = new Set(this.content.moments.flatMap(({ layers }) => layers.map(({ id }) => id)));
+    for (const layer of known) if (!needed.has(layer.id)) await this.removeLayer(layer);
+    for (const name of await readdir(directory)) {
+      if (name.endsWith(LAYER_SUFFIX) && !needed.has(basename(name, LAYER_SUFFIX)))
+        await rm(join(directory, name), { force: true });
+    }
+  }
+
+  async #write(content: SnapshotsContent): Promise<void> {
+    await writeSnapshots(this.places.list, content);
+    this.content = content;
+  }
+}

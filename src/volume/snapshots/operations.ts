@@ -1,0 +1,90 @@
+/** What is done about snapshots of a volume that is open, by name (../operations.ts has all of these). */
+import { isAbsolute } from 'node:path';
+import { z } from 'zod';
+import { UserError } from '../../errors.js';
+import { faultOfName } from '../../names.js';
+import type { Volume } from '../model.js';
+import { operation } from '../operation.js';
+import { cacheOf, putCacheOver } from '../stack.js';
+import { type SnapshotStatus, snapshotsOpen } from './status.js';
+
+const containerSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('beside') }),
+  z.object({ kind: z.literal('file'), path: z.string() }),
+  z.object({ kind: z.literal('memory') }),
+]);
+
+export type SnapshotContainer = z.infer<typeof containerSchema>;
+
+const createSchema = z.object({
+  name: z.string(),
+  container: containerSchema,
+  containerBytes: z.number().int().positive().nullable(),
+  onOverflow: z.enum(['grow', 'throttle', 'drop', 'fail']),
+});
+
+/** Of a file or in memory, where it may not grow. */
+const DEFAULT_BYTES = { file: 1024 ** 3, memory: 64 * 1024 ** 2 } as const;
+
+export const SNAPSHOT_OPERATIONS = {
+  'snapshot create': operation('write', createSchema, (volume, asked, { isServed = false }) =>
+    createSnapshot(volume, asked, isServed),
+  ),
+  'snapshot list': operation('read', z.object({}), async ({ snapshots }) => ({
+    snapshots: snapshotsOpen(snapshots.current?.list() ?? []),
+  })),
+  'snapshot delete': operation('write', z.object({ name: z.string() }), async (volume, { name }) => {
+    const { current } = volume.snapshots;
+    if (current === null) throw noSnapshot(volume.label, name);
+    await current.delete(name);
+    return { name };
+  }),
+} as const;
+
+async function createSnapshot(
+  volume: Volume,
+  { name, container, containerBytes, onOverflow }: z.infer<typeof createSchema>,
+  isServed: boolean,
+): Promise<SnapshotStatus> {
+  const { label, snapshots, moments, tracking, device } = volume;
+  const fault =
+    faultOfName(name) ?? (name.includes('@') ? 'it has an @, which stands before it in exports' : null);
+  if (fault !== null) throw new UserError('USAGE', `"${name}" cannot be the name of a snapshot: ${fault}`);
+  const kind = container.kind === 'memory' ? 'volatile' : 'snapshot';
+  if (kind === 'volatile' && !isServed) throw forNobody(label);
+  if (onOverflow === 'fail' && cacheOf(device) !== null) throw answeredAlready(label);
+  const place = container.kind === 'file' ? container.path : '';
+  if (container.kind === 'file' && !isAbsolute(place)) throw new Error(`${place} is not absolute`);
+  const current = await snapshots.begin();
+  // A volatile one costs no barrier.
+  if (kind === 'snapshot' && onOverflow !== 'fail') await putCacheOver(moments!, tracking);
+  const usual = onOverflow === 'grow' ? null : DEFAULT_BYTES[kind === 'volatile' ? 'memory' : 'file'];
+  const layerBytes = containerBytes === null ? usual : wholeSectors(containerBytes);
+  await current.create({ name, kind, onOverflow, place, layerBytes });
+  return snapshotsOpen(current.list()).find((one) => one.name === name)!;
+}
+
+function wholeSectors(bytes: number): number {
+  return Math.ceil(bytes / 4096) * 4096;
+}
+
+export function noSnapshot(label: string, name: string): UserError {
+  return new UserError('FILE_NOT_FOUND', `${label} has no snapshot "${name}"`, {
+    hint: `holdfast snapshot create ${label} --name ${name} makes one`,
+  });
+}
+
+function forNobody(label: string): UserError {
+  return new UserError('USAGE', `${label}: a snapshot in memory is gone when this command ends`, {
+    hint: 'Serve the volume (holdfast serve), or keep it in a file.',
+  });
+}
+
+/** Writes that a cache has answered cannot fail any more but by the next flush, which is final to who asked for it. */
+function answeredAlready(label: string): UserError {
+  return new UserError(
+    'UNSUPPORTED',
+    `${label}: its writes are answered by a cache before they meet the container`,
+    { hint: '--on-overflow drop gives the snapshot up instead; grow has it never full.' },
+  );
+}

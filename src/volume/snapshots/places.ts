@@ -1,0 +1,44 @@
+/** Where a volume's snapshots are: in its directory, or in IMAGE.holdfast/ beside an image. */
+import { join } from 'node:path';
+import { type FolderKind, findFolder, folderOfImage, newFolder } from '../beside.js';
+import type { Located } from '../locate.js';
+
+const LIST_NAME = 'snapshots.json';
+export const LAYER_SUFFIX = '.kept';
+
+const FOLDER: FolderKind = {
+  folder: 'snapshots',
+  marker: LIST_NAME,
+  refusal: (folder) => `its snapshots in ${folder} need what is overwritten`,
+};
+
+export class SnapshotPlaces {
+  constructor(readonly directory: string) {}
+
+  get list(): string {
+    return join(this.directory, LIST_NAME);
+  }
+
+  /** `place`: a path from anywhere; empty: in the folder. */
+  layer({ id, place }: { readonly id: string; readonly place: string }): string {
+    return place === '' ? join(this.directory, `${id}${LAYER_SUFFIX}`) : place;
+  }
+}
+
+export function newSnapshotPlaces(located: Located): SnapshotPlaces {
+  return new SnapshotPlaces(newFolder(located, FOLDER.folder, 'snapshots'));
+}
+
+/** Of the volume that is this one image, whether it has any or not. */
+export async function snapshotPlacesOfImage(image: string): Promise<SnapshotPlaces> {
+  return new SnapshotPlaces(await folderOfImage(image, FOLDER.folder));
+}
+
+/** null: it has none. Throws as `findFolder`. */
+export async function findSnapshotPlaces(
+  located: Located,
+  options: { readonly isLook?: boolean } = {},
+): Promise<SnapshotPlaces | null> {
+  const found = await findFolder(located, FOLDER, options);
+  return found === null ? null : new SnapshotPlaces(found);
+}

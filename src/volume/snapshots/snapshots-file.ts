@@ -1,0 +1,79 @@
+/**
+ * The list of a volume's moments: one JSON file, replaced as a whole. It says for which state of the volume it is: what somebody else
+ * has overwritten is kept nowhere.
+ *
+ * While the volume is open for writing it says so (`isOpen`), durably, before anything is written; when it is closed it has the stamp
+ * of its end.
+ */
+import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
+import { fileError } from '../../device/device-errors.js';
+import { replaceJson } from '../../device/replace-json.js';
+import { UserError } from '../../errors.js';
+import { hex } from '../replication/replicas-file.js';
+import { stampSchema, type VolumeStamp, whyVoid } from './stamp.js';
+
+const layerSchema = z.object({ id: hex, groups: z.number().int().nonnegative(), place: z.string() });
+
+const momentSchema = z.object({
+  name: z.string().min(1),
+  id: hex,
+  kind: z.enum(['snapshot', 'mark']),
+  createdMs: z.number().int().nonnegative(),
+  onOverflow: z.enum(['grow', 'throttle', 'drop', 'fail']),
+  layers: z.array(layerSchema),
+  unusable: z.string().nullable(),
+});
+
+const schema = z.object({
+  formatVersion: z.literal(1),
+  sizeBytes: z.number().int().positive(),
+  stamp: stampSchema,
+  /** Somebody of ours has it open for writing, or was cut. */
+  isOpen: z.boolean(),
+  moments: z.array(momentSchema),
+});
+
+export type SnapshotsContent = z.infer<typeof schema>;
+
+/** Throws METADATA_DAMAGED where it cannot be understood. */
+export async function readSnapshots(path: string): Promise<SnapshotsContent> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw fileError(path, 'read', error);
+  }
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (error) {
+    const why = error instanceof z.ZodError ? z.prettifyError(error) : String(error);
+    throw new UserError(
+      'METADATA_DAMAGED',
+      `${path} is not a list of snapshots that this version understands: ${why}`,
+      {
+        hint: 'Put it back as it was; or move its folder away: then the volume has no snapshots.',
+        details: { image: path },
+        cause: error,
+      },
+    );
+  }
+}
+
+export async function writeSnapshots(path: string, content: SnapshotsContent): Promise<void> {
+  await replaceJson(path, content);
+}
+
+/** As it may be trusted, of the volume as it is found. */
+export function judged(
+  content: SnapshotsContent,
+  found: VolumeStamp,
+  sizeBytes: number,
+): SnapshotsContent['moments'] {
+  const why =
+    content.sizeBytes === sizeBytes
+      ? whyVoid(content.stamp, found, !content.isOpen)
+      : `the volume had ${content.sizeBytes} bytes, and has ${sizeBytes}`;
+  if (why === null) return content.moments;
+  return content.moments.map((moment) => ({ ...moment, layers: [], unusable: moment.unusable ?? why }));
+}
