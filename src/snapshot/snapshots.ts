@@ -147,11 +147,15 @@ export class Snapshots {
       const { name, kind, onOverflow } = asked;
       const record = { ...{ name, id, kind, onOverflow }, layers: [layer], unusable: null };
       await this.#at(async () => {
-        await this.#change((records) => [...records, { ...record, createdMs: Date.now() }]);
+        const listed = this.#change((records) => [...records, { ...record, createdMs: Date.now() }]);
+        await listed.catch((cause: unknown) => this.#unlist(layer, cause));
         this.#chains[kind].push({ id, onOverflow, layers: [this.#layers.get(layer.id)!] });
         this.parts.moments?.gate.add(this.#chains[kind]);
         body();
-      }).catch((cause: unknown) => this.#undo(layer, cause));
+      }).catch(async (cause: unknown) => {
+        await this.#discard(this.#layersOf(layer));
+        throw cause;
+      });
       if (kind !== 'mark') await this.#listener?.(name, 'made');
       return this.list().at(-1)!;
     });
@@ -260,10 +264,13 @@ export class Snapshots {
     this.#layerRecords.set(record.id, record);
   }
 
-  /** What was begun is not on the list, or cannot be opened. */
-  async #undo(layer: LayerRecord, cause: unknown): Promise<never> {
-    await this.#discard([this.#layers.get(layer.id)!]);
-    await this.#change((records) => records).catch((error: unknown) => {
+  /**
+   * Nobody knows whether it is on the list. That is settled before a write goes on, which it would miss: it is not on it, or its
+   * layer is gone, and with that whatever needs it.
+   */
+  async #unlist(layer: LayerRecord, cause: unknown): Promise<never> {
+    await this.#change((records) => records).catch(async (error: unknown) => {
+      await this.#discard(this.#layersOf(layer));
       this.parts.warn(
         `${this.parts.label}: its list of snapshots could not be put back: ${messageOf(error)}`,
       );
@@ -324,6 +331,12 @@ export class Snapshots {
       await this.parts.store.removeLayer(this.#layerRecords.get(id)!);
       this.#layerRecords.delete(id);
     }
+  }
+
+  /** None, where it is gone already. */
+  #layersOf({ id }: LayerRecord): Layer[] {
+    const layer = this.#layers.get(id);
+    return layer === undefined ? [] : [layer];
   }
 
   async #closeLayers(): Promise<void> {

@@ -81,11 +81,16 @@ export class Layer {
     return new Layer(device, KeptGroups.empty(device, keptId, sizeBytes), sizeBytes);
   }
 
-  /** `sureGroups`: so many are known to be durable. Throws METADATA_DAMAGED where some of these are no good. */
+  /**
+   * `sureGroups`: so many are known to be durable. Throws METADATA_DAMAGED where some of these are no good. What it has is durable
+   * when it returns, where the device can be written.
+   */
   static async open(
     device: BlockDevice,
     { keptId, sizeBytes, sureGroups }: LayerOptions & { readonly sureGroups: number },
   ): Promise<Layer> {
+    // Whoever wrote it may have been killed before that: what is found counts, and its blocks are overwritten without a wait.
+    if (!device.readOnly) await device.flush();
     const { groups, damage } = await KeptGroups.open(device, { keptId, sizeBytes, sureGroups });
     if (damage !== null) throw damaged(device, damage.offset, damage.why);
     return new Layer(device, groups, sizeBytes);

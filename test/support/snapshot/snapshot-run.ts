@@ -1,0 +1,33 @@
+/** One workload of a volume with moments, recorded and explored. */
+import { type ExploreOptions, explore } from '../../../src/crash/explorer.js';
+import type { Report } from '../../../src/crash/explorer-report.js';
+import { SeededRandom } from '../../../src/crash/seeded-random.js';
+import { realClock } from '../../../src/replication/clock.js';
+import { sameEveryTime } from '../crash/same-every-time.js';
+import {
+  recordSnapshots,
+  type SnapshotsRecordOptions,
+  type SnapshotsWorkload,
+} from './snapshot-recording.js';
+
+export function exploreSnapshots(
+  workload: SnapshotsWorkload,
+  options: ExploreOptions & SnapshotsRecordOptions,
+): Promise<Report> {
+  return sameEveryTime(() =>
+    withoutWaiting(async () =>
+      explore(await recordSnapshots(workload, new SeededRandom(options.seed), options), options),
+    ),
+  );
+}
+
+/** Writers that are slowed down are so by a clock: nobody waits for it here. */
+async function withoutWaiting<R>(body: () => Promise<R>): Promise<R> {
+  const { wait } = realClock;
+  realClock.wait = async () => {};
+  try {
+    return await body();
+  } finally {
+    realClock.wait = wait;
+  }
+}
