@@ -9,13 +9,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { BlockDevice } from '../device/contract.js';
-import { MemoryDevice } from '../device/memory.js';
 import { UserError } from '../errors.js';
 import { BLOCK_BYTES, type BlockRange } from '../replication/blocks.js';
 import type { BlockMap } from '../replication/map/block-map.js';
 import { GateDevice } from './gate.js';
 import { Chain, type ChainPolicy } from './layers/chain.js';
-import { Layer, layerBytesFor } from './layers/layer.js';
+import type { Layer } from './layers/layer.js';
+import { OpenLayers } from './layers/open-layers.js';
 import {
   type LayerRecord,
   type MomentKind,
@@ -73,8 +73,7 @@ export type MomentListener = (name: string, change: 'made' | 'removed') => Promi
 export class Snapshots {
   readonly #chains: Readonly<Record<MomentKind, Chain>>;
   readonly #gate: GateDevice;
-  readonly #layers = new Map<string, Layer>();
-  readonly #layerRecords = new Map<string, LayerRecord>();
+  readonly #layers: OpenLayers;
   /** How many are at work on what a moment held. */
   readonly #uses = new Map<string, number>();
   #listener: MomentListener | null = null;
@@ -86,12 +85,13 @@ export class Snapshots {
     private records: readonly MomentRecord[],
   ) {
     this.#gate = parts.moments?.gate ?? new GateDevice(parts.device);
+    this.#layers = new OpenLayers(parts.store, parts.device.size);
     const chain = (kind: MomentKind) =>
       new Chain({
         ...{ label: parts.label, sizeBytes: parts.device.size, keepsContent: kind !== 'mark' },
         leftOut: parts.leftOut ?? [],
         onLost: (ids, cause) => this.#onLost(ids, cause),
-        onUnneeded: (layers) => this.#discard(layers),
+        onUnneeded: (layers) => this.#layers.discard(layers),
       });
     this.#chains = { snapshot: chain('snapshot'), volatile: chain('volatile'), mark: chain('mark') };
   }
@@ -103,7 +103,7 @@ export class Snapshots {
       await snapshots.#open();
       return snapshots;
     } catch (error) {
-      await snapshots.#closeLayers();
+      await snapshots.#layers.close();
       throw error;
     }
   }
@@ -111,7 +111,7 @@ export class Snapshots {
   /** From the oldest on. */
   list(): MomentStatus[] {
     return this.records.map(({ id, name, kind, createdMs, layers, unusable }) => {
-      const open = layers.flatMap((layer) => this.#layers.get(layer.id) ?? []);
+      const open = this.#layers.of(layers);
       const sum = (of: (layer: Layer) => number) => open.reduce((bytes, layer) => bytes + of(layer), 0);
       return {
         ...{ name, kind, createdMs, why: unusable, state: unusable === null ? 'good' : 'unusable' },
@@ -143,17 +143,17 @@ export class Snapshots {
       if (this.records.some(({ name }) => name === asked.name)) throw taken(label, asked.name);
       const { id = newId() } = asked;
       const layer = { id: newId(), groups: 0, place: asked.place };
-      await this.#createLayer(asked, layer);
-      const { name, kind, onOverflow } = asked;
+      const { name, kind, onOverflow, layerBytes } = asked;
+      await this.#layers.create(layer, kind, layerBytes);
       const record = { ...{ name, id, kind, onOverflow }, layers: [layer], unusable: null };
       await this.#at(async () => {
         const listed = this.#change((records) => [...records, { ...record, createdMs: Date.now() }]);
         await listed.catch((cause: unknown) => this.#unlist(layer, cause));
-        this.#chains[kind].push({ id, onOverflow, layers: [this.#layers.get(layer.id)!] });
+        this.#chains[kind].push({ id, onOverflow, layers: this.#layers.of([layer]) });
         this.parts.moments?.gate.add(this.#chains[kind]);
         body();
       }).catch(async (cause: unknown) => {
-        await this.#discard(this.#layersOf(layer));
+        await this.#layers.discard(this.#layers.of([layer]));
         throw cause;
       });
       if (kind !== 'mark') await this.#listener?.(name, 'made');
@@ -167,7 +167,9 @@ export class Snapshots {
       const record = this.#named(name);
       await this.#leave(record);
       await this.#change((records) => withoutMoment(records, record.id));
-      await this.#chains[record.kind].remove(record.id);
+      const chain = this.#chains[record.kind];
+      await chain.remove(record.id);
+      if (chain.moments.length === 0) this.parts.moments?.gate.remove(chain);
     });
   }
 
@@ -213,7 +215,7 @@ export class Snapshots {
       this.parts.moments?.gate.remove(chain);
     }
     if (this.parts.moments !== null) await this.#change((records) => records);
-    await this.#closeLayers();
+    await this.#layers.close();
   }
 
   async #open(): Promise<void> {
@@ -222,25 +224,20 @@ export class Snapshots {
     for (const { id, kind, onOverflow, layers, unusable } of this.records) {
       if (unusable !== null) continue;
       const chain = this.#chains[kind];
-      chain.push({ id, onOverflow, layers: layers.map((layer) => this.#layers.get(layer.id)!) });
+      chain.push({ id, onOverflow, layers: this.#layers.of(layers) });
       this.parts.moments?.gate.add(chain);
     }
-    const needed = new Set(this.records.flatMap(({ layers }) => layers.map(({ id }) => id)));
-    const unneeded = [...this.#layers].filter(([id]) => !needed.has(id)).map(([, layer]) => layer);
-    if (this.parts.moments !== null) await this.#discard(unneeded);
+    const needed = this.records.flatMap(({ layers }) => layers);
+    if (this.parts.moments !== null) await this.#layers.discard(this.#layers.butFor(needed));
   }
 
   /** Where one cannot be had, neither can what needs it: its own moment and all before. */
   async #openLayer(owner: string, layer: LayerRecord): Promise<void> {
-    const { store, device, moments } = this.parts;
+    const { moments } = this.parts;
     if (this.records.find(({ id }) => id === owner)?.unusable !== null) return;
-    let file: BlockDevice | null = null;
     try {
-      file = await store.openLayer(layer);
-      const options = { keptId: bytesOf(layer.id), sizeBytes: device.size, sureGroups: layer.groups };
-      this.#enter(layer, await Layer.open(file, options));
+      await this.#layers.open(layer);
     } catch (error) {
-      await file?.close();
       if (!(error instanceof UserError)) throw error;
       const lost = this.#upTo(owner).map(({ id }) => id);
       if (moments !== null) await this.#onLost(lost, error);
@@ -249,28 +246,13 @@ export class Snapshots {
     }
   }
 
-  async #createLayer({ kind, layerBytes }: NewMoment, layer: LayerRecord): Promise<void> {
-    const { store, device } = this.parts;
-    const bytes = layerBytes ?? layerBytesFor(device.size);
-    const file =
-      kind === 'volatile'
-        ? new MemoryDevice(bytes, { name: 'memory' })
-        : await store.createLayer(layer, bytes);
-    this.#enter(layer, Layer.empty(file, { keptId: bytesOf(layer.id), sizeBytes: device.size }));
-  }
-
-  #enter(record: LayerRecord, layer: Layer): void {
-    this.#layers.set(record.id, layer);
-    this.#layerRecords.set(record.id, record);
-  }
-
   /**
    * Nobody knows whether it is on the list. That is settled before a write goes on, which it would miss: it is not on it, or its
    * layer is gone, and with that whatever needs it.
    */
   async #unlist(layer: LayerRecord, cause: unknown): Promise<never> {
     await this.#change((records) => records).catch(async (error: unknown) => {
-      await this.#discard(this.#layersOf(layer));
+      await this.#layers.discard(this.#layers.of([layer]));
       this.parts.warn(
         `${this.parts.label}: its list of snapshots could not be put back: ${messageOf(error)}`,
       );
@@ -286,7 +268,7 @@ export class Snapshots {
   /** Durable when it returns. One after another, each of what the one before has left. */
   #change(change: (records: readonly MomentRecord[]) => readonly MomentRecord[]): Promise<void> {
     const saving = this.#saving.then(async () => {
-      const next = withGroups(change(this.records), (id) => this.#layers.get(id)?.groupCount);
+      const next = withGroups(change(this.records), (id) => this.#layers.get({ id })?.groupCount);
       await this.parts.store.save(next.filter(({ kind }) => kind !== 'volatile'));
       this.records = next;
     });
@@ -323,27 +305,6 @@ export class Snapshots {
     );
   }
 
-  async #discard(layers: readonly Layer[]): Promise<void> {
-    for (const [id, layer] of [...this.#layers]) {
-      if (!layers.includes(layer)) continue;
-      this.#layers.delete(id);
-      await layer.close();
-      await this.parts.store.removeLayer(this.#layerRecords.get(id)!);
-      this.#layerRecords.delete(id);
-    }
-  }
-
-  /** None, where it is gone already. */
-  #layersOf({ id }: LayerRecord): Layer[] {
-    const layer = this.#layers.get(id);
-    return layer === undefined ? [] : [layer];
-  }
-
-  async #closeLayers(): Promise<void> {
-    for (const layer of this.#layers.values()) await layer.close();
-    this.#layers.clear();
-  }
-
   #serial<R>(body: () => Promise<R>): Promise<R> {
     const turn = this.#turn.then(body);
     this.#turn = turn.catch(() => {});
@@ -369,10 +330,10 @@ export class Snapshots {
 
   /** Who serves it does so no more, and nobody else is at work on it. */
   async #leave({ id, name, kind, unusable }: MomentRecord): Promise<void> {
-    const isServed = kind !== 'mark' && unusable === null;
-    if (isServed) await this.#listener?.(name, 'removed');
+    // One that was lost may be served still.
+    if (kind !== 'mark') await this.#listener?.(name, 'removed');
     if ((this.#uses.get(id) ?? 0) === 0) return;
-    if (isServed) await this.#listener?.(name, 'made');
+    if (kind !== 'mark' && unusable === null) await this.#listener?.(name, 'made');
     throw new UserError('IN_USE', `snapshot ${name} is being read`, {
       hint: 'Wait for the end of what reads it, or disconnect its clients.',
     });
@@ -387,10 +348,6 @@ function taken(label: string, name: string): UserError {
 
 function newId(): string {
   return randomBytes(16).toString('hex');
-}
-
-function bytesOf(id: string): Uint8Array {
-  return new Uint8Array(Buffer.from(id, 'hex'));
 }
 
 function messageOf(cause: unknown): string {
