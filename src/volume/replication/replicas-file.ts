@@ -2,11 +2,10 @@
  * Which replicas a volume has, and which generation of itself it is: one JSON file, replaced as a whole. What
  * differs from them is never in it: that is in the log and the maps.
  */
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { fileError } from '../../device/device-errors.js';
 import { replaceJson } from '../../device/replace-json.js';
 import { UserError } from '../../errors.js';
+import { readCheckedJson } from '../checked-json.js';
 
 /** 16 bytes. */
 export const hex = z.string().regex(/^[0-9a-f]{32}$/);
@@ -82,27 +81,11 @@ export type FormerPrimary = z.infer<typeof formerSchema>;
 export type ReplicaEntry = z.infer<typeof replicaSchema>;
 export type ReplicasContent = z.infer<typeof schema>;
 
-export async function readReplicas(path: string): Promise<ReplicasContent> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw fileError(path, 'read', error);
-  }
-  try {
-    return schema.parse(JSON.parse(text));
-  } catch (error) {
-    const why = error instanceof z.ZodError ? z.prettifyError(error) : String(error);
-    throw new UserError(
-      'METADATA_DAMAGED',
-      `${path} is not a list of replicas that this version understands: ${why}`,
-      {
-        hint: 'Put it back as it was; or move its folder away and add the replicas anew, which copies them in full.',
-        details: { image: path },
-        cause: error,
-      },
-    );
-  }
+export function readReplicas(path: string): Promise<ReplicasContent> {
+  return readCheckedJson(path, schema, {
+    what: 'a list of replicas',
+    hint: 'Put it back as it was; or move its folder away and add the replicas anew, which copies them in full.',
+  });
 }
 
 /** The file as it is in memory, and changes of it one after another. */

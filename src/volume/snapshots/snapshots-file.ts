@@ -5,11 +5,9 @@
  * While the volume is open for writing it says so (`isOpen`), durably, before anything is written; when it is closed it has the stamp
  * of its end.
  */
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { fileError } from '../../device/device-errors.js';
 import { replaceJson } from '../../device/replace-json.js';
-import { UserError } from '../../errors.js';
+import { readCheckedJson } from '../checked-json.js';
 import { hex } from '../replication/replicas-file.js';
 import { stampSchema, type VolumeStamp, whyVoid } from './stamp.js';
 
@@ -37,27 +35,11 @@ const schema = z.object({
 export type SnapshotsContent = z.infer<typeof schema>;
 
 /** Throws METADATA_DAMAGED where it cannot be understood. */
-export async function readSnapshots(path: string): Promise<SnapshotsContent> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw fileError(path, 'read', error);
-  }
-  try {
-    return schema.parse(JSON.parse(text));
-  } catch (error) {
-    const why = error instanceof z.ZodError ? z.prettifyError(error) : String(error);
-    throw new UserError(
-      'METADATA_DAMAGED',
-      `${path} is not a list of snapshots that this version understands: ${why}`,
-      {
-        hint: 'Put it back as it was; or move its folder away: then the volume has no snapshots.',
-        details: { image: path },
-        cause: error,
-      },
-    );
-  }
+export function readSnapshots(path: string): Promise<SnapshotsContent> {
+  return readCheckedJson(path, schema, {
+    what: 'a list of snapshots',
+    hint: 'Put it back as it was; or move its folder away: then the volume has no snapshots.',
+  });
 }
 
 export async function writeSnapshots(path: string, content: SnapshotsContent): Promise<void> {
