@@ -2,6 +2,10 @@
  * What writes over NBD pay while a backup wants the old content, beside qemu's copy-before-write, by which it makes the same moment
  * ("fleecing"): one raw image each, the same client and the same offsets. Neither backup reads anything meanwhile: what is compared is the
  * gate, and how fast a backup is stands by itself.
+ *
+ * Measured with cold servers ours had a p99 of 12 ms with 5% first writes and a backup, where qemu had 4.8: most of that was code that was being
+ * compiled. So one half of the disk is written before, with the same share of first writes, and is not measured. It has to be
+ * another half: qemu copies clusters of 64 KiB, and would have copied nearly all of one by then.
  */
 import { rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,6 +29,9 @@ export interface FleecingSizes {
 export const FLEECING_NOTES = [
   'Over NBD: holdfast and qemu-storage-daemon serve one raw image each, with a backup (qemu: copy-before-write to another file) and without. Goal: p99 below that of qemu, and with 5% at most 1.5 of that without.',
 ];
+
+/** `keptBytes`: so many there are by now. */
+type Measured = (device: NbdDevice, keptBytes: () => Promise<number>) => Promise<Sample>;
 
 interface Disks {
   readonly directory: string;
@@ -57,15 +64,27 @@ function compared(
   { volumeBytes, requests, depth }: FleecingSizes,
   hasQemu: boolean,
 ): Comparison {
-  const offsets = offsetsOf(requests, share, volumeBytes);
-  const write = (device: NbdDevice) => written(device, offsets, depth);
+  // Each server is new, and what is written to the first half is not measured: ours is compiled while it runs.
+  const half = volumeBytes / 2;
+  const first = offsetsOf(requests, share, half);
+  const second = first.map((offset) => (offset < SAVED_BYTES ? offset : offset - SAVED_BYTES + half));
+  const write: Measured = async (device, keptBytes) => {
+    await written(device, first, depth);
+    const before = await keptBytes();
+    const sample = await written(device, second, depth);
+    return { ...sample, counts: { keptBytes: (await keptBytes()) - before } };
+  };
+  const nothing = async () => 0;
   const { volume, image } = disks;
   const ours: Contender[] = [
-    { name: 'holdfast', run: () => served(disks, HOLDFAST, volume, '', write) },
+    { name: 'holdfast', run: () => served(disks, HOLDFAST, volume, '', (device) => write(device, nothing)) },
     { name: 'holdfast, backup', run: () => duringOurs(disks, write) },
   ];
   const theirs: Contender[] = [
-    { name: 'qemu', run: () => served(disks, storageDaemon(null), image, 'disk', write) },
+    {
+      name: 'qemu',
+      run: () => served(disks, storageDaemon(null), image, 'disk', (device) => write(device, nothing)),
+    },
     { name: 'qemu, copy-before-write', against: 'qemu', run: () => duringTheirs(disks, write) },
   ];
   return {
@@ -105,7 +124,7 @@ async function fill(device: NbdDevice, sizeBytes: number): Promise<void> {
 }
 
 /** It stands still when its first pieces are saved: all others are unsaved. */
-function duringOurs(disks: Disks, write: (device: NbdDevice) => Promise<Sample>): Promise<Sample> {
+function duringOurs(disks: Disks, write: Measured): Promise<Sample> {
   const { volume, directory } = disks;
   const to = join(directory, 'fleeced.copy');
   return served(disks, HOLDFAST, volume, '', async (device) => {
@@ -124,8 +143,7 @@ function duringOurs(disks: Disks, write: (device: NbdDevice) => Promise<Sample>)
     const status = async () => (await act([volume], 'backup status', {}, { reporting })).backup;
     try {
       while (((await status())?.doneBytes ?? 0) < SAVED_BYTES) await Promise.race([wait(10), running]);
-      const sample = await write(device);
-      return { ...sample, counts: { keptBytes: (await status())?.container?.usedBytes ?? 0 } };
+      return await write(device, async () => (await status())?.container?.usedBytes ?? 0);
     } finally {
       cancel.abort();
       // It was cancelled: that is what is wanted.
@@ -136,7 +154,7 @@ function duringOurs(disks: Disks, write: (device: NbdDevice) => Promise<Sample>)
 }
 
 /** What stands for saved pieces was copied before it is measured. */
-async function duringTheirs(disks: Disks, write: (device: NbdDevice) => Promise<Sample>): Promise<Sample> {
+async function duringTheirs(disks: Disks, write: Measured): Promise<Sample> {
   const { directory, image } = disks;
   const copies = join(directory, 'fleeced.copies');
   await writeFile(copies, '');
@@ -145,9 +163,7 @@ async function duringTheirs(disks: Disks, write: (device: NbdDevice) => Promise<
   try {
     return await served(disks, storageDaemon(copies), image, 'disk', async (device) => {
       await fill(device, SAVED_BYTES);
-      const before = await keptBytes();
-      const sample = await write(device);
-      return { ...sample, counts: { keptBytes: (await keptBytes()) - before } };
+      return write(device, keptBytes);
     });
   } finally {
     await rm(copies, { force: true });
