@@ -284,11 +284,7 @@ export class Snapshots {
   async #removeUnneeded(layers: readonly Layer[]): Promise<void> {
     const { label, warn } = this.parts;
     for (const layer of layers)
-      await this.#layers
-        .discard([layer])
-        .catch((cause: unknown) =>
-          warn(`${label}: a container that nobody needs is left over: ${messageOf(cause)}`),
-        );
+      await this.#layers.discard([layer]).catch((cause: unknown) => warn(textOfLeftOver(label, cause)));
   }
 
   /** Where the list cannot say so, they lose what makes them good; and with them all that need that too. */
@@ -363,6 +359,11 @@ function taken(label: string, name: string): UserError {
   return new UserError('FILE_EXISTS', `${label} has a snapshot "${name}" already`, {
     hint: 'Choose another name, or delete it first: holdfast snapshot delete.',
   });
+}
+
+/** Of a container that no list names any more. */
+export function textOfLeftOver(label: string, cause: unknown): string {
+  return `${label}: a container that nobody needs is left over: ${messageOf(cause)}`;
 }
 
 function newId(): string {
