@@ -91,7 +91,7 @@ export class Snapshots {
         ...{ label: parts.label, sizeBytes: parts.device.size, keepsContent: kind !== 'mark' },
         leftOut: parts.leftOut ?? [],
         onLost: (ids, cause) => this.#onLost(ids, cause),
-        onUnneeded: (layers) => this.#layers.discard(layers),
+        onUnneeded: (layers) => this.#removeUnneeded(layers),
       });
     this.#chains = { snapshot: chain('snapshot'), volatile: chain('volatile'), mark: chain('mark') };
   }
@@ -228,7 +228,7 @@ export class Snapshots {
       this.parts.moments?.gate.add(chain);
     }
     const needed = this.records.flatMap(({ layers }) => layers);
-    if (this.parts.moments !== null) await this.#layers.discard(this.#layers.butFor(needed));
+    if (this.parts.moments !== null) await this.#removeUnneeded(this.#layers.butFor(needed));
   }
 
   /** Where one cannot be had, neither can what needs it: its own moment and all before. */
@@ -267,13 +267,24 @@ export class Snapshots {
 
   /** Durable when it returns. One after another, each of what the one before has left. */
   #change(change: (records: readonly MomentRecord[]) => readonly MomentRecord[]): Promise<void> {
-    const saving = this.#saving.then(async () => {
+    return this.#afterChanges(async () => {
       const next = withGroups(change(this.records), (id) => this.#layers.get({ id })?.groupCount);
       await this.parts.store.save(next.filter(({ kind }) => kind !== 'volatile'));
       this.records = next;
     });
+  }
+
+  #afterChanges<R>(body: () => Promise<R>): Promise<R> {
+    const saving = this.#saving.then(body);
     this.#saving = saving.catch(() => {});
     return saving;
+  }
+
+  /** No list names them: that one cannot be removed is nobody's failure, least of all of a write. */
+  async #removeUnneeded(layers: readonly Layer[]): Promise<void> {
+    const { label, warn } = this.parts;
+    for (const layer of layers)
+      await this.#layers.discard([layer]).catch((cause: unknown) => warn(textOfLeftOver(label, cause)));
   }
 
   /** Where the list cannot say so, they lose what makes them good; and with them all that need that too. */
@@ -285,10 +296,14 @@ export class Snapshots {
     try {
       await this.#change(marked(ids));
     } catch {
-      const all = ids.flatMap((id) => this.#upTo(id));
-      for (const layer of all.flatMap(({ layers }) => layers)) await this.parts.store.removeLayer(layer);
-      lost = [...new Set([...all.map(({ id }) => id), ...ids])];
-      this.records = marked(lost)(this.records);
+      // After those that came behind this one, which say what was before it.
+      lost = await this.#afterChanges(async () => {
+        const all = ids.flatMap((id) => this.#upTo(id));
+        for (const layer of all.flatMap(({ layers }) => layers)) await this.parts.store.removeLayer(layer);
+        const gone = [...new Set([...all.map(({ id }) => id), ...ids])];
+        this.records = marked(gone)(this.records);
+        return gone;
+      });
     }
     for (const { id, name, kind } of this.records)
       if (lost.includes(id) && kind !== 'mark')
@@ -344,6 +359,11 @@ function taken(label: string, name: string): UserError {
   return new UserError('FILE_EXISTS', `${label} has a snapshot "${name}" already`, {
     hint: 'Choose another name, or delete it first: holdfast snapshot delete.',
   });
+}
+
+/** Of a container that no list names any more. */
+export function textOfLeftOver(label: string, cause: unknown): string {
+  return `${label}: a container that nobody needs is left over: ${messageOf(cause)}`;
 }
 
 function newId(): string {

@@ -3,40 +3,19 @@
  * sound when its journal has been replayed, with a database that passes its own check, each transaction whole, and none missing
  * that was acknowledged before the backup was asked for.
  */
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { ask, hasDatabase, IS_WHOLE, writeRows } from '../support/database.js';
+import { hasDatabase, writeRows } from '../support/database.js';
 import { withSeed } from '../support/devices/seeded-random.js';
-import { faults, replay } from '../support/filesystems/e2fsprogs.js';
+import { expectSoundDatabase } from '../support/filesystems/sound-database.js';
 import { canMount, MountedDisk } from '../support/nbd/mounted-disk.js';
 import { ok } from '../support/run-holdfast.js';
 import { serve } from '../support/served.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const isPossible = hasDatabase && canMount();
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
-
-/** What the backup holds, looked at as a disk. */
-async function expectSound(image: string, leastTransactions: number, hash: string): Promise<void> {
-  replay(image);
-  expect(faults(image)).toBe('');
-  const folder = `${image}.served`;
-  await mkdir(folder);
-  const served = await serve(folder, image);
-  const disk = await MountedDisk.mount(join(folder, 'mounted'), served.uri, { makes: false });
-  try {
-    expect(sha256(await readFile(join(disk.place, 'static')))).toBe(hash);
-    const database = join(disk.place, 'db');
-    expect(await ask(database, 'pragma integrity_check')).toBe('ok');
-    expect(Number(await ask(database, 'select max(n) from t'))).toBeGreaterThanOrEqual(leastTransactions);
-    expect(await ask(database, IS_WHOLE)).toBe('1');
-  } finally {
-    await disk.unmount();
-  }
-  expect((await served.stop()).exitCode).toBe(0);
-}
 
 it.runIf(isPossible).each([
   ['wal', ['--members', '3'], []],
@@ -70,6 +49,6 @@ it.runIf(isPossible).each([
         await disk.unmount();
       }
       expect((await served.stop()).exitCode).toBe(0);
-      for (const { image, least } of images) await expectSound(image, least, sha256(content));
+      for (const { image, least } of images) await expectSoundDatabase(image, { least, content });
     }),
 );

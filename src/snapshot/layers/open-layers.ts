@@ -57,8 +57,7 @@ export class OpenLayers {
     for (const [id, { layer, record }] of [...this.#layers]) {
       if (!layers.includes(layer)) continue;
       this.#layers.delete(id);
-      await layer.close();
-      await this.store.removeLayer(record);
+      await layer.close().finally(() => this.store.removeLayer(record));
     }
   }
 

@@ -57,19 +57,24 @@ export class FileStore implements SnapshotStore {
 
   async removeLayer(layer: LayerRecord): Promise<void> {
     const path = this.places.layer(layer);
-    await rm(path, { force: true });
+    await rm(path, { force: true }).catch((error: unknown) => {
+      throw fileError(path, 'removed', error);
+    });
     await syncDirectory(dirname(path));
   }
 
-  /** What a cut has left, and of `known` what the list does not name any more. */
-  async removeUnneeded(known: readonly LayerRecord[]): Promise<void> {
+  /** What a cut has left, and of `known` what the list does not name any more. Returns why some of these could not be. */
+  async removeUnneeded(known: readonly LayerRecord[]): Promise<unknown[]> {
     const { directory } = this.places;
     const needed = new Set(this.content.moments.flatMap(({ layers }) => layers.map(({ id }) => id)));
-    for (const layer of known) if (!needed.has(layer.id)) await this.removeLayer(layer);
+    const causes: unknown[] = [];
+    for (const layer of known)
+      if (!needed.has(layer.id)) await this.removeLayer(layer).catch((cause: unknown) => causes.push(cause));
     for (const name of await readdir(directory)) {
       if (name.endsWith(LAYER_SUFFIX) && !needed.has(basename(name, LAYER_SUFFIX)))
         await rm(join(directory, name), { force: true });
     }
+    return causes;
   }
 
   async #write(content: SnapshotsContent): Promise<void> {

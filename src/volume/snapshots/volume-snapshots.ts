@@ -8,7 +8,7 @@
 import type { BlockDevice } from '../../device/contract.js';
 import { UserError } from '../../errors.js';
 import type { Moments } from '../../snapshot/moments.js';
-import { type MomentListener, Snapshots } from '../../snapshot/snapshots.js';
+import { type MomentListener, Snapshots, textOfLeftOver } from '../../snapshot/snapshots.js';
 import type { Located } from '../locate.js';
 import { FileStore } from './file-store.js';
 import { findSnapshotPlaces, newSnapshotPlaces, type SnapshotPlaces } from './places.js';
@@ -33,6 +33,8 @@ interface Found {
   readonly records: SnapshotsContent['moments'];
   /** Of these, those that were good when the volume was closed. */
   readonly voided: SnapshotsContent['moments'];
+  /** Why containers that nobody needs could not be removed. */
+  readonly leftOver: readonly unknown[];
 }
 
 export class VolumeSnapshots {
@@ -59,14 +61,15 @@ export class VolumeSnapshots {
     const now = await stamp();
     const records = judged(content, now, sizeBytes);
     const store = new FileStore(places, { ...content, moments: [...records] }, readOnly);
+    const leftOver: unknown[] = [];
     if (!readOnly) {
       await store.unseal(now);
-      await store.removeUnneeded(content.moments.flatMap(({ layers }) => layers));
+      leftOver.push(...(await store.removeUnneeded(content.moments.flatMap(({ layers }) => layers))));
     }
     const voided = records.filter(
       ({ unusable }, at) => unusable !== null && content.moments[at]!.unusable === null,
     );
-    return new VolumeSnapshots(located, stamp, { places, store, records, voided });
+    return new VolumeSnapshots(located, stamp, { places, store, records, voided, leftOver });
   }
 
   /** Of what has no place for any. */
@@ -78,7 +81,8 @@ export class VolumeSnapshots {
   async open(base: SnapshotsBase): Promise<void> {
     this.#base = base;
     if (this.found === null) return;
-    const { store, records, voided } = this.found;
+    const { store, records, voided, leftOver } = this.found;
+    for (const cause of leftOver) base.warn(textOfLeftOver(base.label, cause));
     // Told once, by who writes it down.
     if (base.moments !== null)
       for (const { name, kind, unusable } of voided)

@@ -11,6 +11,7 @@ for name in written looked killed_written killed_looked killed; do
 done
 for name in killed_written killed_looked killed; do
   kill_amid_write "$WORK/$name" "$WORK/$name/member-0.img" 4096 "$WORK/a" "$WORK/b"
+  want "$name: the list says that it is open" 1 "$(grep -cE '"isOpen": ?true' "$WORK/$name/snapshots/snapshots.json")"
 done
 for name in written looked killed_written killed_looked; do attach $name; done
 disk input "$WORK/k"

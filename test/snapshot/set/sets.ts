@@ -1,6 +1,6 @@
 /** Sets for tests: backups of what a model holds, made as a backup makes them. */
 import { SetWriter, type SetWriterOptions } from '../../../src/snapshot/set/index.js';
-import type { SeededRandom } from '../../support/devices/seeded-random.js';
+import { type SeededRandom, shuffled } from '../../support/devices/seeded-random.js';
 
 export const BLOCK_BYTES = 4096;
 
@@ -58,11 +58,4 @@ function rangesOf(bytes: number, random: SeededRandom): [number, number][] {
     at += length;
   }
   return ranges;
-}
-
-function shuffled<T>(all: readonly T[], random: SeededRandom): T[] {
-  return all
-    .map((each) => ({ each, place: random.next() }))
-    .sort((a, b) => a.place - b.place)
-    .map(({ each }) => each);
 }

@@ -27,3 +27,10 @@ export async function withSeed(body: (random: SeededRandom) => Promise<void>): P
     );
   }
 }
+
+export function shuffled<T>(all: readonly T[], random: SeededRandom): T[] {
+  return all
+    .map((each) => ({ each, place: random.next() }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ each }) => each);
+}

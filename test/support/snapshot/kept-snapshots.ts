@@ -5,6 +5,7 @@
 import { expect } from 'vitest';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { HoldingDevice } from '../../../src/device/holding-device.js';
+import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { GateDevice } from '../../../src/snapshot/gate.js';
 import type { LayerRecord, MomentRecord, SnapshotStore } from '../../../src/snapshot/layers/records.js';
@@ -37,7 +38,7 @@ export class DeviceStore<D extends BlockDevice> implements SnapshotStore {
 
   async openLayer({ id }: LayerRecord): Promise<D> {
     const device = this.layers.get(id);
-    if (device === undefined) throw new Error(`layer ${id} is gone`);
+    if (device === undefined) throw new UserError('FILE_NOT_FOUND', `layer ${id} is gone`);
     return device;
   }
 
