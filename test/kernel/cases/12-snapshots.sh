@@ -1,9 +1,30 @@
 # Snapshots of arrays that Linux's md has had in between: what it overwrites is kept nowhere, so they are void, and say so. Where it only
-# read, or nobody had it, they hold what they held; also after our own process was killed amid writes.
+# read, or nobody had it, they hold what they held; also after our own process was killed amid writes, which one command did, or a server.
+server=
+trap '[ -z "$server" ] || kill -9 "$server" 2> /dev/null || true' EXIT
 size=$((20 * 1048576))
 pattern A $size > "$WORK/a"
 pattern B $size > "$WORK/b"
 pattern K $((2 * 1048576)) > "$WORK/k"
+
+# kill_served NAME: a snapshot is made while it is served, and the server is killed amid writes of a client.
+kill_served() {
+  local client
+  rm -f "$WORK/pid"
+  node "$RUN_JS" serve "$WORK/$1" --socket "$WORK/nbd.sock" --pid-file "$WORK/pid" > "$WORK/serve.log" 2>&1 &
+  server=$!
+  when "$server" test -s "$WORK/pid" || { bad "$1: serve"; cat "$WORK/serve.log"; }
+  ends 0 "$1: snapshot while it is served" hf snapshot create "$WORK/$1" --name before
+  node "$RUN_JS" write "$WORK/$1" --offset 0 --input "$WORK/b" > "$WORK/said" 2>&1 &
+  client=$!
+  when "$client" is_active "$WORK/$1/member-0.img" 4096 || bad "$1: no write was seen"
+  moment 60
+  kill -9 "$server"
+  wait "$server" "$client" 2> /dev/null || true
+  server=
+  look "$WORK/$1"
+  want "$1: killed amid writes: state, dirty stripes" 'dirty true' "$(told "state + ' ' + (dirtyStripes > 0)")"
+}
 
 for name in written looked killed_written killed_looked killed; do
   make $name 24MiB "$WORK/a"
@@ -11,9 +32,15 @@ for name in written looked killed_written killed_looked killed; do
 done
 for name in killed_written killed_looked killed; do
   kill_amid_write "$WORK/$name" "$WORK/$name/member-0.img" 4096 "$WORK/a" "$WORK/b"
+done
+for name in served_written served_looked; do
+  make $name 24MiB "$WORK/a"
+  kill_served $name
+done
+for name in killed_written killed_looked killed served_written served_looked; do
   want "$name: the list says that it is open" 1 "$(grep -cE '"isOpen": ?true' "$WORK/$name/snapshots/snapshots.json")"
 done
-for name in written looked killed_written killed_looked; do attach $name; done
+for name in written looked killed_written killed_looked served_written served_looked; do attach $name; done
 disk input "$WORK/k"
 boot kernel
 
@@ -23,13 +50,13 @@ held() {
   want "$1: it has what the volume held" "$(sum "$WORK/a")" "$(sum "$WORK/held")"
   ends 0 "$1: it is good" hf snapshot list "$WORK/$1"
 }
-for name in looked killed_looked killed; do
+for name in looked killed_looked killed served_looked; do
   held $name
   ends 0 "$name: recover" hf recover "$WORK/$name"
   ends 0 "$name: more is written" hf write "$WORK/$name" --offset 1000000 --input "$WORK/k"
   held $name
 done
-for name in written killed_written; do
+for name in written killed_written served_written; do
   ends 3 "$name: snapshot list" hf snapshot list "$WORK/$name"
   want "$name: it says why" 1 "$(grep -c 'somebody else has written to the array' "$WORK/said")"
   ends 1 "$name: the snapshot is refused" hf read "$WORK/$name" --snapshot before --output "$WORK/none"
