@@ -8,6 +8,7 @@
  * - One that cannot be trusted any more says so on the list before a write goes on that it misses.
  */
 import { randomBytes } from 'node:crypto';
+import { allEnded } from '../device/all-ended.js';
 import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import { BLOCK_BYTES, type BlockRange } from '../replication/blocks.js';
@@ -145,15 +146,16 @@ export class Snapshots {
       const layer = { id: newId(), groups: 0, place: asked.place };
       const { name, kind, onOverflow, layerBytes } = asked;
       await this.#layers.create(layer, kind, layerBytes);
-      const record = { ...{ name, id, kind, onOverflow }, layers: [layer], unusable: null };
+      const begun = { ...{ name, id, kind, onOverflow }, layers: [layer], unusable: null };
       await this.#at(async () => {
-        const listed = this.#change((records) => [...records, { ...record, createdMs: Date.now() }]);
-        await listed.catch((cause: unknown) => this.#unlist(layer, cause));
-        this.#chains[kind].push({ id, onOverflow, layers: this.#layers.of([layer]) });
-        this.parts.moments?.gate.add(this.#chains[kind]);
+        const record = { ...begun, createdMs: Date.now() };
+        const listed = this.#change((records) => [...records, record]);
+        await listed.catch((cause: unknown) => this.#unlist(record, cause));
+        this.#begin(record);
         body();
       }).catch(async (cause: unknown) => {
-        await this.#layers.discard(this.#layers.of([layer]));
+        if (!this.records.some(({ layers }) => layers.some((one) => one.id === layer.id)))
+          await this.#removeUnneeded(this.#layers.of([layer]));
         throw cause;
       });
       if (kind !== 'mark') await this.#listener?.(name, 'made');
@@ -221,12 +223,7 @@ export class Snapshots {
   async #open(): Promise<void> {
     for (const record of this.records)
       for (const layer of record.layers) await this.#openLayer(record.id, layer);
-    for (const { id, kind, onOverflow, layers, unusable } of this.records) {
-      if (unusable !== null) continue;
-      const chain = this.#chains[kind];
-      chain.push({ id, onOverflow, layers: this.#layers.of(layers) });
-      this.parts.moments?.gate.add(chain);
-    }
+    for (const record of this.records) if (record.unusable === null) this.#begin(record);
     const needed = this.records.flatMap(({ layers }) => layers);
     if (this.parts.moments !== null) await this.#removeUnneeded(this.#layers.butFor(needed));
   }
@@ -248,16 +245,28 @@ export class Snapshots {
 
   /**
    * Nobody knows whether it is on the list. That is settled before a write goes on, which it would miss: it is not on it, or its
-   * layer is gone, and with that whatever needs it.
+   * layer is gone, and with that whatever needs it; or it is kept as if it were on it.
    */
-  async #unlist(layer: LayerRecord, cause: unknown): Promise<never> {
-    await this.#change((records) => records).catch(async (error: unknown) => {
-      await this.#layers.discard(this.#layers.of([layer]));
-      this.parts.warn(
-        `${this.parts.label}: its list of snapshots could not be put back: ${messageOf(error)}`,
-      );
-    });
+  async #unlist(record: MomentRecord, cause: unknown): Promise<never> {
+    const { label, store, warn } = this.parts;
+    try {
+      await this.#change((records) => records);
+    } catch (error) {
+      warn(`${label}: its list of snapshots could not be put back: ${messageOf(error)}`);
+      const removed = record.layers.map((layer) => store.removeLayer(layer));
+      await allEnded(removed).catch(() => {
+        this.records = [...this.records, record];
+        this.#begin(record);
+      });
+    }
     throw cause;
+  }
+
+  /** What is changed from now on is kept for it. */
+  #begin({ id, kind, onOverflow, layers }: MomentRecord): void {
+    const chain = this.#chains[kind];
+    chain.push({ id, onOverflow, layers: this.#layers.of(layers) });
+    this.parts.moments?.gate.add(chain);
   }
 
   /** Where nobody changes the volume here any moment is as good as another. */
