@@ -21,6 +21,8 @@ class TroubledStore extends DeviceStore<FaultyDevice> {
   /** So many fail from now on; of the list that says this of somebody. */
   failingSaves = 0;
   isRefused: (record: MomentRecord) => boolean = () => true;
+  /** The next one that fails is there all the same: only that it is durable could not be had. */
+  savesAllTheSame = false;
   failingRemovals = 0;
 
   constructor(readonly memories = new Map<string, MemoryDevice>()) {
@@ -38,8 +40,11 @@ class TroubledStore extends DeviceStore<FaultyDevice> {
   override async save(records: readonly MomentRecord[]): Promise<void> {
     // So that another change can come in between.
     await new Promise(setImmediate);
-    if (records.some(this.isRefused) && this.failingSaves-- > 0)
+    if (records.some(this.isRefused) && this.failingSaves-- > 0) {
+      if (this.savesAllTheSame) this.saved = records;
+      this.savesAllTheSame = false;
       throw new UserError('IO_ERROR', 'the list cannot be written');
+    }
     await super.save(records);
   }
 
@@ -215,4 +220,24 @@ describe('a list that cannot be saved while a layer fails', () => {
     await now.snapshots.close();
     expect(now.store.saved.every(({ unusable }) => unusable !== null)).toBe(true);
   });
+});
+
+it('one that can neither be put on the list for sure, nor taken off it, nor removed, is kept: the list may have it', async () => {
+  const now = await machine();
+  await create(now, 'one');
+  now.store.savesAllTheSame = true;
+  now.store.failingSaves = 2;
+  now.store.failingRemovals = 2;
+  now.held.set('doubtful', await contentOf(now.base));
+  await expect(
+    now.snapshots.create({ ...GROWING, name: 'doubtful', kind: 'snapshot' }),
+  ).rejects.toMatchObject({
+    message: 'the list cannot be written',
+  });
+  await writeBlock(now, 3, 7);
+  expect(states(await reopened(now))).toEqual(['one good', 'doubtful good']);
+  await expectGoodOnes(await reopened(now));
+  expect(states(now)).toEqual(['one good', 'doubtful good']);
+  await now.snapshots.delete('doubtful');
+  expect(states(await reopened(now))).toEqual(['one good']);
 });
