@@ -65,6 +65,11 @@ export class ArrayMetadata {
     return this.superblocks.isLevel;
   }
 
+  /** Openings from the next first write on are known by this (`SuperblockRounds.tagStamps`). */
+  tagStamps(tag: number): void {
+    this.superblocks.tagStamps(tag);
+  }
+
   /** Makes the array active; all who come while it is clean wait for the same update. */
   activate(): Promise<void> {
     // What stops may end with superblocks that say clean: who writes now has to make them active anew.

@@ -26,6 +26,7 @@ export class SuperblockRounds {
   readonly roles: Roles;
   private currentEvents: bigint;
   private stamp: bigint | null = null;
+  private stampTag: number | null = null;
   private recordedFaulty = new Set<ArrayMember>();
 
   constructor(
@@ -46,9 +47,17 @@ export class SuperblockRounds {
     return this.roles.faultyMembers().every((member) => this.recordedFaulty.has(member));
   }
 
+  /** The upper half of stamps from the next one on, so that who knows it knows them; not zero, 32 bits. */
+  tagStamps(tag: number): void {
+    this.stampTag = tag;
+  }
+
   /** The opening's, in all superblocks of members that are in-sync from now on: whoever else writes one drops it. */
-  newStamp(): void {
-    this.stamp = randomBytes(8).readBigUInt64LE();
+  newStamp(): bigint {
+    const random = randomBytes(8);
+    if (this.stampTag !== null) random.writeUInt32LE(this.stampTag, 4);
+    this.stamp = random.readBigUInt64LE();
+    return this.stamp;
   }
 
   /**
@@ -136,6 +145,8 @@ export class SuperblockRounds {
 
   private nextSuperblock(member: ArrayMember, state: SharedState): Superblock {
     const { recoveryOffset, superblock } = member;
+    // Also where it only recovers: without a stamp nobody could tell what it has left from what md leaves.
+    const stamp = this.stamp ?? this.newStamp();
     return changeSuperblock(superblock, {
       ...state,
       utime: Math.floor(Date.now() / 1000),
@@ -143,7 +154,7 @@ export class SuperblockRounds {
       deviceNumber: this.roles.numberOf(member),
       badBlocks: member.hasLoggedBadBlocks,
       replacement: this.core.slots.some((slot) => slot.replacement === member),
-      ...(recoveryOffset === null && this.stamp !== null ? { stamp: this.stamp } : {}),
+      ...(recoveryOffset === null ? { stamp } : {}),
     });
   }
 

@@ -56,7 +56,7 @@ export interface Superblock {
   readonly resyncOffset: number | null;
   /** This member's content is right below this offset in data; null: all of it is (the feature is off). */
   readonly recoveryOffset: number | null;
-  /** The raw field while its feature bit is off: where an opening of ours leaves its stamp. 0n for 0.90. */
+  /** The raw field, in version 1 while its feature bit is off: where an opening of ours leaves its stamp; 0n: md wrote last. */
   readonly stamp: bigint;
   readonly features: SuperblockFeatures;
   /** Of the internal bitmap, in the image; null: there is none. */

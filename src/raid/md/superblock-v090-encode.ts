@@ -6,7 +6,8 @@
  * - Counters of members are made anew from the table whenever roles change: they never disagree with it.
  * - A member that is being rebuilt is written as a spare: the format cannot say how far it is, and "in sync"
  *   would make the kernel believe all of it.
- * - There is no room for a stamp or a bad block log: asking for either changes nothing here.
+ * - There is no room for a bad block log: asking for one is refused.
+ * - The stamp lies where the kernel, which makes its superblock anew each time, writes zeroes (super_90_sync).
  */
 import { DISK_STATE, DISK_V090, DISKS_V090, STATE_V090, SUPERBLOCK_V090 } from './fields-superblock-v090.js';
 import { type DeviceRole, SECTOR_BYTES, type Superblock, type SuperblockChange } from './model.js';
@@ -25,6 +26,9 @@ export function encodeSuperblockV090(superblock: Superblock, change: SuperblockC
   const raw = superblock.raw.slice();
   const view = SUPERBLOCK_V090.at(raw);
   if (change.utime !== undefined) view.setNumber('utime', change.utime);
+  // As in version 1, a member that is being rebuilt has none.
+  if (typeof change.recoveryOffset === 'number') view.setBig('opening_stamp', 0n);
+  else if (change.stamp !== undefined) view.setBig('opening_stamp', change.stamp);
   if (change.events !== undefined || change.resyncOffset !== undefined) {
     const resyncOffset = change.resyncOffset === undefined ? superblock.resyncOffset : change.resyncOffset;
     writeState(view, change.events ?? superblock.events, resyncOffset);

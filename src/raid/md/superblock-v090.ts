@@ -117,7 +117,7 @@ function decodeChecked(
     events: eventsOf(view),
     resyncOffset: resyncOffsetOf(view, memberSizeBytes),
     recoveryOffset: null,
-    stamp: 0n,
+    stamp: view.big('opening_stamp'),
     features,
     bitmapOffset: features.bitmap ? bitmapPlace(place, imageSizeBytes) : null,
     ppl: null,

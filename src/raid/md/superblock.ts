@@ -22,7 +22,7 @@ export function superblockBytes(superblock: Superblock): Uint8Array {
 
 /**
  * The superblock after the change, with its bytes; `superblock` stays as it is. Throws RangeError for what
- * the format cannot hold. In 0.90 a stamp is dropped and a member with a recovery offset becomes a spare.
+ * the format cannot hold. In 0.90 a member with a recovery offset becomes a spare.
  */
 export function changeSuperblock(superblock: Superblock, change: SuperblockChange): Superblock {
   const raw =

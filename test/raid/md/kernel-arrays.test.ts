@@ -113,7 +113,7 @@ function expectRoundTrip(superblock: Superblock): void {
     resyncOffset,
     roles,
     ...(version1 ? { recoveryOffset, replacement: features.replacement, badBlocks: features.badBlocks } : {}),
-    ...(version1 && recoveryOffset === null ? { stamp } : {}),
+    ...(recoveryOffset === null ? { stamp } : {}),
   });
   // A rebuild that the bitmap guides loses its guide when its offset is set anew.
   if (!features.recoveryBitmap) expect(again.raw).toEqual(superblock.raw);

@@ -150,7 +150,9 @@ describe('a change of version 0.90', () => {
 
   it('writes a member that is being rebuilt as a spare, and drops a stamp', async () => {
     const { superblock } = await kernelSuperblock('clean-090', 1);
-    const next = changeSuperblock(superblock, { recoveryOffset: 4096, stamp: 5n });
+    const stamped = changeSuperblock(superblock, { stamp: 0xfedc_0000_0000_0007n });
+    expect(stamped.stamp).toBe(0xfedc_0000_0000_0007n);
+    const next = changeSuperblock(stamped, { recoveryOffset: 4096, stamp: 5n });
     expect([next.roles[1], next.recoveryOffset, next.stamp]).toEqual(['spare', null, 0n]);
     expect(() => changeSuperblock(superblock, { badBlocks: true })).toThrow(RangeError);
   });
