@@ -83,7 +83,7 @@ async function afterSnapshot(
   { snapshots, moments, tracking }: Volume,
   write: () => Promise<Sample>,
 ): Promise<Sample> {
-  const current = await snapshots.begin();
+  const current = await snapshots.begin({ isDurable: true });
   await putCacheOver(moments!, tracking);
   const asked = { name: 'bench', kind: 'snapshot', onOverflow: 'grow', place: '', layerBytes: null } as const;
   await current.create(asked);

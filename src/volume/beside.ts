@@ -1,7 +1,8 @@
 /**
  * Folders of files that belong to a volume and lie beside its images: in the volume's directory, or in IMAGE.holdfast/ beside an
- * image. Which there are is known by a file in each.
+ * image, whatever links to it are called. Which there are is known by a file in each.
  */
+import { realpath } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { statOrNull } from '../device/stat-or-null.js';
 import { UserError } from '../errors.js';
@@ -18,17 +19,22 @@ export interface FolderKind {
 }
 
 /** Where a new one is to be; `what`: is to be in it. Throws UNSUPPORTED beside an export. */
-export function newFolder({ directory, images, label }: Located, folder: string, what: string): string {
+export async function newFolder(
+  { directory, images, label }: Located,
+  folder: string,
+  what: string,
+): Promise<string> {
   if (directory !== null) return join(directory, folder);
   const image = images.find((one) => !isRemote(one));
-  if (image !== undefined) return join(`${image}.holdfast`, folder);
+  if (image !== undefined) return join(`${await ownName(image)}.holdfast`, folder);
   throw new UserError('UNSUPPORTED', `${label}: there is no place for ${what} beside an NBD export`, {
     hint: 'Do it where the export is served.',
   });
 }
 
 /** Of the volume that is this one image: in its directory, where a manifest there says that it is one, else beside it. */
-export async function folderOfImage(image: string, folder: string): Promise<string> {
+export async function folderOfImage(named: string, folder: string): Promise<string> {
+  const image = await ownName(named);
   const directory = dirname(image);
   const manifest = await readManifest(directory);
   const isOfDirectory =
@@ -50,7 +56,7 @@ export async function findFolder(
 ): Promise<string | null> {
   const existing = async (path: string) => ((await statOrNull(join(path, marker))) === null ? null : path);
   if (directory !== null) return existing(join(directory, folder));
-  const local = images.filter((image) => !isRemote(image));
+  const local = await Promise.all(images.filter((image) => !isRemote(image)).map(ownName));
   for (const image of local) {
     const found = await existing(join(`${image}.holdfast`, folder));
     if (found !== null) return found;
@@ -65,4 +71,11 @@ export async function findFolder(
     });
   }
   return null;
+}
+
+/** The file's, where the image is a link to it. */
+async function ownName(image: string): Promise<string> {
+  // Of one that is not there, and of one that cannot be reached, who opens it tells.
+  const own = await realpath(image).catch(() => image);
+  return own === resolve(image) ? image : own;
 }

@@ -34,6 +34,7 @@ import { LOCAL_CLIENT } from './extents.js';
 import { removeLocalFlags } from './local-flags.js';
 import { manifestPath } from './locate.js';
 import { type Manifest, writeManifest } from './manifest.js';
+import { forgetSnapshots } from './snapshots/void.js';
 
 export interface CreatedVolume extends PlannedVolume {
   readonly uuid: string;
@@ -48,11 +49,15 @@ export async function createVolume(options: CreateVolumeOptions): Promise<Create
   try {
     await openAll(plan, images);
     for (const part of partsOf(plan, options)) parts.set(part.flag, await NewPart.open(part, options.force));
+    const paths = images.devices.map(({ name }) => name);
+    if (options.force) await forgetSnapshots(options.directory, paths);
     for (const device of images.devices) {
       // Once more, now under the lock: since the plan was made, another process may have filled the image.
       await claimBlank(device, options.force, (offsetBytes) => notBlank(device.name, offsetBytes));
       images.blank.push(device);
     }
+    // Not before all are known to be blank, where nothing is to be lost.
+    if (!options.force) await forgetSnapshots(options.directory, paths);
     const uuid = await format(plan, options, images.devices);
     const record = parts.get('--record')?.device ?? null;
     if (record !== null) await formatRecord(record, images.devices);

@@ -6,11 +6,15 @@ import { stat } from 'node:fs/promises';
 import type { Finding } from '../check/findings.js';
 import { readUndo, type UndoContent } from '../check/undo/read-undo.js';
 import { applyUndo, assertRevertable, matchImages, type Reverted } from '../check/undo/revert.js';
+import { UserError } from '../errors.js';
 import type { ExaminedImage } from '../raid/md/model.js';
 import { lookAt } from './fsck-look.js';
 import { openImages } from './images.js';
-import { EXTENTS_PARTS, extentsPartPath, type Located, locateVolume } from './locate.js';
+import { type Located, locateVolume, ownImages } from './locate.js';
 import { recordPath } from './record-file.js';
+import { findPrimaryPlaces } from './replication/places.js';
+import { readReplicas } from './replication/replicas-file.js';
+import { voidSnapshotsOfVolume } from './snapshots/void.js';
 
 export interface RevertVolumeOptions {
   /** Though images were changed since, or part of the undo file is damaged. */
@@ -52,11 +56,14 @@ async function putBack(
 ): Promise<RevertedVolume> {
   const undo = await readUndo(file);
   const located = await locateVolume(args);
+  await refuseReplicas(located);
   const paths = await matchedPaths(located, undo, options);
   const opened = await openImages(paths, new Set(), 'write');
   try {
     // Once more, now under the locks.
     const matched = await matchImages(undo, opened.images, options);
+    // It passes by the gate, which would keep for them what is overwritten.
+    await voidSnapshotsOfVolume(located, 'fsck --revert has put back what a repair had overwritten');
     const reverted = await applyUndo(
       undo,
       matched.map(({ device }) => device),
@@ -67,15 +74,30 @@ async function putBack(
   }
 }
 
+/** What an undo file keeps: of the volume itself, and nothing of what lies beside it, which has rules of its own. */
+export function undonePaths(located: Located, record: string | undefined): string[] {
+  const named = recordPath(located, record);
+  return [...ownImages(located), ...(named === null ? [] : [named])];
+}
+
+/** A secondary would not hear of it: what is put back passes by the tracking. */
+async function refuseReplicas(located: Located): Promise<void> {
+  const places = await findPrimaryPlaces(located, { isLook: true });
+  if (places === null) return;
+  const { replicas, former } = await readReplicas(places.replicas);
+  if (replicas.length === 0 && former === null) return;
+  throw new UserError('REFUSED', `${located.label} has replicas, which would not get what is put back`, {
+    hint: 'Remove them (holdfast replica remove), and add them again when it is put back.',
+  });
+}
+
 /** Only what is to be put back is opened for writing. */
 async function matchedPaths(
   located: Located,
   undo: UndoContent,
   options: RevertVolumeOptions,
 ): Promise<string[]> {
-  const parts = EXTENTS_PARTS.map((part) => extentsPartPath(located, part));
-  const others = [recordPath(located, options.record), ...parts].filter((path) => path !== null);
-  const candidates = [...located.images, ...others];
+  const candidates = undonePaths(located, options.record);
   const own = await stat(undo.path);
   const kinds = await Promise.all(candidates.map((path) => stat(path).catch(() => null)));
   const foreign = candidates.filter(

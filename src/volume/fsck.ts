@@ -17,6 +17,7 @@ import type { SweepOptions } from '../raid/sweep.js';
 import { thenClose } from './closing.js';
 import { FILE_REPAIRS } from './fsck-files.js';
 import { type Looked, lookAt } from './fsck-look.js';
+import { undonePaths } from './fsck-revert.js';
 import { type ChosenRepair, ScrubLedger, type ScrubScope } from './fsck-scrub.js';
 import { judgeImages, lookAndJudge, openImages, pathsInUse } from './images.js';
 import { locateVolume } from './locate.js';
@@ -180,12 +181,15 @@ class FsckRun {
 
   /** From here on what is overwritten is kept. Call what it returns when nothing more is to be. */
   private async keepOld({ uuid, version }: Looked): Promise<() => void> {
-    const { undo } = this.options;
+    const { undo, record } = this.options;
     if (undo === undefined || uuid === null) return () => undefined;
+    const kept = new Set(undonePaths(await locateVolume(this.args), record));
     this.undo ??= await UndoFile.create(undo, uuid);
     this.undoImages ??= new UndoImages(this.undo, version);
     const images = this.undoImages;
-    return interpose((image, { readOnly }) => (readOnly ? image : images.over(image)));
+    return interpose((image, { readOnly }) =>
+      readOnly || !kept.has(image.name) ? image : images.over(image),
+    );
   }
 
   /** Found out anew under the locks: since the look another process may have changed the images. */

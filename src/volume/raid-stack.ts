@@ -15,7 +15,7 @@ import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRecordFile } from './record-file.js';
 import { describeDoubt, recoverArray } from './recovery.js';
 import { VolumeTracking } from './replication/volume-tracking.js';
-import { stampOfMembers, type VolumeStamp } from './snapshots/stamp.js';
+import { type StampSource, stampOfMembers } from './snapshots/stamp.js';
 import { flushAndClose, VolumeSnapshots } from './snapshots/volume-snapshots.js';
 import { cached, closeInOrder, gated } from './stack.js';
 
@@ -53,41 +53,37 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
   if (readOnly) warnReader(array, found, options.warn);
   try {
     // Judged by what the members said before anything is written to them.
-    const stamp = () => stampOf(array);
-    const sizeBytes = array.size;
-    const snapshots = await VolumeSnapshots.find(located, { stamp, sizeBytes, readOnly });
-    const recovery = readOnly ? null : await recoverArray(array, found, options);
-    const tracking = readOnly
-      ? VolumeTracking.none(array)
-      : await VolumeTracking.open(located, array, options);
-    const { stripeDataBytes } = array.core.geometry;
-    const { device, moments } = readOnly
-      ? { device: array, moments: null }
-      : gated(tracking.device, (gate) => cached(gate, stripeDataBytes, { replicas: tracking }));
-    await snapshots.open({ label, device: moments?.gate.lower ?? device, moments, warn: options.warn });
-    const upper = readOnly
-      ? [() => snapshots.close()]
-      : [() => flushAndClose(device, snapshots), () => device.close(), () => tracking.close()];
-    const closeArray = async () => {
-      await array.close();
-      await snapshots.seal();
-    };
-    return {
-      label,
-      located,
-      device,
-      role: null,
-      files: null,
-      array,
-      judgement: found,
-      recovery,
-      tracking,
-      moments,
-      backups: new VolumeBackups(),
-      snapshots,
-      held,
-      close: () => closeInOrder([...upper, closeArray, ...files]),
-    };
+    const asked = { source: stampsOf(array), sizeBytes: array.size, readOnly, warn: options.warn };
+    return await VolumeSnapshots.during(located, asked, async (snapshots) => {
+      const recovery = readOnly ? null : await recoverArray(array, found, options);
+      const tracking = readOnly
+        ? VolumeTracking.none(array)
+        : await VolumeTracking.open(located, array, options);
+      const { stripeDataBytes } = array.core.geometry;
+      const { device, moments } = readOnly
+        ? { device: array, moments: null }
+        : gated(tracking.device, (gate) => cached(gate, stripeDataBytes, { replicas: tracking }));
+      await snapshots.open({ label, device: moments?.gate.lower ?? device, moments, warn: options.warn });
+      const upper = readOnly
+        ? [() => snapshots.close()]
+        : [() => flushAndClose(device, snapshots), () => device.close(), () => tracking.close()];
+      return {
+        label,
+        located,
+        device,
+        role: null,
+        files: null,
+        array,
+        judgement: found,
+        recovery,
+        tracking,
+        moments,
+        backups: new VolumeBackups(),
+        snapshots,
+        held,
+        close: () => closeInOrder([...upper, () => closeArray(array, snapshots), ...files]),
+      };
+    });
   } catch (error) {
     // Why it could not be opened is what the user must hear.
     await closeFailed(label, () => closeInOrder([() => array.close(), ...files]), options.warn);
@@ -95,9 +91,18 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
   }
 }
 
+async function closeArray(array: RaidArray, snapshots: VolumeSnapshots): Promise<void> {
+  await array.close();
+  await snapshots.seal();
+}
+
 /** As the superblocks are that were written last. */
-async function stampOf({ core }: RaidArray): Promise<VolumeStamp> {
-  return stampOfMembers(core.slotMembers().map(({ superblock }) => superblock));
+function stampsOf({ core, metadata }: RaidArray): StampSource {
+  return {
+    read: async () => stampOfMembers(core.slotMembers().map(({ superblock }) => superblock)),
+    tag: (tag) => metadata.tagStamps(tag),
+    leave: () => metadata.activate(),
+  };
 }
 
 /** Who reads a volume as it is has to know what it may not be. */

@@ -21,7 +21,7 @@ import { openRaid } from './raid-stack.js';
 import { isRemote } from './remote.js';
 import { assertNoSecondary } from './replication/no-secondary.js';
 import { VolumeTracking } from './replication/volume-tracking.js';
-import { stampOfImage } from './snapshots/stamp.js';
+import { type StampSource, stampOfImage } from './snapshots/stamp.js';
 import { flushAndClose, VolumeSnapshots } from './snapshots/volume-snapshots.js';
 import { cached, closeInOrder, gated, putCacheOver, RAW_STRIPE_BYTES } from './stack.js';
 import { VolumeFiles } from './volume-files.js';
@@ -123,19 +123,23 @@ async function ownVolume(
   { access, warn }: OpenVolumeOptions,
 ): Promise<Volume> {
   const readOnly = access === 'read';
-  const snapshots = isRemote(lower.name)
-    ? VolumeSnapshots.none()
-    : await VolumeSnapshots.find(located, {
-        ...{ sizeBytes: lower.size, readOnly },
-        stamp: () => stampOfImage(lower.name),
-      });
-  const volume = readOnly
-    ? rawVolume(located, lower, { snapshots })
-    : rawVolume(located, lower, { snapshots, tracking: await trackingOf(located, lower, warn) });
-  const { label, moments, tracking } = volume;
-  await snapshots.open({ label, device: moments?.gate.lower ?? lower, moments, warn });
-  if (moments !== null && snapshots.current?.wantsCache === true) await putCacheOver(moments, tracking);
-  return volume;
+  const open = async (snapshots: VolumeSnapshots) => {
+    const volume = readOnly
+      ? rawVolume(located, lower, { snapshots })
+      : rawVolume(located, lower, { snapshots, tracking: await trackingOf(located, lower, warn) });
+    const { label, moments, tracking } = volume;
+    await snapshots.open({ label, device: moments?.gate.lower ?? lower, moments, warn });
+    if (moments !== null && snapshots.current?.wantsCache === true) await putCacheOver(moments, tracking);
+    return volume;
+  };
+  if (isRemote(lower.name)) return open(VolumeSnapshots.none());
+  const source = stampsOf(lower.name);
+  return VolumeSnapshots.during(located, { source, sizeBytes: lower.size, readOnly, warn }, open);
+}
+
+/** An image has no place for a stamp. */
+function stampsOf(image: string): StampSource {
+  return { read: () => stampOfImage(image), tag: () => {}, leave: async () => {} };
 }
 
 async function trackingOf(
@@ -166,10 +170,6 @@ export function rawVolume(
     ? [() => snapshots.close()]
     : [() => flushAndClose(device, snapshots), () => device.close(), () => tracking.close()];
   const held = new HeldImages([lower]);
-  const closeImage = async () => {
-    await held.close();
-    await snapshots.seal();
-  };
   return {
     label: located.label,
     located,
@@ -184,7 +184,7 @@ export function rawVolume(
     backups: new VolumeBackups(),
     snapshots,
     held,
-    close: () => closeInOrder([...upper, closeImage]),
+    close: () => closeInOrder([...upper, () => snapshots.seal(), () => held.close()]),
   };
 }
 

@@ -64,8 +64,13 @@ describe.each([
     await client.close().catch(() => {});
     await okQuietly('recover', volume);
     const second = await backUp(volume, set, 'second', 'first');
-    expect(second.copiedBytes).toBe(4 * BLOCK_BYTES);
+    // Of an image nobody can tell who has written to it after the kill: all is compared.
+    if (shape === RAID) expect(second.copiedBytes).toBe(4 * BLOCK_BYTES);
+    else expect(second.copiedBytes).toBeGreaterThan(2 * MIB);
     await expectRestores(folder, set, 'second', volume);
+    await writeAt(folder, volume, 30 * BLOCK_BYTES, BLOCK_BYTES);
+    expect((await backUp(volume, set, 'third', 'second')).copiedBytes).toBe(BLOCK_BYTES);
+    await expectRestores(folder, set, 'third', volume);
   });
 
   it('compares all that is in use where somebody else has written', LIMIT, async () => {

@@ -61,7 +61,7 @@ export async function openContainer(
       await assertFolder(choice.path);
       return inFile(choice.path, bytes(DEFAULT_FILE_BYTES));
     case 'beside': {
-      const directory = newFolder(volume.located, 'backup', 'a container');
+      const directory = await newFolder(volume.located, 'backup', 'a container');
       await mkdir(directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
         throw fileError(directory, 'made', error);
       });

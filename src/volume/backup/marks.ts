@@ -83,7 +83,7 @@ export class BackupMark {
 
   async #begin(): Promise<Snapshots> {
     const { moments, snapshots, tracking } = this.volume;
-    const begun = await snapshots.begin();
+    const begun = await snapshots.begin({ isDurable: true });
     if (moments !== null) await putCacheOver(moments, tracking);
     return begun;
   }

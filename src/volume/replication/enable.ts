@@ -13,7 +13,7 @@ import type { VolumeReplicas } from './volume-replicas.js';
  */
 export async function enableTracking({ located, device, tracking }: Volume): Promise<boolean> {
   if (tracking.replicas !== null) return false;
-  const places = newPrimaryPlaces(located);
+  const places = await newPrimaryPlaces(located);
   try {
     await makeTracking(places, {
       formatVersion: 1,

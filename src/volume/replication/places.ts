@@ -87,8 +87,8 @@ const FOLDER: FolderKind = {
 };
 
 /** Where a new volume's would be. */
-export function newPrimaryPlaces(located: Located): PrimaryPlaces {
-  return new PrimaryPlaces(newFolder(located, FOLDER.folder, 'a log and maps'));
+export async function newPrimaryPlaces(located: Located): Promise<PrimaryPlaces> {
+  return new PrimaryPlaces(await newFolder(located, FOLDER.folder, 'a log and maps'));
 }
 
 /** Those that are there; null: nothing of the volume is tracked. Throws as `findFolder`. */

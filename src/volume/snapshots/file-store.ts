@@ -11,10 +11,12 @@ import { type SnapshotsContent, writeSnapshots } from './snapshots-file.js';
 import type { VolumeStamp } from './stamp.js';
 
 export class FileStore implements SnapshotStore {
+  #writing: Promise<unknown> = Promise.resolve();
+
   constructor(
     private readonly places: SnapshotPlaces,
     private content: SnapshotsContent,
-    private readonly readOnly: boolean,
+    readonly readOnly: boolean,
   ) {}
 
   /** Makes the folder, and a list without moments, of a volume that is open for writing. */
@@ -30,17 +32,22 @@ export class FileStore implements SnapshotStore {
   async save(records: readonly MomentRecord[]): Promise<void> {
     // Those of one that is not written down are not here.
     const moments = records as SnapshotsContent['moments'];
-    await this.#write({ ...this.content, moments });
+    await this.#write({ moments });
   }
 
-  /** From now on, until `seal`, the volume is written: durable when it returns. */
-  async unseal(stamp: VolumeStamp): Promise<void> {
-    await this.#write({ ...this.content, stamp, isOpen: true });
+  /** From now on, until `seal`, the volume is written, by an opening of this tag: durable when it returns. */
+  async unseal(stamp: VolumeStamp, openingTag: string): Promise<void> {
+    await this.#write({ stamp, openingTag, isOpen: true });
+  }
+
+  /** As it was found. */
+  async putBack(found: SnapshotsContent): Promise<void> {
+    await this.#write(found);
   }
 
   /** It is closed, and its stamp is this from now on. */
   async seal(stamp: VolumeStamp): Promise<void> {
-    await this.#write({ ...this.content, stamp, isOpen: false });
+    await this.#write({ stamp, isOpen: false });
   }
 
   async createLayer(layer: LayerRecord, bytes: number): Promise<BlockDevice> {
@@ -77,8 +84,14 @@ export class FileStore implements SnapshotStore {
     return causes;
   }
 
-  async #write(content: SnapshotsContent): Promise<void> {
-    await writeSnapshots(this.places.list, content);
-    this.content = content;
+  /** One after another, each of what the one before has left. */
+  #write(change: Partial<SnapshotsContent>): Promise<void> {
+    const writing = this.#writing.then(async () => {
+      const content = { ...this.content, ...change };
+      await writeSnapshots(this.places.list, content);
+      this.content = content;
+    });
+    this.#writing = writing.catch(() => {});
+    return writing;
   }
 }

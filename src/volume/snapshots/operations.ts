@@ -55,7 +55,7 @@ async function createSnapshot(
   if (onOverflow === 'fail' && cacheOf(device) !== null) throw answeredAlready(label);
   const place = container.kind === 'file' ? container.path : '';
   if (container.kind === 'file' && !isAbsolute(place)) throw new Error(`${place} is not absolute`);
-  const current = await snapshots.begin();
+  const current = await snapshots.begin({ isDurable: kind === 'snapshot' });
   // A volatile one costs no barrier.
   if (kind === 'snapshot' && onOverflow !== 'fail') await putCacheOver(moments!, tracking);
   const usual = onOverflow === 'grow' ? null : DEFAULT_BYTES[kind === 'volatile' ? 'memory' : 'file'];

@@ -25,8 +25,13 @@ export class SnapshotPlaces {
   }
 }
 
-export function newSnapshotPlaces(located: Located): SnapshotPlaces {
-  return new SnapshotPlaces(newFolder(located, FOLDER.folder, 'snapshots'));
+export async function newSnapshotPlaces(located: Located): Promise<SnapshotPlaces> {
+  return new SnapshotPlaces(await newFolder(located, FOLDER.folder, 'snapshots'));
+}
+
+/** Of the volume of this directory, whether it has any or not. */
+export function snapshotPlacesWithin(directory: string): SnapshotPlaces {
+  return new SnapshotPlaces(join(directory, FOLDER.folder));
 }
 
 /** Of the volume that is this one image, whether it has any or not. */

@@ -2,8 +2,8 @@
  * The list of a volume's moments: one JSON file, replaced as a whole. It says for which state of the volume it is: what somebody else
  * has overwritten is kept nowhere.
  *
- * While the volume is open for writing it says so (`isOpen`), durably, before anything is written; when it is closed it has the stamp
- * of its end.
+ * While the volume is open for writing it says so (`isOpen`), durably, before anything is written, and by which stamps that opening is
+ * known (`openingTag`); when it is closed it has the stamp of its end.
  */
 import { z } from 'zod';
 import { replaceJson } from '../../device/replace-json.js';
@@ -27,6 +27,7 @@ const schema = z.object({
   formatVersion: z.literal(1),
   sizeBytes: z.number().int().positive(),
   stamp: stampSchema,
+  openingTag: z.string().regex(/^[0-9a-f]{8}$/),
   /** Somebody of ours has it open for writing, or was cut. */
   isOpen: z.boolean(),
   moments: z.array(momentSchema),
@@ -54,8 +55,21 @@ export function judged(
 ): SnapshotsContent['moments'] {
   const why =
     content.sizeBytes === sizeBytes
-      ? whyVoid(content.stamp, found, !content.isOpen)
+      ? whyVoid(content, found)
       : `the volume had ${content.sizeBytes} bytes, and has ${sizeBytes}`;
-  if (why === null) return content.moments;
-  return content.moments.map((moment) => ({ ...moment, layers: [], unusable: moment.unusable ?? why }));
+  if (why !== null) return voided(content.moments, why);
+  // Nobody can tell whether another program has written to it between the crash and now. Of a mark a comparison is as good, and sure.
+  const isGuess = content.isOpen && found.kind === 'image';
+  return isGuess ? voided(content.moments, 'the image was not closed', ['mark']) : content.moments;
+}
+
+/** All of these kinds are unusable, and have no layers. */
+export function voided(
+  moments: SnapshotsContent['moments'],
+  why: string,
+  kinds: readonly ('snapshot' | 'mark')[] = ['snapshot', 'mark'],
+): SnapshotsContent['moments'] {
+  return moments.map((moment) =>
+    kinds.includes(moment.kind) ? { ...moment, layers: [], unusable: moment.unusable ?? why } : moment,
+  );
 }
