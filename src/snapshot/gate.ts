@@ -274,25 +274,24 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
       keeper.unreserve(blocks);
       for (const range of ranges) keeper.note(range);
     }
-    await this.#keepContent(content);
-    // Once for all of the write: a batch costs each of them one flush.
-    await allEnded(wanted.map(({ keeper }) => keeper.settle?.() ?? Promise.resolve()));
+    const kept = this.#keepContent(content);
+    // Once for all of the write: a batch costs each of them one flush. Also where it fails: what was noted and kept is pending no
+    // more, and others who change these blocks go on. Who cannot settle knows it himself; the write is told of the first failure.
+    await kept.catch(() => {});
+    await allEnded([kept, ...wanted.map(async ({ keeper }) => keeper.settle?.())]);
   }
 
   async #keepContent(wanted: readonly Wanted[]): Promise<void> {
     const union = new RangeSet();
     for (const { ranges } of wanted) for (const { from, count } of ranges) union.add(from, from + count);
     const ranges = rangesOf(union);
-    let next = 0;
-    const worker = async (): Promise<void> => {
-      while (next < ranges.length) await this.#keepRange(ranges[next++]!, wanted);
-    };
-    await allEnded(Array.from({ length: Math.min(READS_IN_FLIGHT, ranges.length) }, worker));
+    await eachTried(ranges, READS_IN_FLIGHT, (range) => this.#keepRange(range, wanted));
   }
 
   /** So that nothing that can be read is lost. */
   async #keepSingly({ from, count }: BlockRange, wanted: readonly Wanted[]): Promise<void> {
-    for (let at = 0; at < count; at++) await this.#keepRange({ from: from + at, count: 1 }, wanted);
+    const blocks = Array.from({ length: count }, (_, at) => ({ from: from + at, count: 1 }));
+    await eachTried(blocks, 1, (block) => this.#keepRange(block, wanted));
   }
 
   /** One read for all of them. */
@@ -316,6 +315,22 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
       }),
     );
   }
+}
+
+/** All, whatever some come to: room is reserved for each, which who keeps it ends. Throws what the first that failed threw. */
+async function eachTried(
+  ranges: readonly BlockRange[],
+  mostInFlight: number,
+  body: (range: BlockRange) => Promise<void>,
+): Promise<void> {
+  const failed: { readonly cause: unknown }[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < ranges.length)
+      await body(ranges[next++]!).catch((cause: unknown) => failed.push({ cause }));
+  };
+  await Promise.all(Array.from({ length: Math.min(mostInFlight, ranges.length) }, worker));
+  if (failed[0] !== undefined) throw failed[0].cause;
 }
 
 /** What both have; none or one. */
