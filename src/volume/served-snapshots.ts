@@ -2,6 +2,9 @@
  * Snapshots of a served volume as exports: NAME@SNAPSHOT, read only, beside the volume. They come and go with the snapshots, and one
  * that has clients is not deleted. What was changed since a moment is told as a context of the volume and of the snapshots after it,
  * in qemu's words: `qemu:dirty-bitmap:MOMENT`, bit 0 (qemu docs/interop/nbd.rst).
+ *
+ * What is changed is noted where it goes down, below the cache: of the volume itself all that was answered goes down before a
+ * client is told. Of a snapshot it did so at the moment.
  */
 import type { Export } from '../nbd/server/export.js';
 import type { NbdServer } from '../nbd/server/server.js';
@@ -20,6 +23,8 @@ export class ServedSnapshots {
     private readonly snapshots: VolumeSnapshots,
     /** What stands before the @. */
     private readonly volumeName: string,
+    /** What of the volume was answered is below the gate when it returns. */
+    private readonly flush: () => Promise<void>,
   ) {}
 
   /** Of the volume itself: what was changed since each moment. */
@@ -64,6 +69,7 @@ export class ServedSnapshots {
     if (current === null) return [];
     return current.momentsBefore(until).map((name) => ({
       name: `qemu:dirty-bitmap:${name}`,
+      ...(until === null ? { prepare: this.flush } : {}),
       status: async (offset, length) => dirtyRuns(current.changedSince(name, until), offset, length),
     }));
   }
