@@ -9,8 +9,7 @@
 import type { Export } from '../nbd/server/export.js';
 import type { NbdServer } from '../nbd/server/server.js';
 import type { StatusContext } from '../nbd/server/status-contexts.js';
-import { BLOCK_BYTES, blocksWithin } from '../replication/blocks.js';
-import type { BlockMap } from '../replication/map/block-map.js';
+import { BLOCK_BYTES, type BlockRange, blocksWithin } from '../replication/blocks.js';
 import type { MomentView } from '../snapshot/view.js';
 import type { VolumeSnapshots } from './snapshots/volume-snapshots.js';
 
@@ -50,12 +49,14 @@ export class ServedSnapshots {
   }
 
   #open(name: string): Export {
-    const device = this.snapshots.current!.view(name);
+    const current = this.snapshots.current!;
+    const device = current.view(name);
+    const id = current.idOf(name);
     this.#views.set(name, device);
     return {
       ...{ name: this.#exportName(name), device, readOnly: true },
       description: `snapshot ${name} of ${this.volumeName}`,
-      contexts: () => this.#since(name),
+      contexts: () => this.#since(id),
     };
   }
 
@@ -63,20 +64,28 @@ export class ServedSnapshots {
     return `${this.volumeName}@${snapshot}`;
   }
 
-  /** What was changed since the moments before `until`; null: since all, up to now. */
+  /**
+   * What was changed since the moments before the one of this id; null: since all, up to now. Who has chosen one of these is told of
+   * that moment for good, and of none that has its name later.
+   */
   #since(until: string | null): StatusContext[] {
     const { current } = this.snapshots;
     if (current === null) return [];
-    return current.momentsBefore(until).map((name) => ({
+    return current.momentsBefore(until).map(({ name, id }) => ({
       name: `qemu:dirty-bitmap:${name}`,
       ...(until === null ? { prepare: this.flush } : {}),
-      status: async (offset, length) => dirtyRuns(current.changedSince(name, until), offset, length),
+      status: async (offset, length) =>
+        dirtyRuns(current.changedWithin(id, until, blocksWithin(offset, length)), offset, length),
     }));
   }
 }
 
 /** Of [offset, offset + length), in bytes: alternating, from `offset` on. */
-function dirtyRuns(changed: BlockMap, offset: number, length: number): { length: number; flags: number }[] {
+function dirtyRuns(
+  changed: Iterable<BlockRange>,
+  offset: number,
+  length: number,
+): { length: number; flags: number }[] {
   const end = offset + length;
   const runs: { length: number; flags: number }[] = [];
   let at = offset;
@@ -85,7 +94,7 @@ function dirtyRuns(changed: BlockMap, offset: number, length: number): { length:
     if (until > at) runs.push({ length: until - at, flags });
     at = Math.max(at, until);
   };
-  for (const { from, count } of changed.runsWithin(blocksWithin(offset, length))) {
+  for (const { from, count } of changed) {
     upTo(from * BLOCK_BYTES, 0);
     upTo((from + count) * BLOCK_BYTES, NBD_STATE_DIRTY);
   }

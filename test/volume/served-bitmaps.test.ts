@@ -1,7 +1,7 @@
 /** What was changed since a snapshot, as clients of a served volume are told it: `qemu:dirty-bitmap:SNAPSHOT`. */
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { COMMANDS } from '../../src/nbd/protocol/constants.js';
+import { COMMANDS, ERRORS } from '../../src/nbd/protocol/constants.js';
 import type { StatusDescriptor } from '../../src/nbd/protocol/transmission.js';
 import { filled, MIB, ONE, RAID } from '../support/backups.js';
 import { RawClient, type Reply } from '../support/nbd/raw-client.js';
@@ -52,4 +52,24 @@ describe.each([
     ]);
     await served.stop();
   });
+});
+
+it('a bitmap that a client has chosen is not that of a later snapshot of the same name', LIMIT, async () => {
+  const { volume, served, client } = await servedWithSnapshot(ONE);
+  const one = await client();
+  await write(one, MIB, 3);
+  await ok('snapshot', 'create', volume, '--name', 'two');
+  await ok('snapshot', 'delete', volume, '--name', 'one');
+  expect(await status(one)).toBe(ERRORS.NBD_EIO);
+  await ok('snapshot', 'create', volume, '--name', 'one');
+  expect(await status(one)).toBe(ERRORS.NBD_EIO);
+  const later = await client();
+  expect(await status(later)).toEqual([{ length: 8 * MIB, flags: 0 }]);
+  // The connection is as good as ever for all else.
+  expect((await write(one, 0, 2)).error).toBe(0);
+  expect(await status(later)).toEqual([
+    { length: 2 * 4096, flags: 1 },
+    { length: 8 * MIB - 2 * 4096, flags: 0 },
+  ]);
+  await served.stop();
 });
