@@ -62,8 +62,8 @@ export interface MomentStatus {
   /** Why it is unusable. */
   readonly why: string | null;
   readonly createdMs: number;
-  /** Of blocks that were changed since. */
-  readonly changedBytes: number;
+  /** Of blocks that were changed since; null: of a mark nobody asks that, and it costs a look at all that it has. */
+  readonly changedBytes: number | null;
   /** What its layers take, and may take. */
   readonly usedBytes: number;
   readonly capacityBytes: number;
@@ -115,9 +115,10 @@ export class Snapshots {
     return this.records.map(({ id, name, kind, createdMs, layers, unusable }) => {
       const open = this.#layers.of(layers);
       const sum = (of: (layer: Layer) => number) => open.reduce((bytes, layer) => bytes + of(layer), 0);
+      const changed = () => (unusable === null ? this.#chains[kind].changedBlocks(id) : 0);
       return {
         ...{ name, kind, createdMs, why: unusable, state: unusable === null ? 'good' : 'unusable' },
-        changedBytes: unusable === null ? this.#chains[kind].changedSince(id).count * BLOCK_BYTES : 0,
+        changedBytes: kind === 'mark' ? null : changed() * BLOCK_BYTES,
         usedBytes: sum((layer) => layer.usedBytes),
         capacityBytes: sum((layer) => layer.capacityBytes),
       };

@@ -14,6 +14,8 @@ import type { MomentView } from '../snapshot/view.js';
 import type { VolumeSnapshots } from './snapshots/volume-snapshots.js';
 
 const NBD_STATE_DIRTY = 1;
+/** An answer may end early: what is changed here and there all over a large window is told by and by. */
+const MOST_RUNS = 8192;
 
 export class ServedSnapshots {
   readonly #views = new Map<string, MomentView>();
@@ -80,7 +82,7 @@ export class ServedSnapshots {
   }
 }
 
-/** Of [offset, offset + length), in bytes: alternating, from `offset` on. */
+/** Of [offset, offset + length), in bytes: alternating, from `offset` on; it may end early. */
 function dirtyRuns(
   changed: Iterable<BlockRange>,
   offset: number,
@@ -95,6 +97,7 @@ function dirtyRuns(
     at = Math.max(at, until);
   };
   for (const { from, count } of changed) {
+    if (runs.length >= MOST_RUNS) return runs;
     upTo(from * BLOCK_BYTES, 0);
     upTo((from + count) * BLOCK_BYTES, NBD_STATE_DIRTY);
   }
