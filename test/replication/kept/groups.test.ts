@@ -60,6 +60,21 @@ describe('groups of kept blocks', () => {
     ]);
   });
 
+  it('that somebody else takes are his, one after another, and are gone on behind all the same', async () => {
+    const { device, keptId, groups } = await twoGroups();
+    const taken: Group[] = [];
+    const sink = (group: Group) => taken.push(group);
+    const options = { keptId, sizeBytes: SIZE_BYTES, sureGroups: 1, sink };
+    const again = await KeptGroups.open(device, options);
+    expect(taken).toEqual(groups.list);
+    const appended = await again.groups.append([block(1)]);
+    expect([taken.length, again.groups.count]).toEqual([2, 2]);
+    await again.groups.settle();
+    expect(taken.at(-1)).toBe(appended);
+    expect(again.groups).toMatchObject({ list: [], count: 3 });
+    expect((await reopened(device, keptId)).groups.list).toEqual(taken);
+  });
+
   it('of another container in the same place do not count', async () => {
     const { device } = await twoGroups();
     const other = await reopened(device, new Uint8Array(randomBytes(16)));
