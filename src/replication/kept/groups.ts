@@ -5,8 +5,10 @@
  * Invariants
  * - Whoever overwrites a block waits until `settle` has returned. So what a group says is true whenever it is good: also of one
  *   that was dropped because one before it was torn, and is found again.
- * - A group says how many were durable when it was written (`sure`): one of these that is no good is damaged. The first one behind
- *   them that is no good was torn by a cut, and ends the container.
+ * - A group says how many were durable when it was written (`sure`): one of these that is no good is damaged; what it has kept need
+ *   not be read to believe it. The first one behind them that is no good, index or content, was torn by a cut, and ends the container.
+ *   So after a crash the content of what was settled last is read, and no more, however long ago the count was written elsewhere.
+ * - Whoever opens it to go on flushes the device first: what is found is durable before a group says so.
  */
 import { crc32c } from '@node-rs/crc32';
 import type { BlockDevice } from '../../device/contract.js';
@@ -83,27 +85,20 @@ export class KeptGroups {
     return new KeptGroups(device, keptId, sizeBytes, sink);
   }
 
-  /** Reads the indexes, and of those that may be torn the content. */
+  /** Reads the indexes, and of those that may be torn, which no later one knows to have been durable, the content. */
   static async open(
     device: BlockDevice,
     { keptId, sizeBytes, sureGroups, sink }: OpenGroupsOptions,
   ): Promise<{ readonly groups: KeptGroups; readonly damage: GroupsDamage | null }> {
     const groups = new KeptGroups(device, keptId, sizeBytes, sink);
-    for (;;) {
-      const group = await groups.#groupAt(groups.usedBytes, groups.count);
-      const isSure = groups.count < sureGroups;
-      if (group !== null && (isSure || (await groups.isContentGood(group)))) {
-        groups.#add(group);
-        continue;
-      }
-      const damage = (sure: number) => ({
-        offset: groups.usedBytes,
-        why: `${sure} groups were kept, and number ${groups.count} is no good`,
-      });
-      if (isSure) return { groups, damage: damage(sureGroups) };
-      const later = await groups.#sureOfLater();
-      return { groups, damage: later === null ? null : damage(later) };
-    }
+    const sure = await groups.#find(sureGroups);
+    const damage = (most: number) => ({
+      offset: groups.usedBytes,
+      why: `${most} groups were kept, and number ${groups.count} is no good`,
+    });
+    if (groups.count < sure) return { groups, damage: damage(sure) };
+    const later = await groups.#sureOfLater();
+    return { groups, damage: later === null ? null : damage(later) };
   }
 
   /** Those that are durable; none where somebody else takes them. */
@@ -171,6 +166,27 @@ export class KeptGroups {
     for await (const { entry, content } of this.contents(group))
       if (content !== null && crc32c(content) !== entry.checksum) return false;
     return true;
+  }
+
+  /** Takes all that is good, and returns how many are known to have been durable. */
+  async #find(sureGroups: number): Promise<number> {
+    let sure = sureGroups;
+    /** Those that nobody knows to be durable: of what was settled at one time. */
+    const waiting: Group[] = [];
+    for (;;) {
+      const last = waiting.at(-1);
+      const offset = last === undefined ? this.#end : endOf(last);
+      const group = await this.#groupAt(offset, this.#count + waiting.length);
+      if (group === null) break;
+      waiting.push(group);
+      sure = Math.max(sure, group.sure);
+      for (const known of waiting.splice(0, Math.max(0, sure - this.#count))) this.#add(known);
+    }
+    for (const group of waiting) {
+      if (!(await this.isContentGood(group))) break;
+      this.#add(group);
+    }
+    return sure;
   }
 
   #add(group: Group): void {
