@@ -63,6 +63,7 @@ interface Held extends Moment {
 export class Chain implements Keeper {
   readonly pending: BlockMap;
   readonly note?: (range: BlockRange) => void;
+  readonly keepZeroes?: (range: BlockRange) => Promise<void>;
   /** From the oldest on. */
   readonly #moments: Held[] = [];
   readonly #counts: ChangedCounts;
@@ -76,7 +77,8 @@ export class Chain implements Keeper {
   constructor(private readonly options: ChainOptions) {
     this.pending = new BlockMap(blocksOf(options.sizeBytes));
     this.#counts = new ChangedCounts(this.#moments, this.pending.blocks);
-    if (!options.keepsContent) this.note = (range) => this.#note(range);
+    if (options.keepsContent) this.keepZeroes = (range) => this.#keepZeroes(range);
+    else this.note = (range) => this.#note(range);
   }
 
   /** From the oldest on. */
@@ -191,10 +193,18 @@ export class Chain implements Keeper {
     this.pending.clear(range);
   }
 
-  async #keepRun(run: BlockRange, content: Uint8Array): Promise<void> {
+  /** They take the room of one block, which is reserved. */
+  async #keepZeroes(range: BlockRange): Promise<void> {
+    this.#reserved -= 1;
+    for (const run of [...this.pending.runsWithin(range)]) await this.#keepRun(run, null);
+    await this.#throttled();
+  }
+
+  /** `content`: null: zeroes. */
+  async #keepRun(run: BlockRange, content: Uint8Array | null): Promise<void> {
     const layer = this.#roomiest();
     if (layer === null) return;
-    if (layer.roomBlocks < run.count) {
+    if (layer.roomBlocks < (content === null ? 1 : run.count)) {
       await this.relief();
       return this.#keepRun(run, content);
     }

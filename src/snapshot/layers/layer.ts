@@ -13,7 +13,7 @@ import { isZero } from '../../device/zeroes.js';
 import { UserError } from '../../errors.js';
 import { BLOCK_BYTES, type BlockRange, blocksOf } from '../../replication/blocks.js';
 import { SECTOR_BYTES } from '../../replication/file-header.js';
-import { MOST_ENTRIES } from '../../replication/kept/group.js';
+import { type KeptKind, MOST_ENTRIES } from '../../replication/kept/group.js';
 import { type Group, KeptGroups, type KeptPart } from '../../replication/kept/groups.js';
 import { BlockMap } from '../../replication/map/block-map.js';
 import { Rounds } from '../../replication/rounds.js';
@@ -44,11 +44,15 @@ export interface LayerOptions {
 /** Content that is not written yet; null: zeroes. */
 type Gathered = Map<number, Uint8Array | null>;
 
+type Runs = BlockRange[];
+
 export class Layer {
   #gathered: Gathered = new Map();
   /** On its way to the device. */
   #writing: Gathered = new Map();
-  /** Blocks that are changed, without content, and not written yet. */
+  #writingZeroes: Runs = [];
+  /** Not written yet either: runs that are known to be zeroes, and blocks that are changed, and no more. */
+  #zeroes: Runs = [];
   #noted: BlockMap;
   readonly #rounds = new Rounds<null, true>(async (settling) => {
     await this.#round();
@@ -103,7 +107,8 @@ export class Layer {
 
   /** With what is not written yet. */
   get usedBytes(): number {
-    const waiting = this.#gathered.size + this.#writing.size;
+    const waiting =
+      this.#gathered.size + this.#writing.size + this.#zeroes.length + this.#writingZeroes.length;
     return Math.min(this.device.size, this.groups.usedBytes + waiting * SINGLE_BYTES);
   }
 
@@ -112,14 +117,22 @@ export class Layer {
     return Math.max(0, Math.floor((this.device.size - this.usedBytes) / SINGLE_BYTES));
   }
 
-  /** There must be room for them; `content` is the layer's from now on. Waits where much is not written yet. */
-  async keep({ from, count }: BlockRange, content: Uint8Array): Promise<void> {
+  /**
+   * There must be room for them; `content` is the layer's from now on. Waits where much is not written yet. null: they are zeroes,
+   * for which there must be the room of one block.
+   */
+  async keep({ from, count }: BlockRange, content: Uint8Array | null): Promise<void> {
     this.blocks.set({ from, count });
+    if (content === null) this.#zeroes.push({ from, count });
+    else this.#gather(from, count, content);
+    if (this.#gathered.size >= GATHERED_BLOCKS) await this.settle();
+  }
+
+  #gather(from: number, count: number, content: Uint8Array): void {
     for (let at = 0; at < count; at++) {
       const part = content.subarray(at * BLOCK_BYTES, (at + 1) * BLOCK_BYTES);
       this.#gathered.set(from + at, isZero(part) ? null : part);
     }
-    if (this.#gathered.size >= GATHERED_BLOCKS) await this.settle();
   }
 
   /** They are changed, and what they held is not kept. */
@@ -163,18 +176,22 @@ export class Layer {
   async #round(): Promise<void> {
     this.#writing = this.#gathered;
     this.#gathered = new Map();
+    this.#writingZeroes = this.#zeroes;
+    this.#zeroes = [];
     const noted = this.#noted;
     this.#noted = new BlockMap(noted.blocks);
+    const without = [...runsOf('zeroes', this.#writingZeroes), ...runsOf('changed', noted.runs())];
     try {
-      for (const parts of groupsOf([...partsOf(this.#writing), ...changed(noted)]))
-        await this.groups.append(parts);
+      for (const parts of groupsOf([...partsOf(this.#writing), ...without])) await this.groups.append(parts);
       await this.groups.settle();
     } catch (error) {
       this.#gathered = new Map([...this.#writing, ...this.#gathered]);
+      this.#zeroes = [...this.#writingZeroes, ...this.#zeroes];
       this.#noted.add(noted);
       throw error;
     } finally {
       this.#writing = new Map();
+      this.#writingZeroes = [];
     }
   }
 }
@@ -194,9 +211,8 @@ function* partsOf(gathered: Gathered): Generator<KeptPart> {
   if (zeroes !== null) yield { run: { ...zeroes, kind: 'zeroes' }, content: null };
 }
 
-function* changed(noted: BlockMap): Generator<KeptPart> {
-  for (const { from, count } of noted.runs())
-    yield { run: { block: from, count, kind: 'changed' }, content: null };
+function* runsOf(kind: KeptKind, runs: Iterable<BlockRange>): Generator<KeptPart> {
+  for (const { from, count } of runs) yield { run: { block: from, count, kind }, content: null };
 }
 
 function groupsOf(parts: readonly KeptPart[]): KeptPart[][] {
