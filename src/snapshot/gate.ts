@@ -33,6 +33,7 @@ import { type Claim, RangeLock } from '../device/range-lock.js';
 import { RangeSet } from '../device/range-set.js';
 import { BLOCK_BYTES, type BlockRange, blocksWithin } from '../replication/blocks.js';
 import type { BlockMap } from '../replication/map/block-map.js';
+import { apart, inPieces } from './large-changes.js';
 
 /** Whoever wants what a moment held. */
 export interface Keeper {
@@ -47,6 +48,8 @@ export interface Keeper {
    * A keeper that cannot keep them gives up what it is for, and does not throw.
    */
   keep(range: BlockRange, content: Uint8Array): Promise<void>;
+  /** As `keep`, of blocks that were zeroes: room for one block was reserved for all of them. None: it is given what they held. */
+  keepZeroes?(range: BlockRange): Promise<void>;
   /** Instead of `keep`, of one that wants no content: these blocks are about to be changed, and are pending no more. */
   note?(range: BlockRange): void;
   /** What one write has had kept or noted is to be durable before it goes on: returns when it is. Throws what the write is to fail with. */
@@ -63,10 +66,13 @@ export interface Keeper {
 interface Wanted {
   readonly keeper: Keeper;
   readonly ranges: readonly BlockRange[];
+  /** Known to be zeroes, where the keeper makes a difference. */
+  readonly zeroes: readonly BlockRange[];
+  /** To reserve. */
   readonly blocks: number;
 }
 
-/** Of a change without data: as much as is kept at once. */
+/** Read at once; of a change without data as much as is kept at once, where holes are kept as content is. */
 const PIECE_BYTES = 1024 * 1024;
 /** Of a batch, whose ranges may be many. */
 const READS_IN_FLIGHT = 32;
@@ -213,26 +219,33 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
     return this.#prompt!.readNow(start, content) && keeper.keepNow(range, content);
   }
 
-  async #inPieces(
+  #inPieces(
     offset: number,
     length: number,
     below: (offset: number, length: number) => Promise<void>,
   ): Promise<void> {
-    for (let at = offset; at < offset + length; ) {
-      const end = Math.min(offset + length, (Math.floor(at / PIECE_BYTES) + 1) * PIECE_BYTES);
-      const [start, bytes] = [at, end - at];
-      await this.#guarded([blocksWithin(start, bytes)], () => below(start, bytes));
-      at = end;
-    }
+    const isCheap = ({ note, keepZeroes }: Keeper) => note !== undefined || keepZeroes !== undefined;
+    const smallBytes = () => ([...this.#keepers].every(isCheap) ? null : PIECE_BYTES);
+    return inPieces(this.lower, { offset, length, smallBytes }, (start, bytes) =>
+      this.#guarded(
+        [blocksWithin(start, bytes)],
+        () => below(start, bytes),
+        (wanted) => this.#withoutHoles(wanted),
+      ),
+    );
   }
 
-  async #guarded(ranges: readonly BlockRange[], body: () => Promise<void>): Promise<void> {
+  async #guarded(
+    ranges: readonly BlockRange[],
+    body: () => Promise<void>,
+    apart: (wanted: Wanted[]) => Promise<Wanted[]> = async (wanted) => wanted,
+  ): Promise<void> {
     for (;;) {
       const claims = this.#enter(ranges);
       let short: Wanted | null;
       try {
         for (const claim of claims) if (claim.blocked) await claim.turn();
-        const wanted = this.#wanted(ranges);
+        const wanted = await apart(this.#wanted(ranges));
         short = reserve(wanted);
         if (short === null) {
           await this.#keep(wanted);
@@ -261,9 +274,22 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
         .filter(({ from, count }) => from >= 0 && count > 0)
         .flatMap((range) => [...keeper.pending.runsWithin(range)]);
       const blocks = pending.reduce((sum, { count }) => sum + count, 0);
-      if (blocks > 0) wanted.push({ keeper, ranges: pending, blocks });
+      if (blocks > 0) wanted.push({ keeper, ranges: pending, zeroes: [], blocks });
     }
     return wanted;
+  }
+
+  /** What is a hole need not be read, and takes no room to speak of. While nobody changes anything there. */
+  #withoutHoles(wanted: readonly Wanted[]): Promise<Wanted[]> {
+    return Promise.all(
+      wanted.map(async (one) => {
+        const told = one.keeper.keepZeroes === undefined ? null : await apart(this.lower, one.ranges);
+        if (told === null) return one;
+        const { data, zeroes } = told;
+        const blocks = data.reduce((sum, { count }) => sum + count, zeroes.length);
+        return { keeper: one.keeper, ranges: data, zeroes, blocks };
+      }),
+    );
   }
 
   async #keep(wanted: readonly Wanted[]): Promise<void> {
@@ -274,25 +300,26 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
       keeper.unreserve(blocks);
       for (const range of ranges) keeper.note(range);
     }
-    await this.#keepContent(content);
-    // Once for all of the write: a batch costs each of them one flush.
-    await allEnded(wanted.map(({ keeper }) => keeper.settle?.() ?? Promise.resolve()));
+    const kept = this.#keepContent(content);
+    // Once for all of the write: a batch costs each of them one flush. Also where it fails: what was noted and kept is pending no
+    // more, and others who change these blocks go on. Who cannot settle knows it himself; the write is told of the first failure.
+    await kept.catch(() => {});
+    await allEnded([kept, ...wanted.map(async ({ keeper }) => keeper.settle?.())]);
   }
 
   async #keepContent(wanted: readonly Wanted[]): Promise<void> {
     const union = new RangeSet();
     for (const { ranges } of wanted) for (const { from, count } of ranges) union.add(from, from + count);
-    const ranges = rangesOf(union);
-    let next = 0;
-    const worker = async (): Promise<void> => {
-      while (next < ranges.length) await this.#keepRange(ranges[next++]!, wanted);
-    };
-    await allEnded(Array.from({ length: Math.min(READS_IN_FLIGHT, ranges.length) }, worker));
+    const zeroes = wanted.flatMap(({ keeper, zeroes }) => zeroes.map((range) => keeper.keepZeroes!(range)));
+    const ranges = rangesOf(union).flatMap(inParts);
+    const reads = eachTried(ranges, READS_IN_FLIGHT, (range) => this.#keepRange(range, wanted));
+    await allEnded([...zeroes, reads]);
   }
 
   /** So that nothing that can be read is lost. */
   async #keepSingly({ from, count }: BlockRange, wanted: readonly Wanted[]): Promise<void> {
-    for (let at = 0; at < count; at++) await this.#keepRange({ from: from + at, count: 1 }, wanted);
+    const blocks = Array.from({ length: count }, (_, at) => ({ from: from + at, count: 1 }));
+    await eachTried(blocks, 1, (block) => this.#keepRange(block, wanted));
   }
 
   /** One read for all of them. */
@@ -318,6 +345,22 @@ export class GateDevice implements PromptDevice, BatchDevice, AdvisedDevice {
   }
 }
 
+/** All, whatever some come to: room is reserved for each, which who keeps it ends. Throws what the first that failed threw. */
+async function eachTried(
+  ranges: readonly BlockRange[],
+  mostInFlight: number,
+  body: (range: BlockRange) => Promise<void>,
+): Promise<void> {
+  const failed: { readonly cause: unknown }[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < ranges.length)
+      await body(ranges[next++]!).catch((cause: unknown) => failed.push({ cause }));
+  };
+  await Promise.all(Array.from({ length: Math.min(mostInFlight, ranges.length) }, worker));
+  if (failed[0] !== undefined) throw failed[0].cause;
+}
+
 /** What both have; none or one. */
 function shared(a: BlockRange, b: BlockRange): BlockRange[] {
   const from = Math.max(a.from, b.from);
@@ -333,6 +376,15 @@ function reserve(wanted: readonly Wanted[]): Wanted | null {
     return one;
   }
   return null;
+}
+
+/** As much as is read at once. */
+function inParts({ from, count }: BlockRange): BlockRange[] {
+  const most = PIECE_BYTES / BLOCK_BYTES;
+  return Array.from({ length: Math.ceil(count / most) }, (_, at) => ({
+    from: from + at * most,
+    count: Math.min(most, count - at * most),
+  }));
 }
 
 function rangesOf(blocks: RangeSet): BlockRange[] {

@@ -27,6 +27,7 @@ import {
   withUnusable,
 } from './layers/records.js';
 import type { Moments } from './moments.js';
+import { cannotBeUsed, isBeingRead, missing, taken } from './refusals.js';
 import { MomentView } from './view.js';
 
 export interface SnapshotsParts {
@@ -61,8 +62,8 @@ export interface MomentStatus {
   /** Why it is unusable. */
   readonly why: string | null;
   readonly createdMs: number;
-  /** Of blocks that were changed since. */
-  readonly changedBytes: number;
+  /** Of blocks that were changed since; null: of a mark nobody asks that, and it costs a look at all that it has. */
+  readonly changedBytes: number | null;
   /** What its layers take, and may take. */
   readonly usedBytes: number;
   readonly capacityBytes: number;
@@ -114,9 +115,10 @@ export class Snapshots {
     return this.records.map(({ id, name, kind, createdMs, layers, unusable }) => {
       const open = this.#layers.of(layers);
       const sum = (of: (layer: Layer) => number) => open.reduce((bytes, layer) => bytes + of(layer), 0);
+      const changed = () => (unusable === null ? this.#chains[kind].changedBlocks(id) : 0);
       return {
         ...{ name, kind, createdMs, why: unusable, state: unusable === null ? 'good' : 'unusable' },
-        changedBytes: unusable === null ? this.#chains[kind].changedSince(id).count * BLOCK_BYTES : 0,
+        changedBytes: kind === 'mark' ? null : changed() * BLOCK_BYTES,
         usedBytes: sum((layer) => layer.usedBytes),
         capacityBytes: sum((layer) => layer.capacityBytes),
       };
@@ -193,14 +195,28 @@ export class Snapshots {
     return this.records.find((record) => record.id === id && record.unusable === null)?.name ?? null;
   }
 
-  /** Names of good moments, of those of its kind that come before this one, or of all: what was changed since these can be told. */
-  momentsBefore(until: string | null): string[] {
-    const end = this.records.findIndex(({ name }) => name === until);
+  /** Of a good one. Throws as `view`. */
+  idOf(name: string): string {
+    return this.#good(name).id;
+  }
+
+  /** Good moments, of those of its kind that come before the one of this id, or of all: what was changed since these can be told. */
+  momentsBefore(until: string | null): { readonly name: string; readonly id: string }[] {
+    const end = this.records.findIndex(({ id }) => id === until);
     const before = until === null ? this.records : this.records.slice(0, Math.max(0, end));
     const kind = this.records[end]?.kind;
     return before
       .filter((record) => record.unusable === null && (kind === undefined || record.kind === kind))
-      .map(({ name }) => name);
+      .map(({ name, id }) => ({ name, id }));
+  }
+
+  /**
+   * Runs of the range that were changed since the moment of this id, ascending; `until`: up to that one. Throws FILE_NOT_FOUND,
+   * METADATA_DAMAGED, where one of them is gone, or nobody can tell any more: another of its name does not count.
+   */
+  changedWithin(id: string, until: string | null, range: BlockRange): Iterable<BlockRange> {
+    const { kind } = this.#goodOfId(id);
+    return this.#chains[kind].changedWithin(id, until === null ? null : this.#goodOfId(until).id, range);
   }
 
   /** Blocks that were changed since the moment; `until`: up to that one, which is of its kind. Throws as `view`. */
@@ -337,37 +353,34 @@ export class Snapshots {
 
   #named(name: string): MomentRecord {
     const record = this.records.find((each) => each.name === name);
-    if (record !== undefined) return record;
-    throw new UserError('FILE_NOT_FOUND', `${this.parts.label} has no snapshot "${name}"`, {
-      hint: 'holdfast snapshot list tells which it has',
-    });
+    if (record === undefined) throw missing(this.parts.label, `"${name}"`);
+    return record;
   }
 
   #good(name: string): MomentRecord {
-    const record = this.#named(name);
-    if (record.unusable === null) return record;
-    throw new UserError('METADATA_DAMAGED', `snapshot ${name} cannot be used: ${record.unusable}`, {
-      hint: 'Delete it: holdfast snapshot delete.',
-      details: { image: this.parts.label },
-    });
+    return this.#usable(this.#named(name));
+  }
+
+  #goodOfId(id: string): MomentRecord {
+    const record = this.records.find((each) => each.id === id);
+    if (record === undefined) throw missing(this.parts.label, `with the id ${id}`);
+    return this.#usable(record);
+  }
+
+  #usable(record: MomentRecord): MomentRecord {
+    if (record.unusable !== null) throw cannotBeUsed(this.parts.label, record);
+    return record;
   }
 
   /** Who serves it does so no more, and nobody else is at work on it. */
-  async #leave({ id, name, kind, unusable }: MomentRecord): Promise<void> {
+  async #leave(record: MomentRecord): Promise<void> {
+    const { id, name, kind, unusable } = record;
     // One that was lost may be served still.
     if (kind !== 'mark') await this.#listener?.(name, 'removed');
     if ((this.#uses.get(id) ?? 0) === 0) return;
     if (kind !== 'mark' && unusable === null) await this.#listener?.(name, 'made');
-    throw new UserError('IN_USE', `snapshot ${name} is being read`, {
-      hint: 'Wait for the end of what reads it, or disconnect its clients.',
-    });
+    throw isBeingRead(record);
   }
-}
-
-function taken(label: string, name: string): UserError {
-  return new UserError('FILE_EXISTS', `${label} has a snapshot "${name}" already`, {
-    hint: 'Choose another name, or delete it first: holdfast snapshot delete.',
-  });
 }
 
 /** Of a container that no list names any more. */

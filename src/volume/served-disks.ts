@@ -38,7 +38,9 @@ export class ServedDisks {
   static async open(volume: Volume, options: DiskOptions): Promise<ServedDisks> {
     const own = volume.located.manifest?.name ?? defaultName(volume.label);
     const volumeName = volume.files === null ? (options.exportNames[0] ?? own) : own;
-    const snapshots = new ServedSnapshots(volume.snapshots, volumeName);
+    const snapshots = new ServedSnapshots(volume.snapshots, volumeName, async () => {
+      if (!volume.device.readOnly) await volume.device.flush();
+    });
     if (volume.files === null) {
       const whole = { ...(await wholeVolume(volume, options)), contexts: () => snapshots.contexts() };
       return new ServedDisks([whole], [], null, snapshots, volumeName);

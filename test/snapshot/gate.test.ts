@@ -111,4 +111,41 @@ describe('a gate', () => {
         expect(before.subarray(offset, offset + length).every((byte) => byte === 0)).toBe(true);
     });
   });
+
+  it('settles what was noted and kept of a write that fails, and gives back what it had reserved', async () => {
+    const lower = new MemoryDevice(SIZE);
+    const gate = new GateDevice(lower);
+    let [reserved, settled] = [0, 0];
+    const failing = keeperOf(containerForAll());
+    gate.add({
+      ...failing,
+      reserve(blocks) {
+        reserved += blocks;
+        return true;
+      },
+      unreserve(blocks) {
+        reserved -= blocks;
+      },
+      async keep({ count }) {
+        reserved -= count;
+        throw new Error('it cannot be kept');
+      },
+    });
+    const pending = new BlockMap(BLOCKS);
+    pending.setAll();
+    gate.add({
+      ...keeperOf(containerForAll()),
+      pending,
+      note: (range) => pending.clear(range),
+      async settle() {
+        settled += 1;
+        throw new Error('nor is the other durable');
+      },
+    });
+    const block = new Uint8Array(BLOCK_BYTES);
+    const batch = Array.from({ length: 40 }, (_, at) => ({ offset: 2 * at * BLOCK_BYTES, from: block }));
+    await expect(gate.writeBatch(batch)).rejects.toThrow('it cannot be kept');
+    // Somebody else writes there, and finds it noted: whoever noted it has waited for that.
+    expect([pending.has(0), settled, reserved]).toEqual([false, 1, 0]);
+  });
 });

@@ -20,6 +20,8 @@ const MAX_DESCRIPTORS = 8192;
 export async function answerStatus(session: Session, request: RequestHeader): Promise<void> {
   const { contexts, replies } = session;
   const one = (request.flags & COMMAND_FLAGS.NBD_CMD_FLAG_REQ_ONE) !== 0;
+  const preparing = new Set(contexts.flatMap(({ context }) => context.prepare ?? []));
+  for (const prepare of preparing) await prepare();
   const payloads: Buffer[] = [];
   for (const { id, context } of contexts) {
     const descriptors = await descriptorsOf(session, context, request, one ? 1 : MAX_DESCRIPTORS);

@@ -10,6 +10,12 @@ export interface StatusContext {
   /** Namespace, colon, leaf: at most 4096 bytes. */
   readonly name: string;
   /**
+   * Before `status` is asked for a request: once, however many times it is asked, and for all contexts that have the same.
+   *
+   * @throws as `status`.
+   */
+  readonly prepare?: () => Promise<void>;
+  /**
    * What [offset, offset + length) consists of, from `offset` on, without gaps: 1 byte or more, and it may end
    * early. Both are whole blocks of the export's device.
    *

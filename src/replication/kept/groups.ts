@@ -5,8 +5,10 @@
  * Invariants
  * - Whoever overwrites a block waits until `settle` has returned. So what a group says is true whenever it is good: also of one
  *   that was dropped because one before it was torn, and is found again.
- * - A group says how many were durable when it was written (`sure`): one of these that is no good is damaged. The first one behind
- *   them that is no good was torn by a cut, and ends the container.
+ * - A group says how many were durable when it was written (`sure`): one of these that is no good is damaged; what it has kept need
+ *   not be read to believe it. The first one behind them that is no good, index or content, was torn by a cut, and ends the container.
+ *   So after a crash the content of what was settled last is read, and no more, however long ago the count was written elsewhere.
+ * - Whoever opens it to go on flushes the device first: what is found is durable before a group says so.
  */
 import { crc32c } from '@node-rs/crc32';
 import type { BlockDevice } from '../../device/contract.js';
@@ -42,12 +44,17 @@ export interface PlacedEntry {
   readonly position: number | null;
 }
 
+/** Takes a group that is durable: then the groups keep no more of it than what it takes to go on behind it. */
+export type GroupSink = (group: Group) => void;
+
 export interface OpenGroupsOptions {
   readonly keptId: Uint8Array;
   /** Of what the blocks are. */
   readonly sizeBytes: number;
   /** So many are known to be durable. */
   readonly sureGroups: number;
+  /** From the first one on, also of those that are appended later; none: all are in the list. */
+  readonly sink?: GroupSink;
 }
 
 /** What is behind the last good group is not what a cut leaves. */
@@ -60,6 +67,9 @@ const SCAN_SECTORS = 2048;
 
 export class KeptGroups {
   readonly #groups: Group[] = [];
+  /** Of those that are durable, in the list or not. */
+  #count = 0;
+  #end = 0;
   /** Written behind those, and not known to be durable. */
   #appended: Group[] = [];
 
@@ -67,44 +77,43 @@ export class KeptGroups {
     private readonly device: BlockDevice,
     readonly keptId: Uint8Array,
     private readonly sizeBytes: number,
+    private readonly sink: GroupSink = (group) => this.#groups.push(group),
   ) {}
 
   /** Nothing is in it; what lies there has another id. */
-  static empty(device: BlockDevice, keptId: Uint8Array, sizeBytes: number): KeptGroups {
-    return new KeptGroups(device, keptId, sizeBytes);
+  static empty(device: BlockDevice, keptId: Uint8Array, sizeBytes: number, sink?: GroupSink): KeptGroups {
+    return new KeptGroups(device, keptId, sizeBytes, sink);
   }
 
-  /** Reads the indexes, and of those that may be torn the content. */
+  /** Reads the indexes, and of those that may be torn, which no later one knows to have been durable, the content. */
   static async open(
     device: BlockDevice,
-    { keptId, sizeBytes, sureGroups }: OpenGroupsOptions,
+    { keptId, sizeBytes, sureGroups, sink }: OpenGroupsOptions,
   ): Promise<{ readonly groups: KeptGroups; readonly damage: GroupsDamage | null }> {
-    const groups = new KeptGroups(device, keptId, sizeBytes);
-    for (;;) {
-      const group = await groups.#groupAt(groups.usedBytes, groups.list.length);
-      const isSure = groups.list.length < sureGroups;
-      if (group !== null && (isSure || (await groups.isContentGood(group)))) {
-        groups.#groups.push(group);
-        continue;
-      }
-      const damage = (sure: number) => ({
-        offset: groups.usedBytes,
-        why: `${sure} groups were kept, and number ${groups.list.length} is no good`,
-      });
-      if (isSure) return { groups, damage: damage(sureGroups) };
-      const later = await groups.#sureOfLater();
-      return { groups, damage: later === null ? null : damage(later) };
-    }
+    const groups = new KeptGroups(device, keptId, sizeBytes, sink);
+    const sure = await groups.#find(sureGroups);
+    const damage = (most: number) => ({
+      offset: groups.usedBytes,
+      why: `${most} groups were kept, and number ${groups.count} is no good`,
+    });
+    if (groups.count < sure) return { groups, damage: damage(sure) };
+    const later = await groups.#sureOfLater();
+    return { groups, damage: later === null ? null : damage(later) };
   }
 
-  /** Those that are durable. */
+  /** Those that are durable; none where somebody else takes them. */
   get list(): readonly Group[] {
     return this.#groups;
   }
 
+  /** How many are durable. */
+  get count(): number {
+    return this.#count;
+  }
+
   /** Of those that are durable. */
   get usedBytes(): number {
-    return endOf(this.#groups.at(-1));
+    return this.#end;
   }
 
   /**
@@ -118,8 +127,9 @@ export class KeptGroups {
     }));
     const contents = parts.flatMap(({ content }) => content ?? []);
     const contentBytes = contents.reduce((sum, { length }) => sum + length, 0);
-    const offset = endOf(this.#appended.at(-1) ?? this.#groups.at(-1));
-    const [number, sure] = [this.#groups.length + this.#appended.length, this.#groups.length];
+    const last = this.#appended.at(-1);
+    const offset = last === undefined ? this.#end : endOf(last);
+    const [number, sure] = [this.#count + this.#appended.length, this.#count];
     const group = { number, sure, entries, offset, indexBytes: indexBytes(entries.length), contentBytes };
     if (endOf(group) > this.device.size) throw this.#full(offset);
     const index = encodeIndex({ keptId: this.keptId, number, sure }, entries, contentBytes);
@@ -128,28 +138,20 @@ export class KeptGroups {
     return group;
   }
 
-  /** What was appended is durable when it returns, and is in the list. Throws what the flush throws: then it is not. */
+  /** What was appended is durable when it returns, and counts. Throws what the flush throws: then it is not. */
   async settle(): Promise<void> {
     const appended = this.#appended;
     this.#appended = [];
     if (appended.length === 0) return;
     await this.device.flush();
-    this.#groups.push(...appended);
-  }
-
-  *entriesOf(group: Group): Generator<PlacedEntry> {
-    let at = group.offset + group.indexBytes;
-    for (const entry of group.entries) {
-      yield { entry, position: entry.kind === 'data' ? at : null };
-      at += contentBytesOf(entry, this.sizeBytes);
-    }
+    for (const group of appended) this.#add(group);
   }
 
   /** What was kept; null: there is no content. It is not checked. */
   async *contents(
     group: Group,
   ): AsyncGenerator<{ readonly entry: KeptEntry; readonly content: Uint8Array | null }> {
-    for (const { entry, position } of this.entriesOf(group)) {
+    for (const { entry, position } of entriesOf(group, this.sizeBytes)) {
       if (position === null) {
         yield { entry, content: null };
         continue;
@@ -164,6 +166,33 @@ export class KeptGroups {
     for await (const { entry, content } of this.contents(group))
       if (content !== null && crc32c(content) !== entry.checksum) return false;
     return true;
+  }
+
+  /** Takes all that is good, and returns how many are known to have been durable. */
+  async #find(sureGroups: number): Promise<number> {
+    let sure = sureGroups;
+    /** Those that nobody knows to be durable: of what was settled at one time. */
+    const waiting: Group[] = [];
+    for (;;) {
+      const last = waiting.at(-1);
+      const offset = last === undefined ? this.#end : endOf(last);
+      const group = await this.#groupAt(offset, this.#count + waiting.length);
+      if (group === null) break;
+      waiting.push(group);
+      sure = Math.max(sure, group.sure);
+      for (const known of waiting.splice(0, Math.max(0, sure - this.#count))) this.#add(known);
+    }
+    for (const group of waiting) {
+      if (!(await this.isContentGood(group))) break;
+      this.#add(group);
+    }
+    return sure;
+  }
+
+  #add(group: Group): void {
+    this.#count += 1;
+    this.#end = endOf(group);
+    this.sink(group);
   }
 
   /** The one of this number, of which the index is good. */
@@ -184,15 +213,15 @@ export class KeptGroups {
 
   /** How many groups a later one knows to have been durable, where that is more than there are; null: there is none such. */
   async #sureOfLater(): Promise<number | null> {
-    const { device, usedBytes, list } = this;
+    const { device, usedBytes, count } = this;
     if (usedBytes >= device.size) return null;
     const extents = await device.extents(usedBytes, device.size - usedBytes);
     for (const { offset, length, kind } of extents) {
       if (kind !== 'data') continue;
       for await (const [at, number] of this.#begunIn(offset, offset + length)) {
-        if (number <= list.length) continue;
+        if (number <= count) continue;
         const group = await this.#groupAt(at, number);
-        if (group !== null && group.sure > list.length) return group.sure;
+        if (group !== null && group.sure > count) return group.sure;
       }
     }
     return null;
@@ -218,6 +247,15 @@ export class KeptGroups {
   }
 }
 
-function endOf(group: Group | undefined): number {
-  return group === undefined ? 0 : group.offset + group.indexBytes + group.contentBytes;
+/** Of a device of so many bytes. */
+export function* entriesOf(group: Group, sizeBytes: number): Generator<PlacedEntry> {
+  let at = group.offset + group.indexBytes;
+  for (const entry of group.entries) {
+    yield { entry, position: entry.kind === 'data' ? at : null };
+    at += contentBytesOf(entry, sizeBytes);
+  }
+}
+
+function endOf(group: Group): number {
+  return group.offset + group.indexBytes + group.contentBytes;
 }

@@ -13,10 +13,11 @@ import { isZero } from '../../device/zeroes.js';
 import { UserError } from '../../errors.js';
 import { BLOCK_BYTES, type BlockRange, blocksOf } from '../../replication/blocks.js';
 import { SECTOR_BYTES } from '../../replication/file-header.js';
-import { MOST_ENTRIES } from '../../replication/kept/group.js';
+import { type KeptKind, MOST_ENTRIES } from '../../replication/kept/group.js';
 import { type Group, KeptGroups, type KeptPart } from '../../replication/kept/groups.js';
 import { BlockMap } from '../../replication/map/block-map.js';
 import { Rounds } from '../../replication/rounds.js';
+import { LayerIndex } from './layer-index.js';
 
 /** Content of a group: with an entry for each block its index is a few sectors. */
 const MOST_BLOCKS = 256;
@@ -43,22 +44,15 @@ export interface LayerOptions {
 /** Content that is not written yet; null: zeroes. */
 type Gathered = Map<number, Uint8Array | null>;
 
-interface Place {
-  readonly position: number;
-  readonly checksum: number;
-}
+type Runs = BlockRange[];
 
 export class Layer {
-  /** All that it has. */
-  readonly blocks: BlockMap;
-  /** Of those of which there is content on the device. */
-  readonly #places = new Map<number, Place>();
-  /** Those that are known to be changed, and no more. */
-  readonly #without: BlockMap;
   #gathered: Gathered = new Map();
   /** On its way to the device. */
   #writing: Gathered = new Map();
-  /** Blocks that are changed, without content, and not written yet. */
+  #writingZeroes: Runs = [];
+  /** Not written yet either: runs that are known to be zeroes, and blocks that are changed, and no more. */
+  #zeroes: Runs = [];
   #noted: BlockMap;
   readonly #rounds = new Rounds<null, true>(async (settling) => {
     await this.#round();
@@ -68,17 +62,16 @@ export class Layer {
   private constructor(
     private readonly device: BlockDevice,
     private readonly groups: KeptGroups,
-    sizeBytes: number,
+    private readonly index: LayerIndex,
   ) {
-    this.blocks = new BlockMap(blocksOf(sizeBytes));
-    this.#without = new BlockMap(this.blocks.blocks);
     this.#noted = new BlockMap(this.blocks.blocks);
-    for (const group of groups.list) this.#enter(group);
   }
 
   /** Nothing is in it; what lies there has another id. */
   static empty(device: BlockDevice, { keptId, sizeBytes }: LayerOptions): Layer {
-    return new Layer(device, KeptGroups.empty(device, keptId, sizeBytes), sizeBytes);
+    const index = new LayerIndex(sizeBytes);
+    const groups = KeptGroups.empty(device, keptId, sizeBytes, (group) => index.enter(group));
+    return new Layer(device, groups, index);
   }
 
   /**
@@ -91,14 +84,21 @@ export class Layer {
   ): Promise<Layer> {
     // Whoever wrote it may have been killed before that: what is found counts, and its blocks are overwritten without a wait.
     if (!device.readOnly) await device.flush();
-    const { groups, damage } = await KeptGroups.open(device, { keptId, sizeBytes, sureGroups });
+    const index = new LayerIndex(sizeBytes);
+    const sink = (group: Group) => index.enter(group);
+    const { groups, damage } = await KeptGroups.open(device, { keptId, sizeBytes, sureGroups, sink });
     if (damage !== null) throw damaged(device, damage.offset, damage.why);
-    return new Layer(device, groups, sizeBytes);
+    return new Layer(device, groups, index);
+  }
+
+  /** All that it has. */
+  get blocks(): BlockMap {
+    return this.index.blocks;
   }
 
   /** That are durable. */
   get groupCount(): number {
-    return this.groups.list.length;
+    return this.groups.count;
   }
 
   get capacityBytes(): number {
@@ -107,7 +107,8 @@ export class Layer {
 
   /** With what is not written yet. */
   get usedBytes(): number {
-    const waiting = this.#gathered.size + this.#writing.size;
+    const waiting =
+      this.#gathered.size + this.#writing.size + this.#zeroes.length + this.#writingZeroes.length;
     return Math.min(this.device.size, this.groups.usedBytes + waiting * SINGLE_BYTES);
   }
 
@@ -116,20 +117,28 @@ export class Layer {
     return Math.max(0, Math.floor((this.device.size - this.usedBytes) / SINGLE_BYTES));
   }
 
-  /** There must be room for them; `content` is the layer's from now on. Waits where much is not written yet. */
-  async keep({ from, count }: BlockRange, content: Uint8Array): Promise<void> {
+  /**
+   * There must be room for them; `content` is the layer's from now on. Waits where much is not written yet. null: they are zeroes,
+   * for which there must be the room of one block.
+   */
+  async keep({ from, count }: BlockRange, content: Uint8Array | null): Promise<void> {
     this.blocks.set({ from, count });
+    if (content === null) this.#zeroes.push({ from, count });
+    else this.#gather(from, count, content);
+    if (this.#gathered.size >= GATHERED_BLOCKS) await this.settle();
+  }
+
+  #gather(from: number, count: number, content: Uint8Array): void {
     for (let at = 0; at < count; at++) {
       const part = content.subarray(at * BLOCK_BYTES, (at + 1) * BLOCK_BYTES);
       this.#gathered.set(from + at, isZero(part) ? null : part);
     }
-    if (this.#gathered.size >= GATHERED_BLOCKS) await this.settle();
   }
 
   /** They are changed, and what they held is not kept. */
   note(range: BlockRange): void {
     this.blocks.set(range);
-    this.#without.set(range);
+    this.index.without.set(range);
     this.#noted.set(range);
   }
 
@@ -148,9 +157,9 @@ export class Layer {
       into.set(waiting.subarray(0, into.length));
       return;
     }
-    const place = this.#places.get(block);
+    const place = this.index.places.get(block);
     if (place === undefined) {
-      if (this.#without.has(block)) throw lost(this.device, block);
+      if (this.index.without.has(block)) throw lost(this.device, block);
       into.fill(0);
       return;
     }
@@ -163,27 +172,26 @@ export class Layer {
     return this.device.close();
   }
 
-  /** All that waits, in as few groups as may be, and one flush. */
+  /** All that waits, in as few groups as may be, and one flush. Where that fails it waits on: until then it is read from here. */
   async #round(): Promise<void> {
     this.#writing = this.#gathered;
     this.#gathered = new Map();
+    this.#writingZeroes = this.#zeroes;
+    this.#zeroes = [];
     const noted = this.#noted;
     this.#noted = new BlockMap(noted.blocks);
-    const written: Group[] = [];
-    for (const parts of groupsOf([...partsOf(this.#writing), ...changed(noted)]))
-      written.push(await this.groups.append(parts));
-    await this.groups.settle();
-    for (const group of written) this.#enter(group);
-    this.#writing = new Map();
-  }
-
-  #enter(group: Group): void {
-    for (const { entry, position } of this.groups.entriesOf(group)) {
-      const { block, count, checksum } = entry;
-      this.blocks.set({ from: block, count });
-      if (entry.kind === 'changed') this.#without.set({ from: block, count });
-      // Of one that was kept twice both are true: the first flush of it was cut.
-      if (position !== null && count === 1) this.#places.set(block, { position, checksum });
+    const without = [...runsOf('zeroes', this.#writingZeroes), ...runsOf('changed', noted.runs())];
+    try {
+      for (const parts of groupsOf([...partsOf(this.#writing), ...without])) await this.groups.append(parts);
+      await this.groups.settle();
+    } catch (error) {
+      this.#gathered = new Map([...this.#writing, ...this.#gathered]);
+      this.#zeroes = [...this.#writingZeroes, ...this.#zeroes];
+      this.#noted.add(noted);
+      throw error;
+    } finally {
+      this.#writing = new Map();
+      this.#writingZeroes = [];
     }
   }
 }
@@ -203,9 +211,8 @@ function* partsOf(gathered: Gathered): Generator<KeptPart> {
   if (zeroes !== null) yield { run: { ...zeroes, kind: 'zeroes' }, content: null };
 }
 
-function* changed(noted: BlockMap): Generator<KeptPart> {
-  for (const { from, count } of noted.runs())
-    yield { run: { block: from, count, kind: 'changed' }, content: null };
+function* runsOf(kind: KeptKind, runs: Iterable<BlockRange>): Generator<KeptPart> {
+  for (const { from, count } of runs) yield { run: { block: from, count, kind }, content: null };
 }
 
 function groupsOf(parts: readonly KeptPart[]): KeptPart[][] {

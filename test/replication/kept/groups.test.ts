@@ -4,10 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { byteLength } from '../../../src/device/buffers.js';
+import type { BlockDevice } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { type Group, KeptGroups, type KeptPart } from '../../../src/replication/kept/groups.js';
 import { withSeed } from '../../support/devices/seeded-random.js';
+import { withCalls } from '../../support/devices/with-calls.js';
 
 const SECTOR = 512;
 const SIZE_BYTES = 1024 * BLOCK_BYTES;
@@ -33,7 +36,7 @@ async function twoGroups(): Promise<{ device: MemoryDevice; keptId: Uint8Array; 
   return { device, keptId, groups };
 }
 
-async function reopened(device: MemoryDevice, keptId: Uint8Array, sureGroups = 0) {
+async function reopened(device: BlockDevice, keptId: Uint8Array, sureGroups = 0) {
   return KeptGroups.open(device, { keptId, sizeBytes: SIZE_BYTES, sureGroups });
 }
 
@@ -60,10 +63,46 @@ describe('groups of kept blocks', () => {
     ]);
   });
 
+  it('that somebody else takes are his, one after another, and are gone on behind all the same', async () => {
+    const { device, keptId, groups } = await twoGroups();
+    const taken: Group[] = [];
+    const sink = (group: Group) => taken.push(group);
+    const options = { keptId, sizeBytes: SIZE_BYTES, sureGroups: 1, sink };
+    const again = await KeptGroups.open(device, options);
+    expect(taken).toEqual(groups.list);
+    const appended = await again.groups.append([block(1)]);
+    expect([taken.length, again.groups.count]).toEqual([2, 2]);
+    await again.groups.settle();
+    expect(taken.at(-1)).toBe(appended);
+    expect(again.groups).toMatchObject({ list: [], count: 3 });
+    expect((await reopened(device, keptId)).groups.list).toEqual(taken);
+  });
+
   it('of another container in the same place do not count', async () => {
     const { device } = await twoGroups();
     const other = await reopened(device, new Uint8Array(randomBytes(16)));
     expect(other).toMatchObject({ damage: null, groups: { usedBytes: 0 } });
+  });
+
+  it('are believed where a later one knows them to be durable: only what was settled last is read when they are opened', async () => {
+    const device = new MemoryDevice(4 * 1024 * 1024);
+    const keptId = new Uint8Array(randomBytes(16));
+    const groups = KeptGroups.empty(device, keptId, SIZE_BYTES);
+    for (let round = 0; round < 50; round++) {
+      for (let count = 0; count < 3; count++)
+        await groups.append(Array.from({ length: 4 }, (_, at) => block(20 * round + 5 * count + at)));
+      await groups.settle();
+    }
+    let contentReads = 0;
+    const counting = withCalls(device, {
+      read: async (offset, into) => {
+        if (byteLength(into) >= BLOCK_BYTES) contentReads += 1;
+        await device.read(offset, into);
+      },
+    });
+    const again = await reopened(counting, keptId);
+    expect(again).toMatchObject({ damage: null, groups: { count: 150 } });
+    expect(contentReads).toBe(3 * 4);
   });
 
   it('one that was torn is dropped, and what is behind it that was not settled either', async () => {

@@ -2,7 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { DeviceError } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { UserError } from '../../../src/errors.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
+import { Layer } from '../../../src/snapshot/layers/layer.js';
 import { withCalls } from '../../support/devices/with-calls.js';
 import { contentOf, DeviceStore, stackSnapshots } from '../../support/snapshot/kept-snapshots.js';
 
@@ -53,6 +55,26 @@ describe('a block that cannot be read when it is overwritten', () => {
     // As it is after a kill.
     const again = await stackSnapshots(base, store(kept.layers), kept.saved);
     await check(again.snapshots.view('one'));
+  });
+});
+
+describe('a layer whose device fails', () => {
+  it('gives what it was to keep, however often it is asked to settle, and never zeroes instead', async () => {
+    const keptId = new Uint8Array(16).fill(3);
+    const failing = withCalls(new MemoryDevice(64 * BLOCK_BYTES), {
+      flush: () => Promise.reject(new UserError('IO_ERROR', 'it cannot be flushed')),
+    });
+    const layer = Layer.empty(failing, { keptId, sizeBytes: BLOCKS * BLOCK_BYTES });
+    for (const block of [3, 1, 5]) {
+      await layer.keep({ from: block, count: 1 }, new Uint8Array(BLOCK_BYTES).fill(block));
+      await expect(layer.settle()).rejects.toMatchObject({ code: 'IO_ERROR' });
+    }
+    for (const block of [3, 1, 5]) {
+      const into = new Uint8Array(BLOCK_BYTES);
+      await layer.read(block, into);
+      expect(into.every((byte) => byte === block)).toBe(true);
+    }
+    expect(layer.groupCount).toBe(0);
   });
 });
 
