@@ -6,10 +6,8 @@
  * list could not be written) an increment reads all that is in use, and compares.
  */
 import { UserError } from '../../errors.js';
-import { BLOCK_BYTES, blocksFilled, blocksOf } from '../../replication/blocks.js';
-import { BlockMap } from '../../replication/map/block-map.js';
+import type { BlockMap } from '../../replication/map/block-map.js';
 import type { ListedBlocks } from '../../snapshot/backup/backup.js';
-import type { Increment } from '../../snapshot/set/index.js';
 import type { Snapshots } from '../../snapshot/snapshots.js';
 import type { Volume } from '../model.js';
 import { putCacheOver } from '../stack.js';
@@ -62,7 +60,7 @@ export class BackupMark {
     const { current } = this.volume.snapshots;
     const before = parentId === null ? null : (current?.nameOf(parentId) ?? null);
     if (before === null || increment === null) return { used, wanted: used };
-    const wanted = newlyUsed(increment, used);
+    const wanted = increment.newlyUsed(used);
     const changed = current!.changedSince(before, this.#name);
     for (const run of changed.runs()) for (const part of used.runsWithin(run)) wanted.set(part);
     increment.isOfChanges = true;
@@ -96,16 +94,4 @@ export class BackupMark {
       this.warn(`${name} could not be taken off the list: ${error.message}`);
     }
   }
-}
-
-/** In use now, and not when the backup before was made: what is there may be from before its moment, as files are written before it is said where. */
-function newlyUsed({ parent }: Increment, used: BlockMap): BlockMap {
-  const fresh = new BlockMap(blocksOf(parent.size));
-  for (const { from, count } of used.runs()) {
-    const offset = from * BLOCK_BYTES;
-    const end = Math.min((from + count) * BLOCK_BYTES, parent.size);
-    for (const { offset: start, length } of parent.unused(offset, end - offset))
-      fresh.set(blocksFilled(start, length, parent.size));
-  }
-  return fresh;
 }
