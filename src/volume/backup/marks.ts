@@ -67,11 +67,15 @@ export class BackupMark {
     return { used, wanted };
   }
 
-  /** Those that are too many go. */
-  async keep(): Promise<void> {
+  /** Those that are too many go. The backup is whole by then: nothing that goes wrong here is a failure of it. */
+  async prune(): Promise<void> {
     const { current } = this.volume.snapshots;
-    const marks = current?.list().filter(({ kind }) => kind === 'mark') ?? [];
-    for (const { name } of marks.slice(0, -MOST_MARKS)) await this.#remove(name);
+    try {
+      const marks = current?.list().filter(({ kind }) => kind === 'mark') ?? [];
+      for (const { name } of marks.slice(0, -MOST_MARKS)) await this.#remove(name);
+    } catch (error) {
+      this.warn(`older marks stay on the list: ${textOf(error)}`);
+    }
   }
 
   /** There is no backup that anything could be since. */
@@ -90,8 +94,11 @@ export class BackupMark {
     try {
       await this.volume.snapshots.current!.delete(name);
     } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      this.warn(`${name} could not be taken off the list: ${error.message}`);
+      this.warn(`${name} could not be taken off the list: ${textOf(error)}`);
     }
   }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
