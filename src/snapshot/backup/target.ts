@@ -4,7 +4,7 @@ export interface BackupTarget {
   readonly name: string;
   /** Ranges come in any order, each byte at most once, several at a time; whole blocks of 4 KiB but for the end of the volume. What is not put reads as zeroes, or, in an increment, as the backup before has it. */
   put(offset: number, content: Uint8Array): Promise<void>;
-  /** The range reads as zeroes: told only where that is not so already. */
+  /** Nobody uses the range at the moment, or it could not be read: it reads as zeroes. */
   zero(offset: number, length: number): Promise<void>;
   /** All that was put is durable, and the backup is good. */
   finish(): Promise<void>;

@@ -102,12 +102,12 @@ async function make(
       onProgress: options.onProgress,
     });
     onBegun(backup);
-    const result = await backup.run();
-    await mark?.keep();
+    const result = await backup.run().catch(async (error: unknown) => {
+      await mark?.forget();
+      throw error;
+    });
+    await mark?.prune();
     return { name, target: target.name, sizeBytes: device.size, isOnline: moments !== null, ...result };
-  } catch (error) {
-    await mark?.forget();
-    throw error;
   } finally {
     await opened.close();
   }

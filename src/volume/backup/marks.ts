@@ -6,10 +6,8 @@
  * list could not be written) an increment reads all that is in use, and compares.
  */
 import { UserError } from '../../errors.js';
-import { BLOCK_BYTES, blocksFilled, blocksOf } from '../../replication/blocks.js';
-import { BlockMap } from '../../replication/map/block-map.js';
+import type { BlockMap } from '../../replication/map/block-map.js';
 import type { ListedBlocks } from '../../snapshot/backup/backup.js';
-import type { Increment } from '../../snapshot/set/index.js';
 import type { Snapshots } from '../../snapshot/snapshots.js';
 import type { Volume } from '../model.js';
 import { putCacheOver } from '../stack.js';
@@ -62,18 +60,22 @@ export class BackupMark {
     const { current } = this.volume.snapshots;
     const before = parentId === null ? null : (current?.nameOf(parentId) ?? null);
     if (before === null || increment === null) return { used, wanted: used };
-    const wanted = newlyUsed(increment, used);
+    const wanted = increment.newlyUsed(used);
     const changed = current!.changedSince(before, this.#name);
     for (const run of changed.runs()) for (const part of used.runsWithin(run)) wanted.set(part);
     increment.isOfChanges = true;
     return { used, wanted };
   }
 
-  /** Those that are too many go. */
-  async keep(): Promise<void> {
+  /** Those that are too many go. The backup is whole by then: nothing that goes wrong here is a failure of it. */
+  async prune(): Promise<void> {
     const { current } = this.volume.snapshots;
-    const marks = current?.list().filter(({ kind }) => kind === 'mark') ?? [];
-    for (const { name } of marks.slice(0, -MOST_MARKS)) await this.#remove(name);
+    try {
+      const marks = current?.list().filter(({ kind }) => kind === 'mark') ?? [];
+      for (const { name } of marks.slice(0, -MOST_MARKS)) await this.#remove(name);
+    } catch (error) {
+      this.warn(`older marks stay on the list: ${textOf(error)}`);
+    }
   }
 
   /** There is no backup that anything could be since. */
@@ -92,20 +94,11 @@ export class BackupMark {
     try {
       await this.volume.snapshots.current!.delete(name);
     } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      this.warn(`${name} could not be taken off the list: ${error.message}`);
+      this.warn(`${name} could not be taken off the list: ${textOf(error)}`);
     }
   }
 }
 
-/** In use now, and not when the backup before was made: what is there may be from before its moment, as files are written before it is said where. */
-function newlyUsed({ parent }: Increment, used: BlockMap): BlockMap {
-  const fresh = new BlockMap(blocksOf(parent.size));
-  for (const { from, count } of used.runs()) {
-    const offset = from * BLOCK_BYTES;
-    const end = Math.min((from + count) * BLOCK_BYTES, parent.size);
-    for (const { offset: start, length } of parent.unused(offset, end - offset))
-      fresh.set(blocksFilled(start, length, parent.size));
-  }
-  return fresh;
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
