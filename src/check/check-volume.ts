@@ -7,6 +7,7 @@ import { checkImages } from './check-images.js';
 import { checkBadBlocks, checkBitmaps, checkPpl } from './check-logs.js';
 import { checkMembers } from './check-members.js';
 import { checkRecord } from './check-record.js';
+import { checkSnapshots } from './check-snapshots.js';
 import { checkSuperblocks } from './check-superblocks.js';
 import type { CheckContext, Checker } from './context.js';
 import type { Finding } from './findings.js';
@@ -22,6 +23,7 @@ const CHECKERS: readonly Checker[] = [
   checkBadBlocks,
   checkParity,
   checkFiles,
+  checkSnapshots,
 ];
 
 export async function checkVolume(context: CheckContext): Promise<Finding[]> {

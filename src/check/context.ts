@@ -35,6 +35,8 @@ export interface CheckContext {
   readonly recordTrouble: RecordTrouble | null;
   /** What was found in a volume of files; null: it is raw, or there is nothing to look into. */
   readonly files: CheckedFiles | null;
+  /** null: it has none, or there is nothing that they could be of. */
+  readonly snapshots: CheckedSnapshots | null;
   /** Data is to be read as well: all of it, or some rows. */
   readonly scrub: ScrubOptions | null;
 }
@@ -62,6 +64,16 @@ export interface CheckedFiles {
   readonly isMendable: boolean;
   /** Transactions that are hardened and not done. */
   readonly unfinished: number;
+}
+
+/** What is kept of a volume's moments, as its own layer has checked it. */
+export interface CheckedSnapshots {
+  /** Why the list of them cannot be understood. */
+  readonly trouble: UserError | null;
+  /** By their own word, or by what the volume is now. */
+  readonly unusable: readonly { readonly name: string; readonly why: string }[];
+  /** Blocks of good ones that are not what was kept; where data is read. */
+  readonly damaged: readonly UserError[];
 }
 
 export interface EngineTrouble {

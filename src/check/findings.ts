@@ -9,7 +9,7 @@
  */
 export type Severity = 'info' | 'warning' | 'error' | 'fatal';
 
-export type Layer = 'image' | 'raid' | 'extents' | 'metadata';
+export type Layer = 'image' | 'raid' | 'extents' | 'metadata' | 'snapshot';
 
 const CODES = {
   IMAGE_ABSENT: ['error', 'image'],
@@ -59,6 +59,9 @@ const CODES = {
   MAPS_WRONG: ['error', 'extents'],
   NAMES_WRONG: ['error', 'extents'],
   TRANSACTIONS_UNFINISHED: ['error', 'extents'],
+  SNAPSHOT_LIST_DAMAGED: ['error', 'snapshot'],
+  SNAPSHOT_UNUSABLE: ['warning', 'snapshot'],
+  SNAPSHOT_DAMAGED: ['error', 'snapshot'],
 } as const satisfies Readonly<Record<string, readonly [Severity, Layer]>>;
 
 export type FindingCode = keyof typeof CODES;

@@ -14,7 +14,7 @@ import { UserError } from '../errors.js';
 import { BLOCK_BYTES, type BlockRange } from '../replication/blocks.js';
 import type { BlockMap } from '../replication/map/block-map.js';
 import { GateDevice } from './gate.js';
-import { Chain, type ChainPolicy } from './layers/chain.js';
+import { Chain } from './layers/chain.js';
 import type { Layer } from './layers/layer.js';
 import { OpenLayers } from './layers/open-layers.js';
 import {
@@ -26,6 +26,7 @@ import {
   withoutMoment,
   withUnusable,
 } from './layers/records.js';
+import type { MomentListener, MomentStatus, NewMoment } from './moment.js';
 import type { Moments } from './moments.js';
 import { cannotBeUsed, isBeingRead, missing, taken } from './refusals.js';
 import { MomentView } from './view.js';
@@ -42,35 +43,6 @@ export interface SnapshotsParts {
   readonly leftOut?: readonly BlockRange[];
   readonly warn: (message: string) => void;
 }
-
-export interface NewMoment {
-  readonly name: string;
-  /** 16 bytes, in hexadecimal; a random one unless said otherwise. */
-  readonly id?: string;
-  readonly kind: MomentKind;
-  readonly onOverflow: ChainPolicy;
-  /** Of its layer, in words of the store. */
-  readonly place: string;
-  /** Of its layer; null: as many as there can be. */
-  readonly layerBytes: number | null;
-}
-
-export interface MomentStatus {
-  readonly name: string;
-  readonly kind: MomentKind;
-  readonly state: 'good' | 'unusable';
-  /** Why it is unusable. */
-  readonly why: string | null;
-  readonly createdMs: number;
-  /** Of blocks that were changed since; null: of a mark nobody asks that, and it costs a look at all that it has. */
-  readonly changedBytes: number | null;
-  /** What its layers take, and may take. */
-  readonly usedBytes: number;
-  readonly capacityBytes: number;
-}
-
-/** Of one that can be read. */
-export type MomentListener = (name: string, change: 'made' | 'removed') => Promise<void>;
 
 export class Snapshots {
   readonly #chains: Readonly<Record<MomentKind, Chain>>;
@@ -223,6 +195,12 @@ export class Snapshots {
   changedSince(name: string, until: string | null = null): BlockMap {
     const { id, kind } = this.#good(name);
     return this.#chains[kind].changedSince(id, until === null ? null : this.#good(until).id);
+  }
+
+  /** What is kept and is no good, or could not be kept; all that good snapshots need is read, until that is aborted. */
+  async *damaged(signal: AbortSignal | undefined): AsyncGenerator<UserError> {
+    for (const { kind, layers } of this.records)
+      if (kind !== 'mark') for (const layer of this.#layers.of(layers)) yield* layer.damaged(signal);
   }
 
   /** The volume is changed no more. */

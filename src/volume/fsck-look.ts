@@ -8,6 +8,7 @@ import { checkVolume } from '../check/check-volume.js';
 import type { CheckContext, CheckedImage } from '../check/context.js';
 import type { Finding } from '../check/findings.js';
 import { findRestorable } from '../check/restorable.js';
+import type { BlockDevice } from '../device/contract.js';
 import type { Range } from '../device/range-set.js';
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
@@ -15,6 +16,7 @@ import type { ExaminedImage, Judgement, MetadataVersion, Superblock } from '../r
 import { openArray } from '../raid/open.js';
 import type { ScrubOptions } from '../raid/scrub.js';
 import { lookIntoFiles } from './fsck-files.js';
+import { lookIntoSnapshots } from './fsck-snapshots.js';
 import { judgeImages, openImages } from './images.js';
 import { assertHoldsVolume, type Located, locateVolume } from './locate.js';
 import { lookAtRecordFile } from './record-file.js';
@@ -62,6 +64,11 @@ export async function lookAt(args: readonly string[], options: LookOptions): Pro
     const inside = await openInside(located, judgement, options);
     try {
       const device = isOne ? (images[0]?.device ?? null) : inside.found.array;
+      const { scrub } = options;
+      const snapshotsLook = (of: BlockDevice) => ({
+        ...{ device: of, array: inside.found.array },
+        ...{ isScrub: scrub !== null && scrub.rows === undefined, signal: scrub?.signal },
+      });
       const context: CheckContext = {
         label: located.label,
         images: checked,
@@ -69,6 +76,7 @@ export async function lookAt(args: readonly string[], options: LookOptions): Pro
         judgement,
         restorable,
         files: device === null ? null : await lookIntoFiles(located, device),
+        snapshots: device === null ? null : await lookIntoSnapshots(located, snapshotsLook(device)),
         scrub: options.scrub,
         ...inside.found,
       };

@@ -15,7 +15,7 @@ import type { OpenVolumeOptions, Volume } from './model.js';
 import { openRecordFile } from './record-file.js';
 import { describeDoubt, recoverArray } from './recovery.js';
 import { VolumeTracking } from './replication/volume-tracking.js';
-import { type StampSource, stampOfMembers } from './snapshots/stamp.js';
+import { stampsOfArray } from './snapshots/stamp-sources.js';
 import { flushAndClose, VolumeSnapshots } from './snapshots/volume-snapshots.js';
 import { cached, closeInOrder, gated } from './stack.js';
 
@@ -53,7 +53,7 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
   if (readOnly) warnReader(array, found, options.warn);
   try {
     // Judged by what the members said before anything is written to them.
-    const asked = { source: stampsOf(array), sizeBytes: array.size, readOnly, warn: options.warn };
+    const asked = { source: stampsOfArray(array), sizeBytes: array.size, readOnly, warn: options.warn };
     return await VolumeSnapshots.during(located, asked, async (snapshots) => {
       const recovery = readOnly ? null : await recoverArray(array, found, options);
       const tracking = readOnly
@@ -94,15 +94,6 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
 async function closeArray(array: RaidArray, snapshots: VolumeSnapshots): Promise<void> {
   await array.close();
   await snapshots.seal();
-}
-
-/** As the superblocks are that were written last. */
-function stampsOf({ core, metadata }: RaidArray): StampSource {
-  return {
-    read: async () => stampOfMembers(core.slotMembers().map(({ superblock }) => superblock)),
-    tag: (tag) => metadata.tagStamps(tag),
-    leave: () => metadata.activate(),
-  };
 }
 
 /** Who reads a volume as it is has to know what it may not be. */

@@ -21,7 +21,7 @@ import { openRaid } from './raid-stack.js';
 import { isRemote } from './remote.js';
 import { assertNoSecondary } from './replication/no-secondary.js';
 import { VolumeTracking } from './replication/volume-tracking.js';
-import { type StampSource, stampOfImage } from './snapshots/stamp.js';
+import { stampsOfImage } from './snapshots/stamp-sources.js';
 import { flushAndClose, VolumeSnapshots } from './snapshots/volume-snapshots.js';
 import { cached, closeInOrder, gated, putCacheOver, RAW_STRIPE_BYTES } from './stack.js';
 import { VolumeFiles } from './volume-files.js';
@@ -133,13 +133,8 @@ async function ownVolume(
     return volume;
   };
   if (isRemote(lower.name)) return open(VolumeSnapshots.none());
-  const source = stampsOf(lower.name);
+  const source = stampsOfImage(lower.name);
   return VolumeSnapshots.during(located, { source, sizeBytes: lower.size, readOnly, warn }, open);
-}
-
-/** An image has no place for a stamp. */
-function stampsOf(image: string): StampSource {
-  return { read: () => stampOfImage(image), tag: () => {}, leave: async () => {} };
 }
 
 async function trackingOf(

@@ -3,7 +3,7 @@
  * as a user runs it. Looking writes nothing.
  */
 import { randomBytes } from 'node:crypto';
-import { appendFile, cp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { FINDING_CODES, type FindingCode, REPAIR_NAMES, repairOf } from '../../src/check/findings.js';
@@ -16,7 +16,7 @@ import { makeExtents, SHAPES, withImages as withImagesOfItsOwn } from '../suppor
 import { compileFailingCalls } from '../support/failing-calls.js';
 import { addPpl } from '../support/md-features.js';
 import { unpackArray } from '../support/md-fixtures.js';
-import { type JsonEnvelope, type RunOptions, runHoldfast, runJson } from '../support/run-holdfast.js';
+import { type JsonEnvelope, ok, type RunOptions, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { contentOf, copyVolume, makeVolume, notTested, type TestVolume } from '../support/volumes.js';
 import { FILES_SCENES } from './support/extents-scenes.js';
@@ -65,6 +65,21 @@ async function newestRecords(volume: TestVolume): Promise<GoodRecord[]> {
   const found = (await Promise.all(volume.images.map((image) => recordsIn(image)))).flat();
   const newest = found.reduce((max, { record }) => (record.generation > max ? record.generation : max), 0n);
   return found.filter(({ record }) => record.generation === newest);
+}
+
+/** What the first block held is kept for a snapshot; then comes `damage`. */
+async function withSnapshot(damage: (volume: TestVolume) => Promise<unknown>): Promise<Scene> {
+  return damaged(async (volume) => {
+    await ok('snapshot', 'create', volume.directory, '--name', 'monday');
+    await writeFile(join(folder, 'changed'), randomBytes(4096));
+    await ok('write', volume.directory, '--offset', '0', '--input', join(folder, 'changed'));
+    await damage(volume);
+  });
+}
+
+async function containerOf({ directory }: TestVolume): Promise<string> {
+  const [name] = (await readdir(join(directory, 'snapshots'))).filter((each) => each.endsWith('.kept'));
+  return join(directory, 'snapshots', name!);
 }
 
 /** The bitmap of the second member is changed; nothing else. */
@@ -137,6 +152,13 @@ const SCENES: Readonly<Record<FindingCode, () => Promise<Scene | null>>> = {
   },
   PARITY_MISMATCH: async () => ({ volume: [unpack('bitrot-parity').directory], flags: ['--scrub'] }),
   DATA_IN_DOUBT: () => inDoubt(),
+  SNAPSHOT_LIST_DAMAGED: () =>
+    withSnapshot(async ({ directory }) => writeFile(join(directory, 'snapshots', 'snapshots.json'), '{')),
+  SNAPSHOT_UNUSABLE: () => withSnapshot(async (volume) => rm(await containerOf(volume))),
+  SNAPSHOT_DAMAGED: async () => {
+    const scene = await withSnapshot(async (volume) => rot(await containerOf(volume), 1000));
+    return { ...scene, flags: ['--scrub'] };
+  },
   DOUBT_FORGOTTEN: () =>
     damaged(async (volume) => {
       for (const { image, offset, record, setUuid } of await newestRecords(volume)) {

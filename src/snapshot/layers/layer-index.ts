@@ -12,7 +12,8 @@ export class LayerIndex {
   /** Of those of which there is content on the device. */
   readonly places = new PlaceTable();
 
-  constructor(private readonly sizeBytes: number) {
+  /** Of the volume. */
+  constructor(readonly sizeBytes: number) {
     this.blocks = new BlockMap(blocksOf(sizeBytes));
     this.without = new BlockMap(this.blocks.blocks);
   }

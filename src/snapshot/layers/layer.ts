@@ -168,6 +168,19 @@ export class Layer {
       throw damaged(this.device, place.position, `what is kept of block ${block} is no good`);
   }
 
+  /** Of what it has, each block that cannot be read as it was. */
+  async *damaged(signal: AbortSignal | undefined): AsyncGenerator<UserError> {
+    const { blocks, sizeBytes } = this.index;
+    for (const { from, count } of blocks.runs()) {
+      for (let block = from; block < from + count; block++) {
+        if (signal?.aborted === true) return;
+        const bytes = Math.min(BLOCK_BYTES, sizeBytes - block * BLOCK_BYTES);
+        const error = await failureOf(() => this.read(block, new Uint8Array(bytes)));
+        if (error !== null) yield error;
+      }
+    }
+  }
+
   close(): Promise<void> {
     return this.device.close();
   }
@@ -193,6 +206,16 @@ export class Layer {
       this.#writing = new Map();
       this.#writingZeroes = [];
     }
+  }
+}
+
+async function failureOf(body: () => Promise<void>): Promise<UserError | null> {
+  try {
+    await body();
+    return null;
+  } catch (error) {
+    if (error instanceof UserError) return error;
+    throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 /** What `status` and `snapshot list` say of snapshots: while the volume is open, and from what is on disk. */
 import { statOrNull } from '../../device/stat-or-null.js';
-import type { MomentStatus } from '../../snapshot/snapshots.js';
+import type { MomentStatus } from '../../snapshot/moment.js';
 import type { SnapshotPlaces } from './places.js';
 import { judged, readSnapshots, type SnapshotsContent } from './snapshots-file.js';
 import type { VolumeStamp } from './stamp.js';

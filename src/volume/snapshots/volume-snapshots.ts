@@ -9,8 +9,9 @@
 import { randomInt } from 'node:crypto';
 import type { BlockDevice } from '../../device/contract.js';
 import { UserError } from '../../errors.js';
+import type { MomentListener } from '../../snapshot/moment.js';
 import type { Moments } from '../../snapshot/moments.js';
-import { type MomentListener, Snapshots, textOfLeftOver } from '../../snapshot/snapshots.js';
+import { Snapshots, textOfLeftOver } from '../../snapshot/snapshots.js';
 import { closeFailed } from '../closing.js';
 import type { Located } from '../locate.js';
 import { FileStore } from './file-store.js';

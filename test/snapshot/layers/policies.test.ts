@@ -5,7 +5,7 @@ import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { GateDevice } from '../../../src/snapshot/gate.js';
 import { Chain } from '../../../src/snapshot/layers/chain.js';
 import { Layer } from '../../../src/snapshot/layers/layer.js';
-import type { NewMoment } from '../../../src/snapshot/snapshots.js';
+import type { NewMoment } from '../../../src/snapshot/moment.js';
 import { shuffled, withSeed } from '../../support/devices/seeded-random.js';
 import { HandClock } from '../../support/replication/hand-clock.js';
 import {
