@@ -9,6 +9,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { allEnded } from '../../device/all-ended.js';
 import { fileError } from '../../device/device-errors.js';
+import { EarlyFlushes } from '../../device/early-flushes.js';
 import { syncDirectory } from '../../device/image-open.js';
 import { isZero } from '../../device/zeroes.js';
 import { UserError } from '../../errors.js';
@@ -33,6 +34,7 @@ export class SetWriter implements BackupTarget {
   readonly #places: BackupPlaces;
   readonly #begun: BackupRecord;
   readonly #data: FileHandle;
+  readonly #early = new EarlyFlushes({ flush: () => this.#syncContent() });
   readonly #pieces = new PieceTable();
   readonly #inFlight = new Set<Promise<void>>();
   #copiedBytes = 0;
@@ -110,6 +112,8 @@ export class SetWriter implements BackupTarget {
     const { id, setUuid, sizeBytes } = this.#begun;
     const dataBytes = this.#dataBytes;
     const pieces = await encodePieces(this.#pieces, { id, setUuid, sizeBytes, dataBytes }, this.chunkBytes);
+    // The operating system tells of a failure once: it may have told one of these.
+    await this.#early.end();
     await this.#syncContent();
     await this.#writePieces(pieces);
     this.#admit(0, 0);
@@ -132,6 +136,7 @@ export class SetWriter implements BackupTarget {
       const first = mark();
       // Unless it may be said to be good: then it keeps what it has.
       await (this.#isGood === null ? first : first.catch(() => undefined));
+      await this.#early.end();
       await this.#data.truncate(0);
       await mark();
     } catch {
@@ -171,6 +176,7 @@ export class SetWriter implements BackupTarget {
     } catch (cause) {
       throw this.#failed(fileError(this.#places.data, 'written', cause));
     }
+    this.#early.wrote(content.length);
   }
 
   #tracked(call: Promise<void>): Promise<void> {
@@ -220,6 +226,7 @@ export class SetWriter implements BackupTarget {
 
   async #end(): Promise<void> {
     this.#hasEnded = true;
+    await this.#early.end();
     await this.#data.close();
   }
 }

@@ -12,6 +12,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { allEnded } from '../../device/all-ended.js';
 import type { BlockDevice } from '../../device/contract.js';
 import { fileError } from '../../device/device-errors.js';
+import { EarlyFlushes } from '../../device/early-flushes.js';
 import { syncDirectory } from '../../device/image-open.js';
 import { openImage } from '../../device/open-image.js';
 import { statOrNull } from '../../device/stat-or-null.js';
@@ -41,12 +42,15 @@ const SPARSE_BYTES = 64 * 1024;
 class FileTarget implements BackupTarget {
   #isAbandoned = false;
   #naming: Promise<void> | null = null;
+  readonly #early: EarlyFlushes;
 
   private constructor(
     readonly name: string,
     private readonly made: string,
     private readonly device: BlockDevice,
-  ) {}
+  ) {
+    this.#early = new EarlyFlushes(device);
+  }
 
   static async open(path: string, { sizeBytes, force }: ImageTargetOptions): Promise<BackupTarget> {
     const found = await statOrNull(path);
@@ -70,6 +74,7 @@ class FileTarget implements BackupTarget {
 
   async put(offset: number, content: Uint8Array): Promise<void> {
     await putSparse(this.device, offset, content);
+    this.#early.wrote(content.length);
   }
 
   /** So it is in a new file. */
@@ -92,6 +97,7 @@ class FileTarget implements BackupTarget {
     );
     if (hasName === true) return false;
     await rm(this.made, { force: true });
+    await this.#early.end();
     await this.device.close();
     return true;
   }
