@@ -192,7 +192,7 @@ async function backUpNoted(
       await target.put(run.from * BLOCK_BYTES, model.bytes(run));
   for (const run of unreadable) {
     await tellZero(run);
-    state.fill(0, run.from * BLOCK_BYTES, (run.from + 1) * BLOCK_BYTES);
+    state.fill(0, run.from * BLOCK_BYTES, Math.min((run.from + 1) * BLOCK_BYTES, SIZE));
   }
   await target.finish();
   return state;
