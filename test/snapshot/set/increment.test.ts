@@ -48,19 +48,23 @@ async function restored(set: string, name: string): Promise<Buffer> {
   return bytes;
 }
 
+/** The last block is short. */
+function clear(bytes: Buffer, block: number): void {
+  bytes.fill(0, block * BLOCK_BYTES, Math.min((block + 1) * BLOCK_BYTES, SIZE));
+}
+
 function filled(random: SeededRandom): { volume: Buffer; used: boolean[] } {
   const volume = Buffer.from(random.bytes(SIZE));
   const used = Array.from({ length: BLOCKS }, () => true);
   for (let block = 0; block < BLOCKS; block += random.between(1, 60))
-    if (random.chance(0.3)) volume.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
+    if (random.chance(0.3)) clear(volume, block);
   return { volume, used };
 }
 
 /** What the volume is to read as when it is restored: what is not in use is zeroes. */
 function expected(volume: Buffer, used: readonly boolean[]): Buffer {
   const bytes = Buffer.from(volume);
-  for (const [block, isUsed] of used.entries())
-    if (!isUsed) bytes.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
+  for (const [block, isUsed] of used.entries()) if (!isUsed) clear(bytes, block);
   return bytes;
 }
 
@@ -74,7 +78,7 @@ it('restores to what was in use, along a chain of any changes', { timeout: 60_00
         const block = random.below(BLOCKS);
         const kind = random.below(4);
         if (kind === 0) used[block] = !used[block];
-        else if (kind === 1) volume.fill(0, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
+        else if (kind === 1) clear(volume, block);
         else Buffer.from(random.bytes(bytesOf(block))).copy(volume, block * BLOCK_BYTES);
       }
       const since = n === 0 ? null : `n${random.below(n)}`;
@@ -192,7 +196,7 @@ async function backUpNoted(
       await target.put(run.from * BLOCK_BYTES, model.bytes(run));
   for (const run of unreadable) {
     await tellZero(run);
-    state.fill(0, run.from * BLOCK_BYTES, Math.min((run.from + 1) * BLOCK_BYTES, SIZE));
+    clear(state, run.from);
   }
   await target.finish();
   return state;
