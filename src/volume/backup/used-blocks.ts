@@ -4,13 +4,13 @@
  */
 import type { BlockDevice } from '../../device/contract.js';
 import { RangeSet } from '../../device/range-set.js';
-import { UserError } from '../../errors.js';
 import { findSuperblock } from '../../extents/format/superblock-copies.js';
 import { usedRanges, withoutHoles } from '../../filesystems/index.js';
 import { openEngine } from '../../metadata/engine/open-engine.js';
 import { freeExtents } from '../../metadata/server/free-extents.js';
 import { blocksOf, blocksWithin } from '../../replication/blocks.js';
 import { BlockMap } from '../../replication/map/block-map.js';
+import { assertInOneImage } from '../in-one-image.js';
 import type { Volume } from '../model.js';
 
 export interface ListOptions {
@@ -25,27 +25,22 @@ export async function usedBlocks(
   view: BlockDevice,
   { allBlocks, warn }: ListOptions,
 ): Promise<BlockMap> {
+  await assertInOneImage({ role, label }, view);
   const used = new BlockMap(blocksOf(view.size));
   const all = new RangeSet([{ start: 0, end: view.size }]);
   const ranges = allBlocks
     ? await withoutHoles(view, all)
     : role === 'volume'
-      ? await withoutHoles(view, await ofFiles(label, view, all, warn))
+      ? await withoutHoles(view, await ofFiles(view, all, warn))
       : (await usedRanges(view)).ranges;
   for (const { start, end } of ranges.list()) used.set(blocksWithin(start, end - start));
   return used;
 }
 
-async function ofFiles(
-  label: string,
-  view: BlockDevice,
-  all: RangeSet,
-  warn: (message: string) => void,
-): Promise<RangeSet> {
+async function ofFiles(view: BlockDevice, all: RangeSet, warn: (message: string) => void): Promise<RangeSet> {
   const found = await findSuperblock(view);
   if (found === null) return all;
-  const { metadata, pool, extentBytes, metadataImage, journalImage } = found.superblock;
-  assertWhole(label, metadataImage !== null || journalImage !== null);
+  const { metadata, pool, extentBytes } = found.superblock;
   const engine = await openEngine(
     { device: view, ...metadata! },
     { readOnly: true, warn: ({ message }) => warn(message) },
@@ -59,17 +54,4 @@ async function ofFiles(
   } finally {
     await engine.close();
   }
-}
-
-/** One image is not all of it. */
-function assertWhole(label: string, isElsewhereToo: boolean): void {
-  if (!isElsewhereToo) return;
-  throw new UserError(
-    'UNSUPPORTED',
-    `${label} has a metadata or journal image of its own: one image is not all of it`,
-    {
-      hint: 'holdfast file export takes single files out of it',
-      details: { image: label },
-    },
-  );
 }

@@ -3,6 +3,7 @@ import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '../../errors.js';
 import { faultOfName } from '../../names.js';
+import { assertInOneImage } from '../in-one-image.js';
 import type { Volume } from '../model.js';
 import { operation } from '../operation.js';
 import { cacheOf, putCacheOver } from '../stack.js';
@@ -55,6 +56,7 @@ async function createSnapshot(
   if (onOverflow === 'fail' && cacheOf(device) !== null) throw answeredAlready(label);
   const place = container.kind === 'file' ? container.path : '';
   if (container.kind === 'file' && !isAbsolute(place)) throw new Error(`${place} is not absolute`);
+  await assertInOneImage(volume, device);
   const current = await snapshots.begin({ isDurable: kind === 'snapshot' });
   // A volatile one costs no barrier.
   if (kind === 'snapshot' && onOverflow !== 'fail') await putCacheOver(moments!, tracking);
