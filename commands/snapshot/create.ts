@@ -32,7 +32,7 @@ export default class SnapshotCreate extends VolumeCommand<typeof SnapshotCreate>
     'container-size': sizeFlag({
       min: 8192,
       description:
-        'how large it may become [default: 1GiB, 64MiB in memory; with grow as large as it has to be]',
+        'how large it may become; wants --on-overflow drop, throttle or fail [default: 1GiB, 64MiB in memory; with grow as large as it has to be]',
     }),
     'on-overflow': Flags.option({
       options: ['grow', 'throttle', 'drop', 'fail'] as const,

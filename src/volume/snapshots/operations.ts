@@ -54,12 +54,14 @@ async function createSnapshot(
   const kind = container.kind === 'memory' ? 'volatile' : 'snapshot';
   if (kind === 'volatile' && !isServed) throw forNobody(label);
   if (onOverflow === 'fail' && cacheOf(device) !== null) throw answeredAlready(label);
+  if (onOverflow === 'grow' && containerBytes !== null) throw sizeOfGrowing();
   const place = container.kind === 'file' ? container.path : '';
   if (container.kind === 'file' && !isAbsolute(place)) throw new Error(`${place} is not absolute`);
   await assertInOneImage(volume, device);
   const current = await snapshots.begin({ isDurable: kind === 'snapshot' });
   // A volatile one costs no barrier.
-  if (kind === 'snapshot' && onOverflow !== 'fail') await putCacheOver(moments!, tracking);
+  if (kind === 'snapshot' && onOverflow !== 'fail' && current.allowsCache)
+    await putCacheOver(moments!, tracking);
   const usual = onOverflow === 'grow' ? null : DEFAULT_BYTES[kind === 'volatile' ? 'memory' : 'file'];
   const layerBytes = containerBytes === null ? usual : wholeSectors(containerBytes);
   await current.create({ name, kind, onOverflow, place, layerBytes });
@@ -73,6 +75,12 @@ function wholeSectors(bytes: number): number {
 export function noSnapshot(label: string, name: string): UserError {
   return new UserError('FILE_NOT_FOUND', `${label} has no snapshot "${name}"`, {
     hint: `holdfast snapshot create ${label} --name ${name} makes one`,
+  });
+}
+
+function sizeOfGrowing(): UserError {
+  return new UserError('USAGE', 'a container that grows is as large as it has to be: it has no size', {
+    hint: 'Leave --container-size out; or say what happens when it is full: --on-overflow drop, throttle or fail.',
   });
 }
 
