@@ -1,4 +1,4 @@
-/** Why a moment is not to be had. */
+/** Why a moment is not to be had, and what people are told of that. */
 import { UserError } from '../errors.js';
 import type { MomentRecord } from './layers/records.js';
 
@@ -26,4 +26,13 @@ export function isBeingRead({ name }: MomentRecord): UserError {
   return new UserError('IN_USE', `snapshot ${name} is being read`, {
     hint: 'Wait for the end of what reads it, or disconnect its clients.',
   });
+}
+
+/** Of a container that no list names any more. */
+export function textOfLeftOver(label: string, cause: unknown): string {
+  return `${label}: a container that nobody needs is left over: ${messageOf(cause)}`;
+}
+
+export function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -28,7 +28,7 @@ import {
 } from './layers/records.js';
 import type { MomentListener, MomentStatus, NewMoment } from './moment.js';
 import type { Moments } from './moments.js';
-import { cannotBeUsed, isBeingRead, missing, taken } from './refusals.js';
+import { cannotBeUsed, isBeingRead, messageOf, missing, taken, textOfLeftOver } from './refusals.js';
 import { MomentView } from './view.js';
 
 export interface SnapshotsParts {
@@ -97,10 +97,18 @@ export class Snapshots {
     });
   }
 
-  /** Writers would wait for barriers of layers: better the flush does. Not where writes are to fail. */
+  /** Writers would wait for barriers of layers: better the flush does. */
   get wantsCache(): boolean {
-    const good = this.records.filter(({ unusable, kind }) => unusable === null && kind !== 'volatile');
-    return good.length > 0 && good.every(({ onOverflow }) => onOverflow !== 'fail');
+    return this.allowsCache && this.#goodOnes().some(({ kind }) => kind !== 'volatile');
+  }
+
+  /** Not where writes are to fail: a cache would have answered them. */
+  get allowsCache(): boolean {
+    return this.#goodOnes().every(({ onOverflow }) => onOverflow !== 'fail');
+  }
+
+  #goodOnes(): MomentRecord[] {
+    return this.records.filter(({ unusable }) => unusable === null);
   }
 
   /** One listener: who serves the volume. What it throws refuses the change. */
@@ -132,9 +140,22 @@ export class Snapshots {
           await this.#removeUnneeded(this.#layers.of([layer]));
         throw cause;
       });
-      if (kind !== 'mark') await this.#listener?.(name, 'made');
+      if (kind !== 'mark') await this.#offer(this.#named(name));
       return this.list().at(-1)!;
     });
+  }
+
+  /** It is on the list by now: where who serves refuses it, it goes again. */
+  async #offer(record: MomentRecord): Promise<void> {
+    try {
+      await this.#listener?.(record.name, 'made');
+    } catch (refused) {
+      const { label, warn } = this.parts;
+      await this.#remove(record).catch((cause: unknown) =>
+        warn(`${label}: ${record.name} is on the list of snapshots still: ${messageOf(cause)}`),
+      );
+      throw refused;
+    }
   }
 
   /** Throws FILE_NOT_FOUND, IN_USE. */
@@ -142,11 +163,19 @@ export class Snapshots {
     return this.#serial(async () => {
       const record = this.#named(name);
       await this.#leave(record);
-      await this.#change((records) => withoutMoment(records, record.id));
-      const chain = this.#chains[record.kind];
-      await chain.remove(record.id);
-      if (chain.moments.length === 0) this.parts.moments?.gate.remove(chain);
+      await this.#remove(record).catch(async (cause: unknown) => {
+        // It is served as before, where it is there still.
+        if (record.kind !== 'mark' && this.nameOf(record.id) !== null) await this.#listener?.(name, 'made');
+        throw cause;
+      });
     });
+  }
+
+  async #remove({ id, kind }: MomentRecord): Promise<void> {
+    await this.#change((records) => withoutMoment(records, id));
+    const chain = this.#chains[kind];
+    await chain.remove(id);
+    if (chain.moments.length === 0) this.parts.moments?.gate.remove(chain);
   }
 
   /**
@@ -361,15 +390,6 @@ export class Snapshots {
   }
 }
 
-/** Of a container that no list names any more. */
-export function textOfLeftOver(label: string, cause: unknown): string {
-  return `${label}: a container that nobody needs is left over: ${messageOf(cause)}`;
-}
-
 function newId(): string {
   return randomBytes(16).toString('hex');
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -109,6 +109,36 @@ describe('a snapshot that somebody reads', () => {
   });
 });
 
+describe('who serves snapshots', () => {
+  it('and refuses one has it taken off the list again', async () => {
+    const kept = store();
+    const { device, snapshots } = await stackSnapshots(new MemoryDevice(BLOCKS * BLOCK_BYTES), kept, []);
+    snapshots.listen(() => Promise.reject(new UserError('FILE_EXISTS', 'the name is taken')));
+    await expect(snapshots.create({ name: 'one', ...GROWING })).rejects.toMatchObject({
+      code: 'FILE_EXISTS',
+    });
+    expect(snapshots.list()).toEqual([]);
+    expect(kept.saved).toEqual([]);
+    await device.write(0, new Uint8Array(BLOCK_BYTES).fill(1));
+    expect(kept.layers.size).toBe(0);
+  });
+
+  it('has one back that could not be taken off the list', async () => {
+    const kept = store();
+    const { snapshots } = await stackSnapshots(new MemoryDevice(BLOCKS * BLOCK_BYTES), kept, []);
+    const changes: string[] = [];
+    snapshots.listen(async (name, change) => void changes.push(`${name} ${change}`));
+    await snapshots.create({ name: 'one', ...GROWING });
+    const save = kept.save.bind(kept);
+    kept.save = () => Promise.reject(new UserError('NO_SPACE', 'no room for the list'));
+    await expect(snapshots.delete('one')).rejects.toMatchObject({ code: 'NO_SPACE' });
+    expect(changes).toEqual(['one made', 'one removed', 'one made']);
+    kept.save = save;
+    await snapshots.delete('one');
+    expect(snapshots.list()).toEqual([]);
+  });
+});
+
 describe('a container that is full, and writes are to fail', () => {
   it('refuses those to what is not kept, and no others', async () => {
     const memory = new MemoryDevice(BLOCKS * BLOCK_BYTES);
