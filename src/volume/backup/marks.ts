@@ -86,7 +86,7 @@ export class BackupMark {
   async #begin(): Promise<Snapshots> {
     const { moments, snapshots, tracking } = this.volume;
     const begun = await snapshots.begin({ isDurable: true });
-    if (moments !== null) await putCacheOver(moments, tracking);
+    if (moments !== null && begun.allowsCache) await putCacheOver(moments, tracking);
     return begun;
   }
 
