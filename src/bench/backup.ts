@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createBackup } from '../volume/backup/create.js';
 import { openVolume } from '../volume/index.js';
+import { LISTING_NOTES, listingComparison } from './backup-listing.js';
 import { backupOptions } from './backup-options.js';
 import { incrementComparisons, SINCE_NOTES } from './backup-since.js';
 import { type BackupWriteSizes, backupWriteComparisons, WRITE_NOTES } from './backup-writes.js';
@@ -51,19 +52,22 @@ export function backupOf({ volumeBytes, writes, fleecing, snapshots }: BackupSiz
       prepareInSteps(async (opened) => {
         const missing = await whyNo('qemu-img');
         const noDaemon = await whyNo('qemu-storage-daemon');
+        const absent = [missing, noDaemon].filter((why) => why !== null);
+        const listing = await listingComparison(directory, volumeBytes / 2, (why) => absent.push(why));
         async function* comparisons(): AsyncIterable<Comparison> {
           yield await copies(directory, volumeBytes, missing === null);
+          if (listing !== null) yield listing;
           yield* backupWriteComparisons(directory, writes, opened);
           yield* fleecingComparisons(directory, fleecing, noDaemon === null);
           yield* snapshotWriteComparisons(directory, snapshots, opened);
           yield* incrementComparisons(directory, volumeBytes / 4);
         }
-        const absent = [missing, noDaemon].filter((why) => why !== null);
         return {
           comparisons,
           notes: [
             ...absent,
             ...COPY_NOTES,
+            ...LISTING_NOTES,
             ...WRITE_NOTES,
             ...FLEECING_NOTES,
             ...SNAPSHOT_NOTES,

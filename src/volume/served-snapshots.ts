@@ -38,11 +38,26 @@ export class ServedSnapshots {
     for (const { name, kind, state } of this.snapshots.current?.list() ?? [])
       if (kind !== 'mark' && state === 'good') server.addExport(this.#open(name));
     this.snapshots.listen(async (name, change) => {
-      if (change === 'made') return server.addExport(this.#open(name));
+      if (change === 'made') return this.#offer(name, server);
       server.removeExport(this.#exportName(name));
-      await this.#views.get(name)?.close();
-      this.#views.delete(name);
+      await this.#leave(name);
     });
+  }
+
+  /** Throws where something else is served by that name. */
+  async #offer(name: string, server: NbdServer): Promise<void> {
+    const offered = this.#open(name);
+    try {
+      server.addExport(offered);
+    } catch (error) {
+      await this.#leave(name);
+      throw error;
+    }
+  }
+
+  async #leave(name: string): Promise<void> {
+    await this.#views.get(name)?.close();
+    this.#views.delete(name);
   }
 
   async close(): Promise<void> {

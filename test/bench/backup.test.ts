@@ -34,6 +34,16 @@ test('copies are compared with cp', () => {
   );
 });
 
+test('blocks that are not in use are neither read nor copied', () => {
+  const comparison = comparisonOf(results, /half of it files/);
+  const all = contenderOf(comparison, 'all blocks').counts;
+  const used = contenderOf(comparison, 'blocks in use').counts;
+  expect(all.taken).toBe(8 * MIB);
+  expect(used.taken).toBeLessThan(6 * MIB);
+  expect(used.taken).toBeGreaterThan(4 * MIB);
+  expect(used.disk).toBeLessThan(all.disk!);
+});
+
 test.each(['one image', 'RAID-5'])(
   'a first write costs its block in the container, another nothing: %s',
   (what) => {

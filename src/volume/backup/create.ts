@@ -6,6 +6,7 @@ import { UserError } from '../../errors.js';
 import { Backup, type BackupResult } from '../../snapshot/backup/backup.js';
 import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
 import { GateDevice, type Keeper } from '../../snapshot/gate.js';
+import { closeFailed } from '../closing.js';
 import type { Volume } from '../model.js';
 import { isRemote } from '../remote.js';
 import { snapshotOf } from '../snapshots/as-volume.js';
@@ -109,7 +110,8 @@ async function make(
     await mark?.prune();
     return { name, target: target.name, sizeBytes: device.size, isOnline: moments !== null, ...result };
   } finally {
-    await opened.close();
+    // What became of the backup is what the user must hear.
+    await closeFailed(`the container of ${label}`, () => opened.close(), warn);
   }
 }
 
