@@ -84,7 +84,7 @@ export class ServedVolume implements Serving {
       recordWrites: array?.recordWrites ?? null,
       replicas: tracking.replicas?.list() ?? null,
       volumeName: this.disks.volumeName,
-      snapshots: snapshotsOpen(snapshots.current?.list() ?? []),
+      snapshots: snapshotsOpen(snapshots.known?.list() ?? []),
       inDoubt: array === null ? [] : asPlaces(bytesInDoubt(array.core)),
       secondary: null,
     };

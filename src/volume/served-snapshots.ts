@@ -35,7 +35,7 @@ export class ServedSnapshots {
 
   /** Those that there are, and that come and go from now on. */
   follow(server: NbdServer): void {
-    for (const { name, kind, state } of this.snapshots.current?.list() ?? [])
+    for (const { name, kind, state } of this.snapshots.known?.list() ?? [])
       if (kind !== 'mark' && state === 'good') server.addExport(this.#open(name));
     this.snapshots.listen(async (name, change) => {
       if (change === 'made') return this.#offer(name, server);
@@ -86,7 +86,7 @@ export class ServedSnapshots {
    * that moment for good, and of none that has its name later.
    */
   #since(until: string | null): StatusContext[] {
-    const { current } = this.snapshots;
+    const { known: current } = this.snapshots;
     if (current === null) return [];
     return current.momentsBefore(until).map(({ name, id }) => ({
       name: `qemu:dirty-bitmap:${name}`,

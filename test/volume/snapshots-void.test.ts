@@ -7,11 +7,14 @@ import { link, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { interpose } from '../../src/device/open-image.js';
+import { NbdDevice } from '../../src/nbd/client/nbd-device.js';
 import { openVolume } from '../../src/volume/index.js';
 import { filled, MIB, ONE, RAID } from '../support/backups.js';
+import { unpackArray } from '../support/md-fixtures.js';
 import { ok, okQuietly, runHoldfast, runJson } from '../support/run-holdfast.js';
 import { serve } from '../support/served.js';
-import { readAll } from '../support/volumes.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
+import { contentOf, readAll } from '../support/volumes.js';
 
 const LIMIT = { timeout: 90_000 };
 const SHAPES = [
@@ -84,6 +87,31 @@ describe('snapshots of an array whose members were written by their names elsewh
   });
 });
 
+describe('an array that md wrote last', () => {
+  it('is backed up at rest without a mark, and is not written for one', LIMIT, async () => {
+    const { directory, remove } = unpackArray('clean-left-symmetric');
+    const set = `${join(await temporaryFolder(), 'set')}/`;
+    const before = await contentOf(directory);
+    const backUp = (...flags: string[]) =>
+      runJson(['backup', 'create', directory, '--output', set, ...flags]);
+    const first = await backUp('--name', 'first');
+    expect(first.json.error).toBeUndefined();
+    expect(first.json.warnings.join()).toContain("has not written to it since Linux's md has");
+    expect(await contentOf(directory)).toEqual(before);
+    remove();
+  });
+
+  it('gets a stamp before its first snapshot, which is good after a crash', LIMIT, async () => {
+    const { directory, remove } = unpackArray('clean-left-symmetric');
+    const folder = await temporaryFolder();
+    await ok('snapshot', 'create', directory, '--name', 'one');
+    expect(await states(directory)).toEqual(['one good']);
+    await crash(folder, directory);
+    expect(await states(directory)).toEqual(['one good']);
+    remove();
+  });
+});
+
 describe('an image that is known by another name', () => {
   it('has the snapshots of the one that the name stands for', LIMIT, async () => {
     const { folder } = await filled(ONE);
@@ -139,6 +167,18 @@ describe.each(SHAPES)('snapshots on %s', (_, shape) => {
     expect(await code('read', volume, '--snapshot', 'one', '--output', '-')).toBe('METADATA_DAMAGED');
     expect(await code('snapshot', 'list', volume)).toBe('METADATA_DAMAGED');
     expect(await code('write', volume, '--input', join(folder, 'content'))).toBe('METADATA_DAMAGED');
+    // A backup in a set would begin a list, to note what is changed from then on.
+    const backup = await runJson(['backup', 'create', volume, '--output', `${join(folder, 'set')}/`]);
+    expect(backup.json.error).toBeUndefined();
+    expect(backup.json.warnings.join()).toContain('what is changed from now on is not noted');
+    expect(await readFile(listOf(volume), 'utf8')).toBe('{');
+    const served = await serve(folder, volume, ['--read-only']);
+    const device = await NbdDevice.open(served.uri, { readOnly: true });
+    const seen = Buffer.alloc(before.length);
+    await device.read(0, seen);
+    expect(Buffer.compare(seen, before)).toBe(0);
+    await device.close();
+    await served.stop();
   });
 
   it('have their list closed while the images are locked', LIMIT, async () => {

@@ -57,7 +57,7 @@ export class BackupMark {
   /** Of what is in use, what the backup before has not. After the moment was chosen. */
   async listed(used: BlockMap): Promise<ListedBlocks> {
     const { parentId, increment } = this.inSet;
-    const { current } = this.volume.snapshots;
+    const { known: current } = this.volume.snapshots;
     const before = parentId === null ? null : (current?.nameOf(parentId) ?? null);
     if (before === null || increment === null) return { used, wanted: used };
     const wanted = increment.newlyUsed(used);
@@ -69,7 +69,7 @@ export class BackupMark {
 
   /** Those that are too many go. The backup is whole by then: nothing that goes wrong here is a failure of it. */
   async prune(): Promise<void> {
-    const { current } = this.volume.snapshots;
+    const { known: current } = this.volume.snapshots;
     try {
       const marks = current?.list().filter(({ kind }) => kind === 'mark') ?? [];
       for (const { name } of marks.slice(0, -MOST_MARKS)) await this.#remove(name);

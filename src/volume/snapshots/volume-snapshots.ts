@@ -143,6 +143,11 @@ export class VolumeSnapshots {
     return this.#current;
   }
 
+  /** As `current`, for who can do without: null too where the list cannot be read, which was told. */
+  get known(): Snapshots | null {
+    return this.#current;
+  }
+
   /** One listener: who serves the volume. What it throws refuses the change. */
   listen(listener: MomentListener): void {
     this.#listener = listener;
@@ -162,9 +167,11 @@ export class VolumeSnapshots {
   async #begin({ isDurable }: { readonly isDurable: boolean }): Promise<Snapshots> {
     const { located, source } = this;
     const base = this.#base;
+    if (this.damage !== null) throw this.damage;
     if (located === null || source === null || base === null) throw noPlace(base?.label ?? 'this');
     const found = await source.read();
     if (isDurable && found.kind === 'image' && found.changedNs === null) throw noTime(base.label);
+    if (isDurable && !isStamped(found) && base.moments === null) throw noStamp(base.label);
     if (this.#current === null) await this.#beginList(located, source, base);
     // An opening that nobody could tell from md's would be believed whatever md has done.
     if (isDurable && !isStamped(found)) {
@@ -212,6 +219,14 @@ function newTag(source: StampSource): string {
   const tag = randomInt(1, 2 ** 32);
   source.tag(tag);
   return tag.toString(16).padStart(8, '0');
+}
+
+/** It is open for reading: none can be left. */
+function noStamp(label: string): UserError {
+  return new UserError('UNSUPPORTED', `${label}: holdfast has not written to it since Linux's md has`, {
+    hint: 'The next command that writes to it makes up for that.',
+    details: { image: label },
+  });
 }
 
 function noTime(label: string): UserError {
