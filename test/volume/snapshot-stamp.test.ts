@@ -11,6 +11,7 @@ import {
   whyVoid,
 } from '../../src/volume/snapshots/stamp.js';
 import { VolumeSnapshots } from '../../src/volume/snapshots/volume-snapshots.js';
+import { gated } from '../../src/volume/stack.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const TAG = '15aa0de5';
@@ -80,13 +81,14 @@ describe('a list', () => {
       leave: async () => void stamps.shift(),
     };
   }
-  async function begin(stamps: VolumeStamp[], isDurable: boolean): Promise<void> {
+  async function begin(stamps: VolumeStamp[], isDurable: boolean, readOnly = false): Promise<void> {
     const folder = await temporaryFolder();
     const located = { directory: folder, images: [], label: 'v' } as unknown as Located;
     const asked = { source: source(stamps), sizeBytes: 8192, readOnly: false, warn: () => {} };
     await VolumeSnapshots.during(located, asked, async (snapshots) => {
       const device = new MemoryDevice(8192, { name: 'v' });
-      await snapshots.open({ label: 'v', device, moments: null, warn: () => {} });
+      const moments = readOnly ? null : gated(device).moments;
+      await snapshots.open({ label: 'v', device, moments, warn: () => {} });
       await snapshots.begin({ isDurable });
     });
   }
@@ -101,6 +103,9 @@ describe('a list', () => {
     const stamps = [{ ...ARRAY, opening: '0'.repeat(16) }, ARRAY];
     await begin(stamps, true);
     expect(stamps).toHaveLength(1);
+    const bare = [{ ...ARRAY, opening: '0'.repeat(16) }, ARRAY];
+    await expect(begin(bare, true, true)).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+    expect(bare).toHaveLength(2);
     expect(tagged.every((tag) => tag > 0 && tag < 2 ** 32)).toBe(true);
     await expect(
       begin([{ ...ARRAY, opening: '0'.repeat(16) }, stamps[0]!].slice(0, 1), true),
