@@ -21,6 +21,8 @@ export interface StatePoint {
 export interface Breach {
   readonly invariant: string;
   readonly message: string;
+  /** What a program has said of it. */
+  readonly output?: string;
 }
 
 export interface Failure extends Breach {
