@@ -1,0 +1,124 @@
+/** A failure on its own, as a file: with the trace it is all that is needed to have the failing state again. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { z } from 'zod';
+import { contentsAt, type Failure, type StatePoint } from '../../crash/explorer-failure.js';
+import { PROFILE_NAMES, PROFILES } from '../../crash/profiles.js';
+import type { StateContent } from '../../crash/state-content.js';
+import type { Trace } from '../../crash/trace.js';
+import { readTrace, type StoredTrace } from '../../crash/trace-file/trace-reader.js';
+import { TraceWriter } from '../../crash/trace-file/trace-writer.js';
+import { fileError } from '../../device/device-errors.js';
+import { UserError } from '../../errors.js';
+import { readCheckedJson } from '../../volume/checked-json.js';
+import { initialContents } from './explore-trace.js';
+
+const count = z.number().int().nonnegative();
+
+const pointSchema = z.object({
+  cut: count,
+  kept: z.array(count),
+  dropped: z.array(count),
+  torn: z.array(z.object({ operation: count, tear: z.array(z.number().int().min(0).max(2)) })),
+});
+
+const schema = z.object({
+  formatVersion: z.literal(1),
+  /** By which it can be told that the trace is another. */
+  trace: z.object({ file: z.string(), createdMs: count, events: count }),
+  seed: count,
+  profile: z.enum(PROFILE_NAMES as [string, ...string[]]),
+  kind: z.string(),
+  message: z.string(),
+  output: z.string(),
+  /** Names of those that were set before the cut. */
+  marks: z.array(z.string()),
+  point: pointSchema,
+  /** null: the cut is one of the trace. Else of the recovery of this point, which is a trace of its own, beside. */
+  recovered: z.object({ point: pointSchema, trace: z.string() }).nullable(),
+});
+
+export type FailureFile = z.infer<typeof schema>;
+
+/** Into the folder, which is made: the path of the failure. What is there is never overwritten. */
+export async function saveFailure(
+  folder: string,
+  failure: Failure,
+  { trace, path }: { readonly trace: StoredTrace; readonly path: string },
+): Promise<string> {
+  const name = failure.invariant.replaceAll(/[^a-z0-9]+/gi, '-');
+  const file = join(folder, `${name}.json`);
+  const cut = failure.recovered?.point.cut ?? failure.point.cut;
+  const { recovered } = failure;
+  const content: FailureFile = {
+    ...{ formatVersion: 1, seed: failure.seed, profile: failure.profile, kind: failure.invariant },
+    trace: { file: basename(path), createdMs: trace.createdMs, events: trace.events.length },
+    ...{ message: failure.message, output: failure.output ?? '' },
+    marks: trace.events.slice(0, cut).flatMap((event) => (event.kind === 'mark' ? [event.mark.name] : [])),
+    point: pointOut(failure.point),
+    recovered:
+      recovered === null ? null : { point: pointOut(recovered.point), trace: `${name}.recovery.trace` },
+  };
+  try {
+    await mkdir(folder, { recursive: true });
+    await writeFile(file, `${JSON.stringify(content, null, 1)}\n`, { flag: 'wx' });
+  } catch (error) {
+    throw fileError(file, 'written', error);
+  }
+  if (recovered !== null) await saveTrace(join(folder, content.recovered!.trace), recovered.trace, trace);
+  return file;
+}
+
+/** Throws METADATA_DAMAGED, and REFUSED where it is of another trace. */
+export async function readFailure(path: string, trace: StoredTrace): Promise<FailureFile> {
+  const failure = await readCheckedJson(path, schema, {
+    what: 'a failure',
+    hint: 'holdfast crash explore --failures makes them.',
+  });
+  const { createdMs, events } = failure.trace;
+  if (createdMs !== trace.createdMs || events !== trace.events.length)
+    throw new UserError('REFUSED', `${path}: it is of another trace, ${failure.trace.file}`, {
+      details: { file: path },
+    });
+  return failure;
+}
+
+/** What the devices hold in the failing state; `path`: of the failure. */
+export function contentsOf(failure: FailureFile, trace: StoredTrace, path: string): StateContent[] {
+  const profile = PROFILES[failure.profile as keyof typeof PROFILES];
+  const { recovered } = failure;
+  const first = contentsAt(
+    trace,
+    initialContents(trace),
+    profile,
+    pointIn(recovered?.point ?? failure.point),
+  );
+  if (recovered === null) return first;
+  const recovery = readTrace(join(dirname(path), recovered.trace));
+  try {
+    return contentsAt(recovery, first, profile, pointIn(failure.point));
+  } finally {
+    recovery.close();
+  }
+}
+
+async function saveTrace(path: string, trace: Trace, { devices }: StoredTrace): Promise<void> {
+  const writer = await TraceWriter.create(path, { command: [] });
+  for (const device of devices) writer.device(device);
+  for (const event of trace.events) writer.event(event);
+  await writer.close();
+}
+
+function pointOut({ cut, kept, dropped, torn }: StatePoint): FailureFile['point'] {
+  return {
+    ...{ cut, kept: [...kept], dropped: [...dropped] },
+    torn: torn.map(({ operation, tear }) => ({ operation, tear: [...tear] })),
+  };
+}
+
+function pointIn({ torn, ...point }: FailureFile['point']): StatePoint {
+  return {
+    ...point,
+    torn: torn.map(({ operation, tear }) => ({ operation, tear: Uint8Array.from(tear) })),
+  };
+}

@@ -1,0 +1,84 @@
+/**
+ * One device of a state as a file, for programs that want one. It is made once, sparse, and from state to state only those pages are
+ * written that differ: what states share is never copied.
+ *
+ * Invariant: what somebody writes to the file is seen, and is of no effect on later states: the file is then made anew. Seen by the time of
+ * its last change, which is set to one that no write leaves behind. Where a file can be written without a trace of that (a mapped file of a
+ * tmpfs) it is made anew for each state.
+ */
+import { type FileHandle, open, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { StateDevice } from '../../crash/state-device.js';
+import { fileError } from '../../device/device-errors.js';
+
+const PAGE_BYTES = 4096;
+/** As many as one write takes. */
+const MOST_PAGES = 256;
+const TMPFS = 0x01021994;
+/** Seconds since 1970, long before any write. */
+const UNTOUCHED = 1;
+
+export class StateImage {
+  /** Pages in which the file differs from what all states began with; null: there is no file. */
+  #changed: Set<number> | null = null;
+  #isRenewed: boolean | null = null;
+
+  constructor(readonly path: string) {}
+
+  /** The file is what the device holds. Throws what writing a file throws (NO_SPACE). */
+  async show(device: StateDevice): Promise<void> {
+    try {
+      await this.#show(device);
+    } catch (error) {
+      this.#changed = null;
+      throw fileError(this.path, 'written', error);
+    }
+  }
+
+  /** Whether it was written since it was shown; then the next one is a new file. */
+  async wasWritten(device: StateDevice): Promise<boolean> {
+    const found = await stat(this.path).catch(() => null);
+    const isUntouched = found !== null && found.mtimeMs === UNTOUCHED * 1000 && found.size === device.size;
+    this.#isRenewed ??= (await statfs(dirname(this.path))).type === TMPFS;
+    if (!isUntouched || this.#isRenewed) this.#changed = null;
+    return !isUntouched;
+  }
+
+  async #show(device: StateDevice): Promise<void> {
+    const { content } = device;
+    const before = this.#changed;
+    const changed = new Set(content.changedPages());
+    const isNew = before === null;
+    if (isNew) await rm(this.path, { force: true });
+    const pages = isNew ? content.pages() : [...before, ...[...changed].filter((page) => !before.has(page))];
+    const file = await open(this.path, isNew ? 'wx' : 'r+', 0o600);
+    try {
+      if (isNew) await file.truncate(device.size);
+      for (const { from, count } of runsOf(pages)) await put(file, device, from, count);
+    } finally {
+      await file.close();
+    }
+    await utimes(this.path, UNTOUCHED, UNTOUCHED);
+    this.#changed = changed;
+  }
+}
+
+async function put(file: FileHandle, device: StateDevice, from: number, count: number): Promise<void> {
+  const offset = from * PAGE_BYTES;
+  const bytes = new Uint8Array(Math.min(count * PAGE_BYTES, device.size - offset));
+  device.content.read(offset, bytes);
+  for (let at = 0; at < bytes.length; )
+    at += (await file.write(bytes, at, bytes.length - at, offset + at)).bytesWritten;
+}
+
+function* runsOf(pages: Iterable<number>): Generator<{ readonly from: number; readonly count: number }> {
+  let run: { from: number; count: number } | null = null;
+  for (const page of [...pages].sort((a, b) => a - b)) {
+    if (run !== null && page === run.from + run.count && run.count < MOST_PAGES) run.count += 1;
+    else {
+      if (run !== null) yield run;
+      run = { from: page, count: 1 };
+    }
+  }
+  if (run !== null) yield run;
+}

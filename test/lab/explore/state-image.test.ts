@@ -1,0 +1,89 @@
+/** A file that is one state after another: exactly that state, whatever was there before, and whoever has written to it. */
+import { open, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { SeededRandom } from '../../../src/crash/seeded-random.js';
+import { StateContent } from '../../../src/crash/state-content.js';
+import { StateDevice } from '../../../src/crash/state-device.js';
+import { StateImage } from '../../../src/lab/explore/state-image.js';
+import { seeded } from '../../support/seed.js';
+import { temporaryFolder } from '../../support/temporary-folder.js';
+
+const PAGE = 4096;
+const SIZE = 64 * PAGE + 512;
+const { seed = 1 } = seeded();
+
+function base(random: SeededRandom): Map<number, Uint8Array> {
+  return new Map([0, 1, 7, 30, 63].map((page) => [page, random.bytes(PAGE)]));
+}
+
+/** Some pages, or parts, of them written or zeroed. */
+function another(content: StateContent, random: SeededRandom): StateDevice {
+  const fork = content.fork();
+  for (let write = random.below(12); write > 0; write--) {
+    const sector = random.below(SIZE / 512);
+    const length = 512 * random.between(1, Math.min(20, SIZE / 512 - sector));
+    if (random.chance(0.3)) fork.zero(sector * 512, length);
+    else fork.write(sector * 512, random.bytes(length));
+  }
+  return new StateDevice(fork, { name: 'disk', size: SIZE });
+}
+
+async function expectHolds(path: string, device: StateDevice): Promise<void> {
+  const wanted = new Uint8Array(SIZE);
+  await device.read(0, wanted);
+  expect(Buffer.compare(await readFile(path), wanted)).toBe(0);
+}
+
+it(`is each of many states, seed ${seed}`, async () => {
+  const random = new SeededRandom(seed);
+  const path = join(await temporaryFolder(), 'disk');
+  const image = new StateImage(path);
+  const content = StateContent.over(0, base(random));
+  for (let round = 0; round < 60; round++) {
+    const device = another(content, random);
+    await image.show(device);
+    await expectHolds(path, device);
+    const spoils = random.below(6);
+    if (spoils === 0) await writeFile(path, 'something else');
+    if (spoils === 1) await rm(path);
+    if (spoils === 2) {
+      // One byte, in the same moment, of the same length.
+      const file = await open(path, 'r+');
+      await file.write(Uint8Array.of(1), 0, 1, random.below(SIZE));
+      await file.close();
+    }
+    expect(await image.wasWritten(device)).toBe(spoils < 3);
+  }
+});
+
+it('costs what differs: pages that states share are not written again', async () => {
+  const random = new SeededRandom(1);
+  const path = join(await temporaryFolder(), 'disk');
+  const image = new StateImage(path);
+  const content = StateContent.over(0, base(random));
+  const first = new StateDevice(content.fork(), { name: 'disk', size: SIZE });
+  await image.show(first);
+  expect((await stat(path)).blocks * 512).toBeLessThanOrEqual(5 * PAGE);
+  // What only the file holds tells which of its pages were left alone.
+  const file = await open(path, 'r+');
+  await file.write(Buffer.alloc(1, 1), 0, 1, 7 * PAGE);
+  await file.close();
+  await utimes(path, 1, 1);
+  expect(await image.wasWritten(first)).toBe(false);
+  const fork = content.fork();
+  fork.write(30 * PAGE, random.bytes(512));
+  const second = new StateDevice(fork, { name: 'disk', size: SIZE });
+  await image.show(second);
+  const found = await readFile(path);
+  expect(found[7 * PAGE]).toBe(1);
+  const page = new Uint8Array(PAGE);
+  fork.read(30 * PAGE, page);
+  expect(Buffer.compare(found.subarray(30 * PAGE, 31 * PAGE), page)).toBe(0);
+});
+
+it('says which file could not be written', async () => {
+  const image = new StateImage('/dev/null/disk');
+  const device = new StateDevice(StateContent.blank(0), { name: 'disk', size: SIZE });
+  await expect(image.show(device)).rejects.toThrow('/dev/null/disk');
+});
