@@ -11,6 +11,7 @@ const LEVELS = [
   ['raid'],
   ['extents', 'metadata', 'replication', 'snapshot', 'filesystems', 'crash', 'check', 'nbd'],
   ['volume'],
+  ['lab'],
   ['bench', 'demo'],
   ['cli'],
 ];

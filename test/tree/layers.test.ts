@@ -75,6 +75,20 @@ describe('a breach is caught:', () => {
       'src/volume/b.ts',
       'raid-imports-downwards',
     ],
+    [
+      'a volume that knows of the lab',
+      'src/volume/a.ts',
+      '../lab/record/b.js',
+      'src/lab/record/b.ts',
+      'volume-imports-downwards',
+    ],
+    [
+      'a lab that knows of the demo',
+      'src/lab/a.ts',
+      '../demo/b.js',
+      'src/demo/b.ts',
+      'lab-imports-downwards',
+    ],
     ['a neighbour', 'src/nbd/a.ts', '../snapshot/b.js', 'src/snapshot/b.ts', 'nbd-knows-no-neighbour'],
     [
       'src/ that imports a command',
@@ -126,6 +140,7 @@ describe('a breach is caught:', () => {
       'src/metadata/a.ts': plain,
       'src/extents/a.ts': importing('../metadata/a.js'),
       'src/volume/a.ts': importing('../device/a.js').replaceAll('t }', 'u }').replace('= t', '= u'),
+      'src/lab/a.ts': importing('../volume/a.js').replaceAll('t }', 'u }').replace('= t', '= u'),
       'commands/a.ts': importing('../src/errors.js'),
     });
     expect(found).toEqual([]);
