@@ -6,9 +6,8 @@
  * volatile. A volume is closed all the same, which flushes its images and writes superblocks: that is work of its own, and a
  * cut amid it is one to be looked at.
  */
-import { readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import type { BlockDevice } from '../../device/contract.js';
-import { fileError, systemCode } from '../../device/device-errors.js';
 import { isPunchable } from '../../device/file-holes.js';
 import { ImageFile } from '../../device/image-file.js';
 import { statOrNull } from '../../device/stat-or-null.js';
@@ -16,8 +15,11 @@ import { UserError } from '../../errors.js';
 import { NbdDevice } from '../../nbd/client/nbd-device.js';
 import { isNbdUri, parseNbdUri } from '../../nbd/client/uri.js';
 import { NbdServer } from '../../nbd/server/server.js';
-import { defaultName } from '../../volume/locate.js';
+import { defaultName, locateVolume } from '../../volume/locate.js';
+import { assertNoSecondary } from '../../volume/replication/no-secondary.js';
+import { findPrimaryPlaces } from '../../volume/replication/places.js';
 import { ServedVolume } from '../../volume/serve.js';
+import { findSnapshotPlaces } from '../../volume/snapshots/places.js';
 import type { CopyOptions } from './copy-base.js';
 import { RecordedImages } from './recorded-images.js';
 import type { Recording } from './recording.js';
@@ -78,15 +80,12 @@ function refuseSize(name: string, what: string, { sizeBytes }: DiskOptions): voi
   });
 }
 
-/** Replicas or snapshots, which have to hear of what is written: then it is not the image alone. */
+/** Replicas or snapshots, which have to hear of what is written: then it is not the image alone. Throws where they could not. */
 async function hasParts(image: string): Promise<boolean> {
-  const directory = `${image}.holdfast`;
-  try {
-    return (await readdir(directory, { withFileTypes: true })).some((entry) => entry.isFile());
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false;
-    throw fileError(directory, 'read', error);
-  }
+  const located = await locateVolume([image]);
+  await assertNoSecondary(image, false);
+  const found = [await findPrimaryPlaces(located), await findSnapshotPlaces(located)];
+  return found.some((places) => places !== null);
 }
 
 async function openExport(uri: string, recording: Recording, options: DiskOptions): Promise<RecordedDisk> {
