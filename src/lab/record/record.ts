@@ -41,6 +41,8 @@ export interface RecordReport extends RecordedCounts {
 }
 
 /**
+ * The sink is closed when this ends, however it does.
+ *
  * @throws what opening the disk, `run` and closing the disk throw; what the trace could not be written for, when the command
  *   has ended, with the report as details.
  */
