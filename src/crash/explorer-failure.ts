@@ -21,6 +21,8 @@ export interface StatePoint {
 export interface Breach {
   readonly invariant: string;
   readonly message: string;
+  /** What a program has said of it. */
+  readonly output?: string;
 }
 
 export interface Failure extends Breach {
@@ -72,14 +74,13 @@ export function contentsAt(
  */
 export async function minimise(state: KeptWrites, breaks: () => Promise<boolean>): Promise<void> {
   await mendTears(state, breaks);
-  const tears = state.torn;
-  const start = flagsOf(state);
-  await flipOneByOne(state, false, breaks);
-  const fewestKept = flagsOf(state);
-  put(state, start, tears);
-  await flipOneByOne(state, true, breaks);
-  const dropped = flagsOf(state).filter((isKept) => !isKept).length;
-  if (fewestKept.filter((isKept) => isKept).length <= dropped) put(state, fewestKept, tears);
+  const start = state.kept;
+  await flipOneByOne(state, 0, breaks);
+  const fewestKept = state.kept;
+  state.restore(start);
+  await flipOneByOne(state, 1, breaks);
+  const dropped = state.kept.flags.filter((flag) => flag === 0).length;
+  if (fewestKept.flags.filter((flag) => flag === 1).length <= dropped) state.restore(fewestKept);
 }
 
 async function mendTears(state: KeptWrites, breaks: () => Promise<boolean>): Promise<void> {
@@ -90,32 +91,13 @@ async function mendTears(state: KeptWrites, breaks: () => Promise<boolean>): Pro
   }
 }
 
-async function flipOneByOne(
-  state: KeptWrites,
-  isKept: boolean,
-  breaks: () => Promise<boolean>,
-): Promise<void> {
-  const tears = state.torn;
+async function flipOneByOne(state: KeptWrites, flag: 0 | 1, breaks: () => Promise<boolean>): Promise<void> {
   for (let write = state.count - 1; write >= 0; write--) {
-    if (state.isKept(write) === isKept || tears.has(write)) continue;
-    const before = flagsOf(state);
-    put(
-      state,
-      before.map((was, other) => (other === write ? isKept : was)),
-      tears,
-    );
-    if (!(await breaks())) put(state, before, tears);
+    const before = state.kept;
+    if (before.flags[write] === flag || before.tears.has(write)) continue;
+    state.restore({ ...before, flags: before.flags.with(write, flag) });
+    if (!(await breaks())) state.restore(before);
   }
-}
-
-function flagsOf(state: KeptWrites): boolean[] {
-  return Array.from({ length: state.count }, (_, write) => state.isKept(write));
-}
-
-function put(state: KeptWrites, flags: readonly boolean[], tears: ReadonlyMap<number, Tear>): void {
-  state.tear(new Map());
-  for (const [write, isKept] of flags.entries()) state.keep(write, isKept);
-  state.tear(tears);
 }
 
 /** All of a failure but its text, and the trace that it is a point of. */

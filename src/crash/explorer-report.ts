@@ -34,6 +34,8 @@ export interface Report {
   readonly recoveries: number;
   readonly cutRecoveries: number;
   readonly seconds: number;
+  /** Of each invariant that something breaks: how many states were seen to, at all cuts. */
+  readonly breaches: Readonly<Record<string, number>>;
   readonly failures: readonly Failure[];
 }
 

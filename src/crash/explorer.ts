@@ -8,72 +8,27 @@
  * - A state that a second cut leaves is owed what every cut that leads to the first state was owed.
  * - The same subject and seed are the same run. A limit of time alone may end it elsewhere.
  * - What was not looked at is counted, and nothing is called exhaustive that was cut short.
+ * - How many states are looked at at once changes nothing of what is found: all of a cut has ended before the next one begins.
  */
 import { choices, EVERY_SUBSET } from './choices.js';
 import { type Breach, describeFailure, type Failure, minimise, pointOf } from './explorer-failure.js';
 import { cutsOf, type Journey } from './explorer-journey.js';
+import { type Found, type Look, Looks } from './explorer-looks.js';
 import { Recoveries, type Recovery } from './explorer-recoveries.js';
 import { PowerSum, type Report, type StoppedBy } from './explorer-report.js';
-import { DEFAULT_PROFILE, PowerLoss, PROFILES, type ProfileName } from './profiles.js';
+import type { Evaluation, ExploredState, ExploreOptions, Subject } from './explorer-subject.js';
+import { DEFAULT_PROFILE, PowerLoss, PROFILES } from './profiles.js';
 import { SeededRandom } from './seeded-random.js';
 import type { StateContent } from './state-content.js';
 import { StateDevice } from './state-device.js';
 import { CutWalk } from './states.js';
-import { KeptWrites } from './states-kept.js';
+import { type KeptState, KeptWrites } from './states-kept.js';
 import { SeenStates } from './states-seen.js';
-import type { Mark, Trace } from './trace.js';
 
 /** Cuts amid recoveries take so much of all states, as long as any wait, and the rest when first cuts are done. */
 const SECOND_CUTS_SHARE = 0.3;
 /** How often the clock is looked at, in states. */
 const CLOCK_EVERY = 4096;
-
-/** One state that a cut may leave. */
-export interface ExploredState {
-  /** The device that was taken away after the cut. */
-  readonly missing: number | null;
-  /** The power was cut amid a recovery. */
-  readonly isSecondCut: boolean;
-  /** New ones at each call, to be written at will; null is the missing one. */
-  devices(): (StateDevice | null)[];
-}
-
-export interface Evaluation<Reading> {
-  /** All that a check may want to know of the state. Kept for each different one: small is good. */
-  readonly reading: Reading;
-  /** What recovery asked of the devices, all of them in the subject's order; null: not to be cut. */
-  readonly recovery: Trace | null;
-}
-
-export interface Subject<Reading, Obligations> {
-  readonly trace: Trace;
-  /** What each device of the trace held before it. */
-  readonly initial: readonly StateContent[];
-  /** Look at each state without each single device too. */
-  readonly losesMembers: boolean;
-  /** Whether a mark says that something was acknowledged: cuts behind it come first. */
-  isPromise(mark: Mark): boolean;
-  /** What is owed to whoever finds what a cut at this event left. */
-  obligations(cut: number): Obligations;
-  evaluate(state: ExploredState): Promise<Evaluation<Reading>>;
-  /** null: all that is owed is there. */
-  check(reading: Reading, obligations: Obligations): Breach | null;
-}
-
-export interface ExploreOptions {
-  readonly seed: number;
-  readonly profile?: ProfileName;
-  /** Devices, by their numbers, whose power stays on: of these the process alone is gone. */
-  readonly spared?: readonly number[];
-  readonly maxStates?: number;
-  /** Different states: these are what takes time. */
-  readonly maxImages?: number;
-  /** Of these after one cut, so that a short run comes to many cuts. */
-  readonly maxImagesPerCut?: number;
-  readonly maxSeconds?: number;
-  /** Go on until so many different invariants are broken. Default: 1. */
-  readonly maxFailures?: number;
-}
 
 export function explore<Reading, Obligations>(
   subject: Subject<Reading, Obligations>,
@@ -89,12 +44,22 @@ interface Place<Obligations> {
   readonly obligations: readonly Obligations[];
 }
 
+/** As it came up, whatever comes after it. */
+interface State extends ExploredState {
+  readonly kept: KeptState;
+  contents(): readonly StateContent[];
+}
+
 class Explorer<Reading, Obligations> {
   private readonly loss: PowerLoss;
   private readonly seen = new SeenStates<Reading>();
   private readonly started = performance.now();
   private readonly recoveries = new Recoveries<Obligations>();
   private readonly failures: Failure[] = [];
+  /** Of each invariant: how many states break it. */
+  private readonly breaches = new Map<string, number>();
+  /** What was recovered before somebody was owed more. */
+  private unpaid: { readonly recovery: Recovery<Obligations>; readonly obligations: Obligations }[] = [];
   private readonly reachable = new PowerSum();
   private readonly reachableTorn = new PowerSum();
   private readonly unseen = new PowerSum();
@@ -149,6 +114,8 @@ class Explorer<Reading, Obligations> {
       if (cut < walk.cut) walk = start();
       walk.advance(cut);
       await this.cut({ journey, walk, obligations: journey.obligations(cut) });
+      await this.pay();
+      this.options.onProgress?.(this.report());
       yield;
     }
   }
@@ -167,73 +134,162 @@ class Explorer<Reading, Obligations> {
 
   /** How many subsets were seen, with each missing device. */
   private async lookAt(place: Place<Obligations>, state: KeptWrites, random: SeededRandom): Promise<number> {
-    const { seen, cuts } = this;
-    const enough = this.evaluations + (this.options.maxImagesPerCut ?? Number.POSITIVE_INFINITY);
+    const { seen, cuts, options } = this;
+    const enough = this.evaluations + (options.maxImagesPerCut ?? Number.POSITIVE_INFINITY);
+    const looks = this.looksAt(place);
     let subsets = 0;
-    for (const kind of choices(state, { random })) {
+    every: for (const kind of choices(state, { random })) {
       for (const missing of place.journey.missing) {
-        if (this.isOver() || this.evaluations >= enough) return subsets;
+        if (this.isOver() || this.evaluations >= enough || looks.isEnough) break every;
         this.states += 1;
         const number = seen.number(state, missing);
-        const reading = seen.reading(number) ?? (await this.evaluate(place, state, missing));
         if (!seen.owesCheck(number, cuts)) continue;
-        const breach = await this.check(place, number, reading);
-        if (breach !== null) await this.fail(place, state, missing, breach);
+        const ends = this.look(place, this.stateOf(place, state, missing), number);
+        if (ends === null) this.passed(place, number);
+        else {
+          const counts = { states: this.states, images: this.evaluations, checks: this.checks, subsets };
+          await looks.add({ number, missing, kept: state.kept, counts, ends });
+        }
       }
       if (kind === 'subset') subsets += 1;
     }
+    const stoppedAt = await looks.end();
+    if (stoppedAt !== null) {
+      subsets = stoppedAt.subsets;
+      this.states = stoppedAt.states;
+      this.evaluations = stoppedAt.images;
+      this.checks = stoppedAt.checks;
+    }
+    for (const found of looks.found) await this.fail(place, found);
     return subsets;
   }
 
-  private async check(
-    { journey, obligations }: Place<Obligations>,
-    number: number,
-    reading: Reading,
-  ): Promise<Breach | null> {
-    const recovery = this.recoveries.of(number);
-    for (const each of obligations) {
-      this.checks += 1;
-      const breach = this.subject.check(reading, each);
-      if (breach !== null) return breach;
-      if (journey.recovered === null && recovery !== undefined) await this.owe(recovery, each);
-    }
-    if (journey.recovered !== null) journey.recovered.left.add(number);
+  private looksAt(place: Place<Obligations>): Looks {
+    const { atOnce = 1, maxFailures = 1 } = this.options;
+    return new Looks({
+      atOnce,
+      most: maxFailures - this.failures.length,
+      isNew: ({ invariant }) => {
+        this.breaches.set(invariant, (this.breaches.get(invariant) ?? 0) + 1);
+        return this.failures.every((failure) => failure.invariant !== invariant);
+      },
+      passed: ({ number }) => this.passed(place, number),
+    });
+  }
+
+  /** null: it was read before, and all is well. */
+  private look(place: Place<Obligations>, state: State, number: number): Look['ends'] | null {
+    const reading = this.seen.reading(number);
+    if (reading === undefined) return this.readAndCheck(place, state, number);
+    const tally = { checks: 0 };
+    const breach = this.check(place, reading, state, tally);
+    const settle = () => {
+      this.checks += tally.checks;
+    };
+    if (breach !== null) return Promise.resolve(breach).then((found) => ({ breach: found, settle }));
+    settle();
     return null;
   }
 
-  /** The states that cuts amid the recovery have left are owed what the state is owed that was recovered. */
-  private async owe(recovery: Recovery<Obligations>, obligations: Obligations): Promise<void> {
-    if (recovery.owed.has(obligations)) return;
-    recovery.owed.add(obligations);
-    for (const number of recovery.left) {
-      this.checks += 1;
-      if (this.subject.check(this.seen.reading(number)!, obligations) === null) continue;
-      // All of it was read already: to go through it once more finds the place.
-      for await (const _ of this.explore({ ...recovery, obligations: () => [obligations] }));
+  private async readAndCheck(place: Place<Obligations>, state: State, number: number) {
+    const evaluation = await this.evaluate(state);
+    const tally = { checks: 0 };
+    const breach = await this.check(place, evaluation.reading, state, tally);
+    const settle = () => {
+      this.checks += tally.checks;
+      this.wasRead(place, state, number, evaluation);
+    };
+    return { breach, settle };
+  }
+
+  /** The first obligation that is not met. */
+  private check(
+    { obligations }: Place<Obligations>,
+    reading: Reading,
+    state: State,
+    tally: { checks: number },
+  ): Breach | null | Promise<Breach | null> {
+    const checkFrom = (start: number): Breach | null | Promise<Breach | null> => {
+      for (let at = start; at < obligations.length; at++) {
+        tally.checks += 1;
+        const breach = this.subject.check(reading, obligations[at]!, state);
+        if (breach instanceof Promise) return breach.then((found) => found ?? checkFrom(at + 1));
+        if (breach !== null) return breach;
+      }
+      return null;
+    };
+    return checkFrom(0);
+  }
+
+  /** All that is owed is there, and is owed to what a cut amid the recovery leaves too. */
+  private passed({ journey, obligations }: Place<Obligations>, number: number): void {
+    if (journey.recovered !== null) {
+      journey.recovered.left.add(number);
       return;
+    }
+    const recovery = this.recoveries.of(number);
+    if (recovery === undefined) return;
+    for (const each of obligations) {
+      if (recovery.owed.has(each)) continue;
+      recovery.owed.add(each);
+      if (recovery.left.size > 0) this.unpaid.push({ recovery, obligations: each });
     }
   }
 
-  private async evaluate(
-    { journey, walk }: Place<Obligations>,
-    state: KeptWrites,
-    missing: number | null,
-  ): Promise<Reading> {
-    const contents = state.contents();
-    const isSecondCut = journey.recovered !== null;
-    const { reading, recovery } = await this.subject.evaluate({
-      missing,
-      isSecondCut,
-      devices: () => this.devicesOf(contents, missing),
-    });
-    const number = this.seen.number(state, missing);
-    this.seen.read(number, reading);
+  /** The states that cuts amid a recovery have left are owed what the state is owed that was recovered. */
+  private async pay(): Promise<void> {
+    const { unpaid } = this;
+    this.unpaid = [];
+    for (const { recovery, obligations } of unpaid) {
+      if (await this.areKept(recovery, obligations)) continue;
+      // What was read already costs nothing: to go through it once more finds the place.
+      for await (const _ of this.explore({ ...recovery, obligations: () => [obligations] }));
+    }
+  }
+
+  /** By what was read in them: false where that does not tell. */
+  private async areKept({ left }: Recovery<Obligations>, obligations: Obligations): Promise<boolean> {
+    if (this.subject.checksDevices === true) return false;
+    for (const number of left) {
+      this.checks += 1;
+      if ((await this.subject.check(this.seen.reading(number)!, obligations)) !== null) return false;
+    }
+    return true;
+  }
+
+  private stateOf({ journey }: Place<Obligations>, kept: KeptWrites, missing: number | null): State {
+    let contents: readonly StateContent[] | null = null;
+    const now = () => {
+      contents ??= kept.contents();
+      return contents;
+    };
+    return {
+      ...{ missing, kept: kept.kept, contents: now, isSecondCut: journey.recovered !== null },
+      devices: () => this.devicesOf(now(), missing),
+    };
+  }
+
+  private async evaluate(state: State): Promise<Evaluation<Reading>> {
     this.evaluations += 1;
+    // Of several at once each is what it was when it came up.
+    state.contents();
+    const evaluation = await this.subject.evaluate(state);
     this.lookAtClock();
-    if (recovery === null || recovery.events.length === 0 || isSecondCut) return reading;
-    const point = () => pointOf(state, walk.cut);
-    this.recoveries.add({ number, contents, point, missing, mayMiss: journey.missing }, recovery);
-    return reading;
+    return evaluation;
+  }
+
+  private wasRead(
+    { journey, walk }: Place<Obligations>,
+    state: State,
+    number: number,
+    { reading, recovery }: Evaluation<Reading>,
+  ): void {
+    this.seen.read(number, reading);
+    if (recovery === null || recovery.events.length === 0 || state.isSecondCut) return;
+    const { missing } = state;
+    const point = () => pointOf(new KeptWrites(walk).restore(state.kept), walk.cut);
+    const recovered = { number, contents: state.contents(), point, missing, mayMiss: journey.missing };
+    this.recoveries.add(recovered, recovery);
   }
 
   private devicesOf(contents: readonly StateContent[], missing: number | null): (StateDevice | null)[] {
@@ -242,24 +298,18 @@ class Explorer<Reading, Obligations> {
     );
   }
 
-  /** Makes it small, and stops the run if it has found enough. Of one invariant the first breach tells enough. */
-  private async fail(
-    place: Place<Obligations>,
-    found: KeptWrites,
-    missing: number | null,
-    breach: Breach,
-  ): Promise<void> {
-    if (this.failures.some((failure) => failure.invariant === breach.invariant)) return;
-    const state = new KeptWrites(place.walk);
-    for (let write = 0; write < found.count; write++) state.keep(write, found.isKept(write));
-    state.tear(found.torn);
+  /** Makes it small. Stops the run if it has found enough. */
+  private async fail(place: Place<Obligations>, { kept, missing, breach }: Found): Promise<void> {
+    const state = new KeptWrites(place.walk).restore(kept);
     let smallest = breach;
     await minimise(state, async () => {
       const number = this.seen.number(state, missing);
-      const reading = this.seen.reading(number) ?? (await this.evaluate(place, state, missing));
-      const still = await this.check(place, number, reading);
-      if (still?.invariant !== breach.invariant) return false;
-      smallest = still;
+      const look = this.look(place, this.stateOf(place, state, missing), number);
+      if (look === null) return false;
+      const ended = await look;
+      ended.settle();
+      if (ended.breach?.invariant !== breach.invariant) return false;
+      smallest = ended.breach;
       return true;
     });
     const failure = {
@@ -311,6 +361,7 @@ class Explorer<Reading, Obligations> {
       recoveries: this.recoveries.count,
       cutRecoveries: this.recoveries.count - this.recoveries.waitingCount,
       seconds: (performance.now() - this.started) / 1000,
+      breaches: Object.fromEntries(this.breaches),
       failures: this.failures,
     };
   }

@@ -34,6 +34,11 @@ export class StateContent {
     return new StateContent(device, new Map(), new Map());
   }
 
+  /** Of the device of this number: `base`, by the numbers of its pages; zeroes elsewhere. It is read as pages are asked for. */
+  static over(device: number, base: ReadonlyMap<number, Uint8Array>): StateContent {
+    return new StateContent(device, base, new Map());
+  }
+
   /** The same content, to be changed apart from this one. */
   fork(): StateContent {
     return this.copy(this.base, new Map(this.changed));
@@ -75,6 +80,17 @@ export class StateContent {
       else this.replace(page, ZEROES);
       at += end - start;
     }
+  }
+
+  /** Numbers of pages of 4096 bytes: of all that may be something else than zeroes, in any order. */
+  *pages(): Generator<number> {
+    for (const page of this.base.keys()) if (!this.changed.has(page)) yield page;
+    for (const [page, content] of this.changed) if (content !== ZEROES) yield page;
+  }
+
+  /** Those that may be something else than what all forks began with. */
+  changedPages(): Iterable<number> {
+    return this.changed.keys();
   }
 
   /** Whether the page that `offset` lies in was ever written, and where it ends. */

@@ -20,6 +20,14 @@ export const NOISE = 2;
 /** Of each piece of a write (an atom of the profile's, or a part of one) what became of it. */
 export type Tear = Uint8Array;
 
+/** What became of the volatile writes of a cut. */
+export interface KeptState {
+  /** Of each write: 1 if it was kept. */
+  readonly flags: Uint8Array;
+  /** Of the kept ones, by their places among all. */
+  readonly tears: ReadonlyMap<number, Tear>;
+}
+
 /** Versions of a sector or group: 0 is the durable one, j + 1 that of its j-th writer, and -(j + 1) its noise. */
 interface Versions {
   readonly device: number;
@@ -93,6 +101,19 @@ export class KeptWrites {
   /** The torn ones of the kept. */
   get torn(): ReadonlyMap<number, Tear> {
     return this.tears;
+  }
+
+  /** As it is now, whatever is kept later. */
+  get kept(): KeptState {
+    return { flags: this.flags.slice(), tears: this.tears };
+  }
+
+  /** Another state of the same cut. */
+  restore({ flags, tears }: KeptState): this {
+    this.tear(new Map());
+    for (const [write, flag] of flags.entries()) this.keep(write, flag === 1);
+    this.tear(tears);
+    return this;
   }
 
   operation(write: number) {

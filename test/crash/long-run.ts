@@ -3,8 +3,8 @@
  * again; HOLDFAST_CRASH_STATES says how many states it is to have, all files of a layer together.
  */
 import { afterAll, describe, expect, it } from 'vitest';
-import type { ExploreOptions } from '../../src/crash/explorer.js';
 import { describeReport, type Report } from '../../src/crash/explorer-report.js';
+import type { ExploreOptions } from '../../src/crash/explorer-subject.js';
 import type { ProfileName } from '../../src/crash/profiles.js';
 import { withSeed } from '../support/devices/seeded-random.js';
 

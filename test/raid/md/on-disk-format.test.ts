@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import * as undo from '../../../src/check/undo/fields-undo.js';
+import * as traces from '../../../src/crash/trace-file/fields.js';
 import * as flags from '../../../src/extents/flags/fields.js';
 import * as extents from '../../../src/extents/format/fields.js';
 import * as metadata from '../../../src/metadata/engine/fields.js';
@@ -39,6 +40,7 @@ const structures: StructureDescription[] = [
     kept,
     secondary,
     backups,
+    traces,
   ].flatMap((module): unknown[] => Object.values(module)),
   ...METADATA_STRUCTURES,
 ].filter((each): each is StructureDescription => each instanceof Structure);
@@ -47,7 +49,7 @@ describe('the page on the format', () => {
   it('has every structure that the code has', () => {
     const documented = [...page.keys()];
     for (const structure of structures) expect(documented).toContain(structure.name);
-    expect(structures.length).toBeGreaterThanOrEqual(48);
+    expect(structures.length).toBeGreaterThanOrEqual(50);
   });
 
   for (const structure of structures) {

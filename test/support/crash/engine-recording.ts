@@ -6,8 +6,8 @@
  * the range gone.
  */
 import { createHash } from 'node:crypto';
-import type { ExploredState, Subject } from '../../../src/crash/explorer.js';
 import type { Breach } from '../../../src/crash/explorer-failure.js';
+import type { ExploredState, Subject } from '../../../src/crash/explorer-subject.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { StateContent } from '../../../src/crash/state-content.js';

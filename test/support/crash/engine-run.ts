@@ -1,6 +1,7 @@
 /** One workload of the metadata engine, recorded and explored. */
-import { type ExploreOptions, explore } from '../../../src/crash/explorer.js';
+import { explore } from '../../../src/crash/explorer.js';
 import type { Report } from '../../../src/crash/explorer-report.js';
+import type { ExploreOptions } from '../../../src/crash/explorer-subject.js';
 import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { type EngineRecordOptions, type EngineWorkload, recordEngine } from './engine-recording.js';
 import { sameEveryTime } from './same-every-time.js';

@@ -2,8 +2,9 @@
  * A workload of files on extents, recorded, and what is owed after a cut of it: invariants 4, 5, 6 and 10 of
  * docs/crash-model.md. What a file may hold is extents-history.ts's to say.
  */
-import type { ExploredState, Subject } from '../../../src/crash/explorer.js';
+
 import type { Breach } from '../../../src/crash/explorer-failure.js';
+import type { ExploredState, Subject } from '../../../src/crash/explorer-subject.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { StateContent } from '../../../src/crash/state-content.js';

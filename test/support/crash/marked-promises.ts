@@ -2,7 +2,7 @@
  * What a recording says is owed: each mark has with it what was owed from then on, and one whose name ends with "answered"
  * is a promise.
  */
-import type { Subject } from '../../../src/crash/explorer.js';
+import type { Subject } from '../../../src/crash/explorer-subject.js';
 import type { Trace } from '../../../src/crash/trace.js';
 
 export function markedPromises<Owed>(

@@ -4,7 +4,7 @@
  *
  * A reading knows nothing of what is owed: it is taken once of each state and held against what every cut owes.
  */
-import type { ExploredState } from '../../../src/crash/explorer.js';
+import type { ExploredState } from '../../../src/crash/explorer-subject.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import { StateContent } from '../../../src/crash/state-content.js';
 import { StateDevice } from '../../../src/crash/state-device.js';

@@ -3,7 +3,7 @@
  * held at the beginning. The same seed makes the same recording.
  */
 
-import type { Subject } from '../../../src/crash/explorer.js';
+import type { Subject } from '../../../src/crash/explorer-subject.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { StateContent } from '../../../src/crash/state-content.js';

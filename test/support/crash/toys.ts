@@ -3,13 +3,9 @@
  * number a sector; what is owed is that an acknowledged number, or a later one, is read after recovery.
  */
 
-import {
-  type ExploredState,
-  type ExploreOptions,
-  explore,
-  type Subject,
-} from '../../../src/crash/explorer.js';
+import { explore } from '../../../src/crash/explorer.js';
 import type { Report } from '../../../src/crash/explorer-report.js';
+import type { ExploredState, ExploreOptions, Subject } from '../../../src/crash/explorer-subject.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import { StateContent } from '../../../src/crash/state-content.js';
 import { StateDevice } from '../../../src/crash/state-device.js';

@@ -2,8 +2,9 @@
  * What is found after a cut of a primary, of its secondaries, or of all: they are opened as after a crash, looked at before
  * anything is sent, and brought in sync; all of that is cut once more.
  */
-import type { Evaluation, ExploredState } from '../../../src/crash/explorer.js';
+
 import type { Breach } from '../../../src/crash/explorer-failure.js';
+import type { Evaluation, ExploredState } from '../../../src/crash/explorer-subject.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import type { StateDevice } from '../../../src/crash/state-device.js';
 import type { BlockDevice } from '../../../src/device/contract.js';

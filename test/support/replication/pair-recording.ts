@@ -2,7 +2,7 @@
  * A workload of a primary with its secondaries, recorded on the devices of all, and what is owed after a cut: of the
  * primary, of one of the others, or of all.
  */
-import type { Subject } from '../../../src/crash/explorer.js';
+import type { Subject } from '../../../src/crash/explorer-subject.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';
 import type { BlockDevice } from '../../../src/device/contract.js';

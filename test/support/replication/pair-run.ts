@@ -1,6 +1,7 @@
 /** One workload of a primary with its secondaries, recorded and explored: the cuts of one machine, or of all. */
-import { type ExploreOptions, explore } from '../../../src/crash/explorer.js';
+import { explore } from '../../../src/crash/explorer.js';
 import type { Report } from '../../../src/crash/explorer-report.js';
+import type { ExploreOptions } from '../../../src/crash/explorer-subject.js';
 import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { sameEveryTime } from '../crash/same-every-time.js';
 import { type PairRecordOptions, type PairWorkload, recordPair } from './pair-recording.js';

@@ -3,8 +3,8 @@
  * a moment comes and another goes, so that a cut amid all that is a cut of a life after the first one.
  */
 import { createHash } from 'node:crypto';
-import type { Evaluation, ExploredState } from '../../../src/crash/explorer.js';
 import type { Breach } from '../../../src/crash/explorer-failure.js';
+import type { Evaluation, ExploredState } from '../../../src/crash/explorer-subject.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import type { StateDevice } from '../../../src/crash/state-device.js';
 import { SECTOR_BYTES } from '../../../src/crash/state-hash.js';

@@ -4,7 +4,7 @@
  * All that was answered is owed: what was flushed, and each moment that was made and not deleted. A moment that is good shows what
  * the volume held at it, and a mark names every block that differs, whether it is owed or not.
  */
-import type { Subject } from '../../../src/crash/explorer.js';
+import type { Subject } from '../../../src/crash/explorer-subject.js';
 import { DEFAULT_PROFILE, PROFILES, type ProfileName } from '../../../src/crash/profiles.js';
 import { Recorder } from '../../../src/crash/recorder.js';
 import type { SeededRandom } from '../../../src/crash/seeded-random.js';

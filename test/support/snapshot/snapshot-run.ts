@@ -1,6 +1,7 @@
 /** One workload of a volume with moments, recorded and explored. */
-import { type ExploreOptions, explore } from '../../../src/crash/explorer.js';
+import { explore } from '../../../src/crash/explorer.js';
 import type { Report } from '../../../src/crash/explorer-report.js';
+import type { ExploreOptions } from '../../../src/crash/explorer-subject.js';
 import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { realClock } from '../../../src/replication/clock.js';
 import { sameEveryTime } from '../crash/same-every-time.js';

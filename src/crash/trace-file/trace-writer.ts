@@ -1,0 +1,266 @@
+/**
+ * Writes a trace into a file as it comes (fields.ts, items.ts). Frames are closed when they are large enough, or after a moment: of a
+ * recorder that is killed nearly all is in the file. It is durable when `close` returns, and not before.
+ *
+ * Contents are known by the first 128 bits of their SHA-256: each is kept once, however often it is written.
+ */
+import { hash, randomBytes } from 'node:crypto';
+import { type FileHandle, open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { promisify } from 'node:util';
+import { deflateRaw } from 'node:zlib';
+import { crc32c } from '@node-rs/crc32';
+import { fileError, systemCode } from '../../device/device-errors.js';
+import { syncDirectory } from '../../device/image-open.js';
+import { UserError } from '../../errors.js';
+import { StateTable } from '../state-table.js';
+import type { Operation, TraceEvent } from '../trace.js';
+import {
+  DEFLATED,
+  FRAME_MAGIC,
+  PLAIN,
+  TRACE_FRAME,
+  TRACE_HEAD,
+  TRACE_MAGIC,
+  TRACE_VERSION,
+} from './fields.js';
+import { FUA, ITEM, ItemWriter, KINDS, PIECE_BYTES, SECTOR_BYTES, ZEROES_REF } from './items.js';
+
+const FRAME_BYTES = 256 * 1024;
+const FRAME_MS = 100;
+const LIMIT_BYTES = 64 * 1024 * 1024;
+const ZEROES = Buffer.alloc(PIECE_BYTES);
+
+const deflate = promisify(deflateRaw) as (bytes: Uint8Array, options: { level: number }) => Promise<Buffer>;
+
+export interface TraceAbout {
+  /** What is recorded. */
+  readonly command: readonly string[];
+  /** Bytes that may wait to be written; 64 MiB unless said otherwise. */
+  readonly limitBytes?: number;
+}
+
+export class TraceWriter {
+  readonly #items = new ItemWriter();
+  readonly #contents = new StateTable();
+  readonly #started = performance.now();
+  readonly #limitBytes: number;
+  #devices = 0;
+  #operations = 0;
+  #events = 0;
+  #lastMicroseconds = 0;
+  #frames = 0;
+  /** Of the file so far. */
+  #bytes = TRACE_HEAD.sizeBytes;
+  #waitingBytes = 0;
+  #waiters: (() => void)[] = [];
+  #timer: NodeJS.Timeout | null = null;
+  #writing: Promise<void> = Promise.resolve();
+  #failure: { readonly cause: unknown } | null = null;
+
+  private constructor(
+    private readonly path: string,
+    private readonly file: FileHandle,
+    private readonly id: Uint8Array,
+    { command, limitBytes = LIMIT_BYTES }: TraceAbout,
+  ) {
+    this.#limitBytes = limitBytes;
+    this.#items.numbers(ITEM.command);
+    this.#items.text(JSON.stringify(command));
+  }
+
+  /** Throws FILE_EXISTS where something is there, and what making a file throws. */
+  static async create(path: string, about: TraceAbout): Promise<TraceWriter> {
+    const id = randomBytes(16);
+    let file: FileHandle | null = null;
+    try {
+      file = await open(path, 'wx');
+      await file.write(headOf(id), 0, TRACE_HEAD.sizeBytes, 0);
+    } catch (error) {
+      await file?.close();
+      if (systemCode(error) === 'EEXIST') throw isThere(path);
+      throw fileError(path, 'made', error);
+    }
+    return new TraceWriter(path, file, id, about);
+  }
+
+  /** Of the file so far. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Its index: 0, 1, ... */
+  device({ name, size, blockSize }: { name: string; size: number; blockSize: number }): number {
+    this.#items.numbers(ITEM.device, size, blockSize);
+    this.#items.text(name);
+    this.#added();
+    return this.#devices++;
+  }
+
+  /** What it held before anything was written there: whole pages of 4096 bytes, but at its end. What is never told is zeroes. */
+  base(device: number, offset: number, bytes: Uint8Array): void {
+    for (const [at, piece] of piecesAt(offset, bytes)) {
+      const ref = this.#content(piece);
+      if (ref !== ZEROES_REF) this.#items.numbers(ITEM.base, device, at / PIECE_BYTES, ref);
+      this.#added();
+    }
+  }
+
+  /** It is encoded when this returns. Operations come in the order of their numbers. */
+  event(event: TraceEvent): void {
+    if (this.#failure !== null) return;
+    this.#events += 1;
+    if (event.kind === 'submit') this.#submit(event.operation);
+    else if (event.kind === 'complete')
+      this.#items.numbers(ITEM.complete, this.#elapsed(), this.#operations - 1 - event.operation.number);
+    else {
+      const { name, detail } = event.mark;
+      this.#items.numbers(ITEM.mark, this.#elapsed());
+      this.#items.text(name);
+      this.#items.text(detail === undefined ? '' : JSON.stringify(detail));
+    }
+    this.#added();
+  }
+
+  /** Returns when little enough waits to be written. Throws what writing threw, now or before. */
+  async ready(): Promise<void> {
+    while (this.#waitingBytes > this.#limitBytes && this.#failure === null)
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    this.#assertGood();
+  }
+
+  /** It is whole, and durable. Throws what writing threw: then it is as far as it could be written. */
+  async close(): Promise<void> {
+    this.#items.numbers(ITEM.end, this.#devices, this.#contents.size, this.#operations, this.#events);
+    this.#seal();
+    await this.#writing;
+    try {
+      if (this.#failure === null) await this.file.sync();
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      await this.file.close();
+    }
+    this.#assertGood();
+    await syncDirectory(dirname(this.path));
+  }
+
+  #submit({ number, device, kind, offset, length, bytes, fua }: Operation): void {
+    if (number !== this.#operations) throw new Error(`operation ${number} is not the next one`);
+    this.#operations += 1;
+    const refs = bytes === null ? [] : [...piecesAt(offset, bytes)].map(([, piece]) => this.#content(piece));
+    this.#items.numbers(ITEM.submit, this.#elapsed(), device, KINDS.indexOf(kind) + (fua ? FUA : 0));
+    this.#items.numbers(offset / SECTOR_BYTES, length / SECTOR_BYTES, ...refs);
+  }
+
+  /** What it is called from now on; a new one goes before what names it. */
+  #content(piece: Uint8Array): number {
+    if (Buffer.compare(piece, ZEROES.subarray(0, piece.length)) === 0) return ZEROES_REF;
+    const digest = Buffer.from(hash('sha256', piece, 'hex').slice(0, 32), 'hex');
+    const words = Int32Array.from({ length: 4 }, (_, word) => digest.readInt32LE(word * 4));
+    const known = this.#contents.size;
+    const number = this.#contents.number(words);
+    if (number === known) {
+      this.#items.numbers(ITEM.content, piece.length / SECTOR_BYTES);
+      this.#items.bytes(piece);
+      // One write may bring more than a frame holds.
+      if (this.#items.length >= FRAME_BYTES) this.#seal();
+    }
+    return number + 1;
+  }
+
+  /** Microseconds since the event before. */
+  #elapsed(): number {
+    const now = Math.round((performance.now() - this.#started) * 1000);
+    const elapsed = now - this.#lastMicroseconds;
+    this.#lastMicroseconds = now;
+    return elapsed;
+  }
+
+  #added(): void {
+    if (this.#items.length >= FRAME_BYTES) this.#seal();
+    else this.#timer ??= setTimeout(() => this.#seal(), FRAME_MS).unref();
+  }
+
+  /** What there is becomes a frame. They are packed side by side, and written one after another. */
+  #seal(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    const raw = this.#items.take();
+    if (raw.length === 0) return;
+    this.#waitingBytes += raw.length;
+    const frame = frameOf(raw, this.#frames++, this.id);
+    const writing = Promise.all([frame, this.#writing]).then(([bytes]) => this.#write(bytes));
+    this.#writing = writing
+      .catch((cause: unknown) => this.#fail(cause))
+      .then(() => {
+        this.#waitingBytes -= raw.length;
+        for (const wake of this.#waiters.splice(0)) wake();
+      });
+  }
+
+  async #write(frame: Uint8Array): Promise<void> {
+    if (this.#failure !== null) return;
+    for (let at = 0; at < frame.length; )
+      at += (await this.file.write(frame, at, frame.length - at, this.#bytes + at)).bytesWritten;
+    this.#bytes += frame.length;
+  }
+
+  #fail(cause: unknown): void {
+    this.#failure ??= { cause: fileError(this.path, 'written', cause) };
+  }
+
+  #assertGood(): void {
+    if (this.#failure !== null) throw this.#failure.cause;
+  }
+}
+
+function isThere(path: string): UserError {
+  return new UserError('FILE_EXISTS', `${path} is there already`, {
+    hint: 'Name another file for the trace, or remove that one.',
+    details: { file: path },
+  });
+}
+
+function headOf(id: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(TRACE_HEAD.sizeBytes);
+  const view = TRACE_HEAD.at(bytes);
+  view.setBytes('magic', TRACE_MAGIC);
+  view.setNumber('version', TRACE_VERSION);
+  view.setBytes('id', id);
+  view.setBig('created_ms', BigInt(Date.now()));
+  view.setNumber('checksum', crc32c(bytes.subarray(0, TRACE_HEAD.offsetOf('checksum'))));
+  return bytes;
+}
+
+async function frameOf(raw: Uint8Array, number: number, id: Uint8Array): Promise<Uint8Array> {
+  const deflated = await deflate(raw, { level: 1 });
+  const isShorter = deflated.length < raw.length;
+  const payload = isShorter ? deflated : raw;
+  const bytes = new Uint8Array(TRACE_FRAME.sizeBytes + payload.length);
+  const view = TRACE_FRAME.at(bytes);
+  view.setBytes('magic', FRAME_MAGIC);
+  view.setNumber('number', number);
+  view.setNumber('stored_bytes', payload.length);
+  view.setNumber('raw_bytes', raw.length);
+  view.setNumber('encoding', isShorter ? DEFLATED : PLAIN);
+  view.setBytes('trace', id.subarray(0, 8));
+  bytes.set(payload, TRACE_FRAME.sizeBytes);
+  view.setNumber('checksum', checksumOf(bytes));
+  return bytes;
+}
+
+/** Of a frame with its payload. */
+export function checksumOf(frame: Uint8Array): number {
+  const before = crc32c(frame.subarray(0, TRACE_FRAME.offsetOf('checksum')));
+  return crc32c(frame.subarray(TRACE_FRAME.sizeBytes), before);
+}
+
+/** Each with its offset on the device. */
+function* piecesAt(offset: number, bytes: Uint8Array): Generator<readonly [number, Uint8Array]> {
+  for (let at = 0; at < bytes.length; ) {
+    const end = Math.min(bytes.length, (Math.floor((offset + at) / PIECE_BYTES) + 1) * PIECE_BYTES - offset);
+    yield [offset + at, bytes.subarray(at, end)];
+    at = end;
+  }
+}
