@@ -1,5 +1,6 @@
 /** `holdfast crash record`: runs a command on a disk, and keeps what it asks of it in a trace. */
 import { rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { HoldfastCommand, type Outcome } from '../../src/cli/base-command.js';
@@ -73,6 +74,9 @@ What COMMAND has not flushed when it ends is volatile in the trace. The closing 
       throw new UserError('USAGE', `--size: ${size} bytes are no whole sectors of 512`);
     if (this.args.command.join('').trim() === '')
       throw new UserError('USAGE', 'there is no command behind --');
+    // The trace is made first, and would then be there as a disk.
+    if (resolve(trace) === resolve(this.args.disk))
+      throw new UserError('USAGE', `--trace: ${trace} is the disk itself`);
     shareStreams();
     const { TraceWriter } = await import('../../src/crash/trace-file/trace-writer.js');
     const sink = await TraceWriter.create(trace, { command: this.args.command });

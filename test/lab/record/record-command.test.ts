@@ -343,6 +343,7 @@ describe('is refused:', () => {
     ['an empty one', ['disk.img', '--trace', 't', '--', ' ']],
     ['no trace', ['disk.img', '--', 'true']],
     ['no disk', ['--trace', 't']],
+    ['a trace that is the disk', ['t', '--trace', './t', '--', 'true']],
   ])('%s', async (_what, words) => {
     const { folder } = await place();
     const { exitCode, stderr } = await runHoldfast(['crash', 'record', ...words], { cwd: folder });

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { readTrace } from '../../../src/crash/trace-file/trace-reader.js';
 import { NbdDevice } from '../../../src/nbd/client/nbd-device.js';
@@ -13,6 +14,7 @@ import { baseOf, replayed } from '../../support/lab/replayed.js';
 import { ok, runHoldfast } from '../../support/run-holdfast.js';
 import { contentOf, makeVolume, readAll, statusOf } from '../../support/volumes.js';
 
+const BINARY = fileURLToPath(new URL('../../../bin/run.js', import.meta.url));
 const MIB = 1024 * 1024;
 const hasNbdkit = isInstalled('nbdkit');
 const hasQemuNbd = isInstalled('qemu-nbd');
@@ -122,6 +124,25 @@ describe.runIf(hasQemuIo)('of a volume', () => {
     expect((await statusOf(directory)).state).toBe('clean');
     before.fill(5, 10 * 1024, 110 * 1024).fill(6, MIB, MIB + 512);
     expectSame(await readAll(directory), before);
+  });
+
+  it('an image that joins it meanwhile is a device too', async () => {
+    const folder = await scratchDirectory();
+    const { directory, images } = await makeVolume(join(folder, 'volume'), randomBytes(MIB));
+    const [trace, joining] = [join(folder, 't.trace'), join(folder, 'new.img')];
+    const holdfast = `"${process.execPath}" "${BINARY}"`;
+    const script = [
+      `${holdfast} member fail "${directory}" --slot 1 --yes`,
+      `${holdfast} member replace "${directory}" --slot 1 --image "${joining}"`,
+    ].join(' && ');
+    const { exitCode, stderr } = await record(directory, trace, script);
+    expect(exitCode, stderr).toBe(0);
+    const read = await readTrace(trace);
+    const names = read.devices.map(({ name }) => name);
+    expect(names).toEqual([...images, joining]);
+    for (const [index, name] of names.entries())
+      expectSame(replayed(read, index), await readFile(name), name);
+    read.close();
   });
 
   it('an image with a snapshot is one: what the snapshot keeps is recorded too', async () => {
