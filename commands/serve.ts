@@ -7,7 +7,7 @@ import type { Outcome } from '../src/cli/base-command.js';
 import { COMMON_EXIT_CODES, EXIT } from '../src/cli/exit-codes.js';
 import { countFlag, forceFlag, sizeFlag, volumesArgument } from '../src/cli/flags.js';
 import { printText, shareStreams, wantsJson } from '../src/cli/output.js';
-import { runChild } from '../src/cli/run-child.js';
+import { placeVariables, runChild } from '../src/cli/run-child.js';
 import { formatSize } from '../src/cli/sizes.js';
 import { VolumeCommand } from '../src/cli/volume-command.js';
 import { fileError } from '../src/device/device-errors.js';
@@ -130,7 +130,7 @@ With --secondary an image is offered as a place for the secondary of a volume th
     const common = {
       exportNames: flags.export ?? [],
       tls,
-      onFault: (error: unknown) => void this.warn(`a fault of holdfast's own: ${faultText(error)}`),
+      onFault: (error: unknown) => this.warnOfFault(error),
       warn: (message: string) => void this.warn(message),
     };
     if (flags.secondary) return this.#openSecondary(common);
@@ -220,13 +220,7 @@ With --secondary an image is offered as a place for the secondary of a volume th
     command: string,
     { uris: [uri = ''], socket, port }: Places,
   ): Promise<number> {
-    const env = {
-      ...process.env,
-      uri,
-      exportname: exportName,
-      ...(socket === undefined ? {} : { unixsocket: socket }),
-      ...(port === undefined ? {} : { port: String(port) }),
-    };
+    const env = placeVariables({ uri, exportName, socket, port });
     return runChild(command, { env, signal: this.signal });
   }
 }
@@ -241,8 +235,4 @@ async function writePidFile(path: string): Promise<void> {
 
 function ownDirectory(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'holdfast-'));
-}
-
-function faultText(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

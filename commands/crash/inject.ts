@@ -74,7 +74,7 @@ Profiles: ${profileList}.`;
   protected async execute(): Promise<Outcome> {
     const { injectPowerCut } = await import('../../src/crash/inject.js');
     const { profile, seed = randomInt(MAX_SEED + 1) } = this.flags;
-    const inner = await nestedCommand(this.args.command, this.config, ['crash:inject']);
+    const inner = await nestedCommand(this.args.command, this.config, ['crash:inject', 'crash:record']);
     const injected = await injectPowerCut(() => this.runWithin(inner), {
       point: this.#point(),
       seed,

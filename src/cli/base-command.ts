@@ -100,6 +100,12 @@ export abstract class HoldfastCommand<T extends typeof Command> extends Command 
     return input;
   }
 
+  /** Of what was thrown, is a fault of ours, and ends a request alone. */
+  protected warnOfFault(error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.warn(`a fault of holdfast's own: ${text}`);
+  }
+
   /**
    * Returns if what the question asks may be done.
    * @throws UserError CONFIRMATION_REQUIRED off a terminal without --yes, or when the answer is no.

@@ -91,7 +91,7 @@ export class InjectedImages {
 }
 
 /** Which file it is, under whatever name; one that is not there, or not to be seen, is told apart by its path. */
-async function identityOf(path: string): Promise<string> {
+export async function identityOf(path: string): Promise<string> {
   const found = await stat(path, { bigint: true }).catch(() => null);
   return found === null ? path : `${found.dev}:${found.ino}`;
 }

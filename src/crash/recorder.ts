@@ -7,8 +7,9 @@
  * - An operation that failed has no completion.
  * - Where base content is kept, no byte is written below before what it replaces has been read.
  * - After `halt` no call goes down, none is answered, and the trace stays as it is.
+ * - Where nothing is kept, memory does not grow with the events.
  */
-import { byteLength, copyOf } from '../device/buffers.js';
+import { bufferList, byteLength, copyOf } from '../device/buffers.js';
 import { CallGuard } from '../device/call-guard.js';
 import type { BlockDevice, Buffers, Extent, WriteOptions } from '../device/contract.js';
 import { BaseContent } from './base-content.js';
@@ -22,6 +23,13 @@ export interface RecorderOptions {
   readonly inOrder?: boolean;
   /** Called in the moment of each event, after it was written down. */
   readonly onEvent?: (event: TraceEvent) => void;
+  /**
+   * False: events are told, and nothing is kept of them. What a write has is then its caller's own memory, and good until
+   * `onEvent` returns for its submission. True unless said otherwise.
+   */
+  readonly keepEvents?: boolean;
+  /** Waited for by each operation when it was submitted, before anything of it is done: who is told of events sets the pace. */
+  readonly pace?: () => Promise<void>;
 }
 
 export interface RecordOptions {
@@ -56,6 +64,7 @@ export class Recorder {
   constructor(options: RecorderOptions = {}) {
     this.#options = options;
     this.#turnstile = options.inOrder === true ? new Turnstile() : null;
+    this.#isForgetful = options.keepEvents === false;
   }
 
   /** Everything so far; it grows with the next event. */
@@ -107,6 +116,12 @@ export class Recorder {
     this.#bytes = 0;
   }
 
+  /** @internal For RecordedDevice: what a write has, to be told of. */
+  bytesOf(from: Buffers): Uint8Array {
+    const [only, ...more] = bufferList(from);
+    return this.#isForgetful && only !== undefined && more.length === 0 ? only : copyOf(from);
+  }
+
   /** @internal For RecordedDevice: a call that is no event. */
   async pass<T>(call: () => Promise<T>): Promise<T> {
     if (this.#isHalted) return never();
@@ -130,6 +145,7 @@ export class Recorder {
     await this.pass(async () => {
       const { kind, offset, length } = request;
       if (kind !== 'flush' && !this.#isForgetful) await track.base?.keep(device, offset, length);
+      await this.#options.pace?.();
       if (!this.#isHalted) await call();
     });
     this.#add({ kind: 'complete', operation });
@@ -201,8 +217,9 @@ export class RecordedDevice implements BlockDevice {
   write(offset: number, from: Buffers, options: WriteOptions = {}): Promise<void> {
     const length = byteLength(from);
     return this.#guard.run('write', offset, length, () =>
-      this.#operate({ kind: 'write', offset, length, bytes: copyOf(from), fua: options.fua === true }, () =>
-        this.below.write(offset, from, options),
+      this.#operate(
+        { kind: 'write', offset, length, bytes: this.recorder.bytesOf(from), fua: options.fua === true },
+        () => this.below.write(offset, from, options),
       ),
     );
   }

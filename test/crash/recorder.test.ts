@@ -16,6 +16,7 @@ import {
   SMALLEST_SIZE,
   type Subject,
 } from '../conformance/block-device.js';
+import { told } from '../support/crash/told-events.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { HeldDevice } from '../support/devices/held-device.js';
 import { withSeed } from '../support/devices/seeded-random.js';
@@ -45,16 +46,6 @@ describeBlockDevice('RecordedDevice that keeps base content and order', {
   },
   supports: { holes: true, durability: true },
 });
-
-/** `submit write 0+512 fua` */
-function told(events: readonly TraceEvent[]): string[] {
-  return events.map((event) => {
-    if (event.kind === 'mark') return `mark ${event.mark.name}`;
-    const { number, device, kind, offset, length, fua } = event.operation;
-    const place = kind === 'flush' ? '' : ` ${offset}+${length}`;
-    return `${event.kind} ${number}: disk ${device} ${kind}${place}${fua ? ' fua' : ''}`;
-  });
-}
 
 describe('the trace', () => {
   it('has each operation when it was called and when it ended, over all devices', async () => {
@@ -141,6 +132,39 @@ describe('the trace', () => {
     below.release('write');
     await Promise.all([first, second]);
     expect(order).toEqual(['write', 'after the write', 'flush']);
+  });
+
+  it('is not kept where nobody wants it: events are told with the memory of their caller', async () => {
+    const events: TraceEvent[] = [];
+    const recorder = new Recorder({ keepEvents: false, onEvent: (event) => events.push(event) });
+    const device = recorder.record(new MemoryDevice(SIZE));
+    const [own, parts] = [pattern(SECTOR, 1), [pattern(SECTOR, 2), pattern(SECTOR, 3)]];
+    await device.write(0, own);
+    await device.write(SECTOR, parts);
+    expect(recorder.trace.events).toEqual([]);
+    expect(recorder.heldBytes).toBe(0);
+    const [first, , second] = events.map((event) => (event.kind === 'mark' ? null : event.operation.bytes));
+    expect(first).toBe(own);
+    expectSame(second!, Buffer.concat(parts));
+  });
+
+  it('sets the pace: an operation that was submitted waits for who is told, and nothing of it is done', async () => {
+    const below = new MemoryDevice(SIZE);
+    let go = (): void => undefined;
+    const pace = () =>
+      new Promise<void>((resolve) => {
+        go = resolve;
+      });
+    const recorder = new Recorder({ pace });
+    const device = recorder.record(below);
+    const writing = device.write(0, pattern(SECTOR, 1));
+    await setImmediate();
+    expect(told(recorder.trace.events)).toEqual(['submit 0: disk 0 write 0+512']);
+    expectSame(await readAt(below, 0, SECTOR), new Uint8Array(SECTOR));
+    go();
+    await writing;
+    expectSame(await readAt(below, 0, SECTOR), pattern(SECTOR, 1));
+    expect(recorder.trace.events).toHaveLength(2);
   });
 
   it('is given up by forget, and events go on being told', async () => {

@@ -166,12 +166,13 @@ export class NbdServer {
 
   /**
    * Ends well: takes no more, lets requests in flight end and answers them, flushes every export, closes. Clients
-   * that have not let their requests end after `limitMs` are cut off. Stopping twice is allowed.
+   * that have not let their requests end after `limitMs` are cut off. Stopping twice is allowed. With `flushes` false what
+   * clients have not flushed stays so: whether it becomes durable is for whoever has the devices.
    *
    * @throws DeviceError of the first flush that failed, else what could not be closed first, when all is closed.
    */
-  stop(limitMs = STOP_LIMIT_MS): Promise<void> {
-    this.#stopped ??= this.#stop(limitMs);
+  stop(limitMs = STOP_LIMIT_MS, flushes = true): Promise<void> {
+    this.#stopped ??= this.#stop(limitMs, flushes);
     return this.#stopped;
   }
 
@@ -184,7 +185,7 @@ export class NbdServer {
     throwFirst(closing);
   }
 
-  async #stop(limitMs: number): Promise<void> {
+  async #stop(limitMs: number, flushes: boolean): Promise<void> {
     this.#isStopping = true;
     const limit = setTimeout(() => {
       for (const connection of this.#connections.keys()) connection.hangUp();
@@ -194,7 +195,7 @@ export class NbdServer {
     const ended = await Promise.allSettled(this.#connections.values());
     clearTimeout(limit);
     this.#shared.buffers.close();
-    const changed = this.#all().filter(({ readOnly }) => !readOnly);
+    const changed = this.#all().filter(({ readOnly }) => flushes && !readOnly);
     const flushed = await Promise.allSettled(changed.map(({ device }) => device.flush()));
     // What was answered and is not on disk is worse than what is left of a socket.
     throwFirst([...flushed, ...closing, ...ended]);

@@ -1,0 +1,145 @@
+/**
+ * One recording: what is asked of some devices goes to a sink as it happens.
+ *
+ * Invariants
+ * - Nothing piles up: of an event nothing is kept here, and an operation goes down when the sink has caught up.
+ * - An operation that was answered was told as completed before, and a mark is told in the moment of the call. So a mark of
+ *   whom an answer has reached comes behind the completion of what was answered, whatever ways the two have taken.
+ * - What a device held is told before anything is written to it.
+ * - The first failure of the sink ends the recording. Nobody who uses a device hears of it.
+ */
+import { Recorder } from '../../crash/recorder.js';
+import type { OperationKind, TraceEvent } from '../../crash/trace.js';
+import type { BlockDevice } from '../../device/contract.js';
+import { type CopyOptions, copyBase } from './copy-base.js';
+import type { TraceSink } from './trace-sink.js';
+
+export interface RecordedCounts {
+  readonly events: number;
+  /** Submitted. */
+  readonly writes: number;
+  readonly zeroes: number;
+  readonly trims: number;
+  readonly flushes: number;
+  readonly marks: number;
+}
+
+const COUNTED: Readonly<Record<OperationKind, 'writes' | 'zeroes' | 'trims' | 'flushes'>> = {
+  write: 'writes',
+  'write-zeroes': 'zeroes',
+  trim: 'trims',
+  flush: 'flushes',
+};
+
+export class Recording {
+  readonly devices: { readonly name: string; readonly sizeBytes: number }[] = [];
+  readonly #sink: TraceSink;
+  readonly #recorder: Recorder;
+  readonly #onFailure: (error: unknown) => void;
+  readonly #known = new Set<string>();
+  readonly #counts = { events: 0, writes: 0, zeroes: 0, trims: 0, flushes: 0, marks: 0 };
+  #failure: { readonly error: unknown } | null = null;
+  #isEnded = false;
+
+  /** `onFailure` is called once, where the sink has failed. */
+  constructor(sink: TraceSink, onFailure: (error: unknown) => void = () => undefined) {
+    this.#sink = sink;
+    this.#onFailure = onFailure;
+    this.#recorder = new Recorder({
+      keepEvents: false,
+      onEvent: (event) => this.#tell(event),
+      pace: async () => void (await this.ready()),
+    });
+  }
+
+  get counts(): RecordedCounts {
+    return this.#counts;
+  }
+
+  /** What ended it before its time. */
+  get failure(): { readonly error: unknown } | null {
+    return this.#failure;
+  }
+
+  get bytes(): number {
+    return this.#sink.bytes;
+  }
+
+  get #isOpen(): boolean {
+    return this.#failure === null && !this.#isEnded;
+  }
+
+  /**
+   * A device whose calls are recorded; closing it closes `device`. What it holds is told first, where it is new: what has the
+   * identity of one that was recorded is that one, opened again.
+   */
+  async record(device: BlockDevice, identity: string, options: CopyOptions = {}): Promise<BlockDevice> {
+    if (device.readOnly || !this.#isOpen) return device;
+    if (this.#known.has(identity)) return this.#recorder.record(device, { identity });
+    this.#known.add(identity);
+    const { name, size, blockSize } = device;
+    // In one turn: the recorder counts devices as the sink does.
+    const index = this.#try(() => this.#sink.device({ name, size, blockSize }));
+    const recorded = this.#recorder.record(device, { identity });
+    if (index === null) return recorded;
+    this.devices.push({ name, sizeBytes: size });
+    const tell = (offset: number, bytes: Uint8Array): void =>
+      void this.#try(() => this.#sink.base(index, offset, bytes));
+    await copyBase(device, tell, () => this.ready(), options);
+    return recorded;
+  }
+
+  /** False: it has ended, and this mark is not in it. */
+  mark(name: string): boolean {
+    this.#recorder.mark(name);
+    return this.#isOpen;
+  }
+
+  /** Returns when the sink takes more; false: the recording has ended. */
+  async ready(): Promise<boolean> {
+    if (!this.#isOpen) return false;
+    try {
+      await this.#sink.ready();
+    } catch (error) {
+      this.#fail(error);
+    }
+    return this.#isOpen;
+  }
+
+  /** What happens from now on is none of it. The trace is durable when this returns, unless there is a `failure`. */
+  async end(): Promise<void> {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    try {
+      await this.#sink.close();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #tell(event: TraceEvent): void {
+    if (!this.#isOpen) return;
+    this.#try(() => this.#sink.event(event));
+    // One that failed may be there in part, and does not count.
+    if (this.#failure !== null) return;
+    this.#counts.events += 1;
+    if (event.kind === 'mark') this.#counts.marks += 1;
+    if (event.kind === 'submit') this.#counts[COUNTED[event.operation.kind]] += 1;
+  }
+
+  #try<T>(call: () => T): T | null {
+    if (!this.#isOpen) return null;
+    try {
+      return call();
+    } catch (error) {
+      this.#fail(error);
+      return null;
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failure !== null) return;
+    this.#failure = { error };
+    this.#onFailure(error);
+  }
+}
