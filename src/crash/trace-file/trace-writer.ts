@@ -29,6 +29,10 @@ import { FUA, ITEM, ItemWriter, KINDS, PIECE_BYTES, SECTOR_BYTES, ZEROES_REF } f
 const FRAME_BYTES = 256 * 1024;
 const FRAME_MS = 100;
 const LIMIT_BYTES = 64 * 1024 * 1024;
+/** Where a frame did not shrink, so many that follow are not tried. */
+const UNTRIED_FRAMES = 15;
+/** It did not, where it came to more than this part of its bytes. */
+const WORTH = 0.9;
 const ZEROES = Buffer.alloc(PIECE_BYTES);
 
 const deflate = promisify(deflateRaw) as (bytes: Uint8Array, options: { level: number }) => Promise<Buffer>;
@@ -57,6 +61,7 @@ export class TraceWriter {
   #timer: NodeJS.Timeout | null = null;
   #writing: Promise<void> = Promise.resolve();
   #failure: { readonly cause: unknown } | null = null;
+  #untried = 0;
 
   private constructor(
     private readonly path: string,
@@ -189,14 +194,28 @@ export class TraceWriter {
     const raw = this.#items.take();
     if (raw.length === 0) return;
     this.#waitingBytes += raw.length;
-    const frame = frameOf(raw, this.#frames++, this.id);
-    const writing = Promise.all([frame, this.#writing]).then(([bytes]) => this.#write(bytes));
+    const number = this.#frames++;
+    const writing = Promise.all([this.#packed(raw), this.#writing]).then(([payload]) =>
+      this.#write(frameOf(payload, raw.length, number, this.id)),
+    );
     this.#writing = writing
       .catch((cause: unknown) => this.#fail(cause))
       .then(() => {
         this.#waitingBytes -= raw.length;
         for (const wake of this.#waiters.splice(0)) wake();
       });
+  }
+
+  /** Deflated, where that is shorter. What is encrypted or random costs the time that it takes to find that out, and not more often than need be. */
+  async #packed(raw: Uint8Array): Promise<Uint8Array> {
+    if (this.#untried > 0) {
+      this.#untried -= 1;
+      return raw;
+    }
+    const deflated = await deflate(raw, { level: 1 });
+    if (deflated.length < raw.length * WORTH) return deflated;
+    this.#untried = UNTRIED_FRAMES;
+    return deflated.length < raw.length ? deflated : raw;
   }
 
   async #write(frame: Uint8Array): Promise<void> {
@@ -233,17 +252,14 @@ function headOf(id: Uint8Array): Uint8Array {
   return bytes;
 }
 
-async function frameOf(raw: Uint8Array, number: number, id: Uint8Array): Promise<Uint8Array> {
-  const deflated = await deflate(raw, { level: 1 });
-  const isShorter = deflated.length < raw.length;
-  const payload = isShorter ? deflated : raw;
+function frameOf(payload: Uint8Array, rawBytes: number, number: number, id: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(TRACE_FRAME.sizeBytes + payload.length);
   const view = TRACE_FRAME.at(bytes);
   view.setBytes('magic', FRAME_MAGIC);
   view.setNumber('number', number);
   view.setNumber('stored_bytes', payload.length);
-  view.setNumber('raw_bytes', raw.length);
-  view.setNumber('encoding', isShorter ? DEFLATED : PLAIN);
+  view.setNumber('raw_bytes', rawBytes);
+  view.setNumber('encoding', payload.length < rawBytes ? DEFLATED : PLAIN);
   view.setBytes('trace', id.subarray(0, 8));
   bytes.set(payload, TRACE_FRAME.sizeBytes);
   view.setNumber('checksum', checksumOf(bytes));
