@@ -76,6 +76,10 @@ function slow(below: BlockDevice): BlockDevice {
       await later(50);
       await below.flush();
     },
+    writeZeroes: async (offset, length) => {
+      await later(50);
+      await below.writeZeroes(offset, length);
+    },
   });
 }
 
