@@ -25,9 +25,9 @@ export default class SnapshotCreate extends VolumeCommand<typeof SnapshotCreate>
   static override flags = {
     name: snapshotNameFlag,
     container: Flags.string({
-      helpValue: 'FILE|memory',
+      helpValue: 'FILE|memory|range:OFFSET+LENGTH',
       description:
-        'where what is overwritten is kept; in memory it is gone with the server [default: a file beside the volume]',
+        'where what is overwritten is kept; in memory it is gone with the server, a range of the volume is one that nobody uses [default: a file beside the volume]',
     }),
     'container-size': sizeFlag({
       min: 8192,
@@ -36,9 +36,8 @@ export default class SnapshotCreate extends VolumeCommand<typeof SnapshotCreate>
     }),
     'on-overflow': Flags.option({
       options: ['grow', 'throttle', 'drop', 'fail'] as const,
-      default: 'grow' as const,
       description:
-        'when the container is full, the snapshot is given up (drop), and writes are slowed down before that (throttle), or writes to what is not kept yet fail (fail); or it is never full (grow)',
+        'when the container is full, the snapshot is given up (drop), and writes are slowed down before that (throttle), or writes to what is not kept yet fail (fail); or it is never full (grow) [default: grow; of a range drop]',
     })(),
   };
 
@@ -48,7 +47,7 @@ export default class SnapshotCreate extends VolumeCommand<typeof SnapshotCreate>
       name,
       container,
       'container-size': containerBytes = null,
-      'on-overflow': onOverflow,
+      'on-overflow': onOverflow = null,
     } = this.flags;
     const choice = parseSnapshotContainer(container);
     if (choice.kind === 'file') {

@@ -28,6 +28,13 @@ export function isBeingRead({ name }: MomentRecord): UserError {
   });
 }
 
+/** Its container was given up before it had anything. */
+export function isLost(label: string, name: string): UserError {
+  return new UserError('IN_USE', `${label}: somebody writes where ${name} was to have its container`, {
+    hint: 'Name a range that nobody uses, or a file: --container FILE.',
+  });
+}
+
 /** Of a container that no list names any more. */
 export function textOfLeftOver(label: string, cause: unknown): string {
   return `${label}: a container that nobody needs is left over: ${messageOf(cause)}`;

@@ -7,7 +7,6 @@
  * - A layer's file is there before a list names it, and goes when no list names it. What is left over is nobody's.
  * - One that cannot be trusted any more says so on the list before a write goes on that it misses.
  */
-import { randomBytes } from 'node:crypto';
 import { allEnded } from '../device/all-ended.js';
 import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
@@ -21,6 +20,7 @@ import {
   type LayerRecord,
   type MomentKind,
   type MomentRecord,
+  newId,
   type SnapshotStore,
   withGroups,
   withoutMoment,
@@ -28,7 +28,7 @@ import {
 } from './layers/records.js';
 import type { MomentListener, MomentStatus, NewMoment } from './moment.js';
 import type { Moments } from './moments.js';
-import { cannotBeUsed, isBeingRead, messageOf, missing, taken, textOfLeftOver } from './refusals.js';
+import { cannotBeUsed, isBeingRead, isLost, messageOf, missing, taken, textOfLeftOver } from './refusals.js';
 import { MomentView } from './view.js';
 
 export interface SnapshotsParts {
@@ -39,8 +39,6 @@ export interface SnapshotsParts {
   /** null: nobody changes the volume here. */
   readonly moments: Moments | null;
   readonly store: SnapshotStore;
-  /** Blocks of the volume where layers lie. */
-  readonly leftOut?: readonly BlockRange[];
   readonly warn: (message: string) => void;
 }
 
@@ -63,7 +61,6 @@ export class Snapshots {
     const chain = (kind: MomentKind) =>
       new Chain({
         ...{ label: parts.label, sizeBytes: parts.device.size, keepsContent: kind !== 'mark' },
-        leftOut: parts.leftOut ?? [],
         onLost: (ids, cause) => this.#onLost(ids, cause),
         onUnneeded: (layers) => this.#removeUnneeded(layers),
       });
@@ -130,6 +127,7 @@ export class Snapshots {
       await this.#layers.create(layer, kind, layerBytes);
       const begun = { ...{ name, id, kind, onOverflow }, layers: [layer], unusable: null };
       await this.#at(async () => {
+        if (this.#layers.get(layer) === undefined) throw isLost(label, asked.name);
         const record = { ...begun, createdMs: Date.now() };
         const listed = this.#change((records) => [...records, record]);
         await listed.catch((cause: unknown) => this.#unlist(record, cause));
@@ -230,6 +228,15 @@ export class Snapshots {
   async *damaged(signal: AbortSignal | undefined): AsyncGenerator<UserError> {
     for (const { kind, layers } of this.records)
       if (kind !== 'mark') for (const layer of this.#layers.of(layers)) yield* layer.damaged(signal);
+  }
+
+  /** Of these layers nothing can be had any more, though the volume is changed: whoever needs them is lost, durably, when it returns. */
+  async lose(isMeant: (layer: LayerRecord) => boolean, cause: unknown): Promise<void> {
+    for (const layer of this.#layers.meant(isMeant)) {
+      for (const chain of Object.values(this.#chains)) await chain.layerLost(layer, cause);
+      // It is being made, or nobody's.
+      await this.#removeUnneeded([layer]);
+    }
   }
 
   /** The volume is changed no more. */
@@ -388,8 +395,4 @@ export class Snapshots {
     if (kind !== 'mark' && unusable === null) await this.#listener?.(name, 'made');
     throw isBeingRead(record);
   }
-}
-
-function newId(): string {
-  return randomBytes(16).toString('hex');
 }

@@ -1,5 +1,6 @@
 /** Looks at a volume's snapshots for fsck: at the list, at what each needs, and, where data is read, at all that is kept. */
 import type { CheckedSnapshots } from '../check/context.js';
+import { ClaimingDevice } from '../device/claiming-device.js';
 import type { BlockDevice } from '../device/contract.js';
 import { UserError } from '../errors.js';
 import type { RaidArray } from '../raid/array.js';
@@ -29,7 +30,9 @@ export async function lookIntoSnapshots(
   const warn = () => {};
   const asked = { source, sizeBytes: device.size, readOnly: true, warn };
   return VolumeSnapshots.during(located, asked, async (snapshots) => {
-    await snapshots.open({ label: located.label, device, moments: null, warn });
+    await snapshots.open({
+      ...{ label: located.label, device: new ClaimingDevice(device), moments: null, warn },
+    });
     try {
       return await checked(snapshots, isScrub, signal);
     } catch (error) {

@@ -2,6 +2,7 @@
  * An array as a volume: its images locked and judged once more, the array over them, and where it is open for
  * writing a cache above, which gathers small writes into full stripes.
  */
+import { ClaimingDevice } from '../device/claiming-device.js';
 import type { RaidArray } from '../raid/array.js';
 import type { Judgement } from '../raid/md/model.js';
 import { openArray } from '../raid/open.js';
@@ -60,10 +61,11 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
         ? VolumeTracking.none(array)
         : await VolumeTracking.open(located, array, options);
       const { stripeDataBytes } = array.core.geometry;
+      const claims = new ClaimingDevice(tracking.device);
       const { device, moments } = readOnly
-        ? { device: array, moments: null }
-        : gated(tracking.device, (gate) => cached(gate, stripeDataBytes, { replicas: tracking }));
-      await snapshots.open({ label, device: moments?.gate.lower ?? device, moments, warn: options.warn });
+        ? { device: claims, moments: null }
+        : gated(claims, (gate) => cached(gate, stripeDataBytes, { replicas: tracking }));
+      await snapshots.open({ label, device: claims, moments, warn: options.warn });
       const upper = readOnly
         ? [() => snapshots.close()]
         : [() => flushAndClose(device, snapshots), () => device.close(), () => tracking.close()];

@@ -3,6 +3,7 @@
  */
 
 import { WriteBackCache } from '../device/cache/index.js';
+import { ClaimingDevice } from '../device/claiming-device.js';
 import type { BlockDevice } from '../device/contract.js';
 import { HoldingDevice } from '../device/holding-device.js';
 import { SwitchingDevice } from '../device/switching-device.js';
@@ -38,7 +39,8 @@ interface StackedCache {
 export function cacheOf(device: BlockDevice): WriteBackCache | null {
   if (device instanceof WriteBackCache) return device;
   if (device instanceof SwitchingDevice) return cacheOf(device.current);
-  return device instanceof HoldingDevice || device instanceof GateDevice ? cacheOf(device.lower) : null;
+  if (device instanceof HoldingDevice || device instanceof GateDevice) return cacheOf(device.lower);
+  return device instanceof ClaimingDevice ? cacheOf(device.lower) : null;
 }
 
 /** A volume that is open for writing, so that moments of it can be chosen. `over`: what stands between the gate and who writes. */

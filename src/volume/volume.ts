@@ -3,6 +3,7 @@
  */
 
 import { stat } from 'node:fs/promises';
+import { ClaimingDevice } from '../device/claiming-device.js';
 import type { BlockDevice } from '../device/contract.js';
 import { ImageFile } from '../device/image-file.js';
 import { openImage } from '../device/open-image.js';
@@ -124,11 +125,11 @@ async function ownVolume(
 ): Promise<Volume> {
   const readOnly = access === 'read';
   const open = async (snapshots: VolumeSnapshots) => {
-    const volume = readOnly
-      ? rawVolume(located, lower, { snapshots })
-      : rawVolume(located, lower, { snapshots, tracking: await trackingOf(located, lower, warn) });
-    const { label, moments, tracking } = volume;
-    await snapshots.open({ label, device: moments?.gate.lower ?? lower, moments, warn });
+    const tracking = readOnly ? VolumeTracking.none(lower) : await trackingOf(located, lower, warn);
+    const claims = new ClaimingDevice(readOnly ? lower : inBytes(tracking));
+    const volume = rawVolume(located, lower, { snapshots, tracking, claims });
+    const { label, moments } = volume;
+    await snapshots.open({ label, device: claims, moments, warn });
     if (moments !== null && snapshots.current?.wantsCache === true) await putCacheOver(moments, tracking);
     return volume;
   };
@@ -151,16 +152,22 @@ async function trackingOf(
     : VolumeTracking.open(located, lower, { warn });
 }
 
+interface RawParts {
+  readonly tracking?: VolumeTracking;
+  readonly snapshots?: VolumeSnapshots;
+  /** Over the device, or what tracks it; where there is none it has no containers. */
+  readonly claims?: ClaimingDevice;
+}
+
 /** A volume that is the bytes of one device; where it may be written, to the byte. */
 export function rawVolume(
   located: Located,
   lower: BlockDevice,
-  {
-    tracking = VolumeTracking.none(lower),
-    snapshots = VolumeSnapshots.none(),
-  }: { readonly tracking?: VolumeTracking; readonly snapshots?: VolumeSnapshots } = {},
+  { tracking = VolumeTracking.none(lower), snapshots = VolumeSnapshots.none(), claims }: RawParts = {},
 ): Volume {
-  const { device, moments } = lower.readOnly ? { device: lower, moments: null } : gated(inBytes(tracking));
+  const { device, moments } = lower.readOnly
+    ? { device: claims ?? lower, moments: null }
+    : gated(claims ?? inBytes(tracking));
   const upper = lower.readOnly
     ? [() => snapshots.close()]
     : [() => flushAndClose(device, snapshots), () => device.close(), () => tracking.close()];

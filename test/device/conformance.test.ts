@@ -2,11 +2,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ClaimingDevice } from '../../src/device/claiming-device.js';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { systemCalls } from '../../src/device/file-calls.js';
 import { ImageFile } from '../../src/device/image-file.js';
 import { MemoryDevice } from '../../src/device/memory.js';
 import { OverlayDevice } from '../../src/device/overlay.js';
+import { PartDevice } from '../../src/device/part-device.js';
 import { describeBlockDevice, pattern, SMALLEST_SIZE, type Subject } from '../conformance/block-device.js';
 import { FaultyBatchDevice, FaultyDevice } from '../support/devices/faulty-device.js';
 import { Promptly } from '../support/devices/promptly.js';
@@ -84,6 +86,17 @@ describeBlockDevice('MemoryDevice with blocks of 1 byte', {
 
 describeBlockDevice('MemoryDevice with blocks of 4096 bytes', {
   make: async () => subjectOf(new MemoryDevice(SIZE, { blockSize: 4096 })),
+  supports: { holes: true },
+});
+
+describeBlockDevice('ClaimingDevice without claims', {
+  make: async () => subjectOf(new ClaimingDevice(new MemoryDevice(SIZE))),
+  supports: { holes: true },
+});
+
+describeBlockDevice('PartDevice', {
+  make: async () =>
+    subjectOf(new PartDevice(new MemoryDevice(2 * SIZE), { name: 'part', offset: SIZE / 2, length: SIZE })),
   supports: { holes: true },
 });
 

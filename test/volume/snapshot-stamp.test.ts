@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { ClaimingDevice } from '../../src/device/claiming-device.js';
 import { MemoryDevice } from '../../src/device/memory.js';
 import type { Located } from '../../src/volume/locate.js';
 import {
@@ -87,8 +88,9 @@ describe('a list', () => {
     const asked = { source: source(stamps), sizeBytes: 8192, readOnly: false, warn: () => {} };
     await VolumeSnapshots.during(located, asked, async (snapshots) => {
       const device = new MemoryDevice(8192, { name: 'v' });
-      const moments = readOnly ? null : gated(device).moments;
-      await snapshots.open({ label: 'v', device, moments, warn: () => {} });
+      const claims = new ClaimingDevice(device);
+      const moments = readOnly ? null : gated(claims).moments;
+      await snapshots.open({ label: 'v', device: claims, moments, warn: () => {} });
       await snapshots.begin({ isDurable });
     });
   }

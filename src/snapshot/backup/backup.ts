@@ -208,11 +208,7 @@ export class Backup {
     const { label, leftOut = null } = this.options;
     const run = leftOut === null ? null : used.runsWithin(leftOut).next().value;
     if (run == null) return;
-    const offset = run.from * BLOCK_BYTES;
-    throw new UserError('REFUSED', `${label}: offset ${offset} is in use, and no place for a container`, {
-      hint: 'Name a range that no file and no filesystem uses, or a file: --container FILE.',
-      details: { image: label, offsetBytes: offset },
-    });
+    throw inUse(label, run);
   }
 
   /** The first failure counts. */
@@ -285,4 +281,13 @@ export class Backup {
 
 function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** Of what a container would overwrite. */
+export function inUse(label: string, { from }: BlockRange): UserError {
+  const offset = from * BLOCK_BYTES;
+  return new UserError('REFUSED', `${label}: offset ${offset} is in use, and no place for a container`, {
+    hint: 'Name a range that no file and no filesystem uses, or a file: --container FILE.',
+    details: { image: label, offsetBytes: offset },
+  });
 }

@@ -41,8 +41,6 @@ export interface ChainOptions {
   readonly sizeBytes: number;
   /** False: it is only noted which blocks are changed. */
   readonly keepsContent: boolean;
-  /** Blocks of the volume that are of no moment, since layers lie there. */
-  readonly leftOut?: readonly BlockRange[];
   /**
    * They cannot be kept any more, and are marked so, durably, when it returns: which have been, from the oldest on; there may be
    * others. Throws where that cannot be done: then the write that asked fails.
@@ -170,7 +168,7 @@ export class Chain implements Keeper {
   async settle(): Promise<void> {
     const layers = this.#moments.at(-1)?.layers ?? [];
     await allEnded(
-      [...layers].map((layer) => layer.settle().catch((cause: unknown) => this.#layerFailed(layer, cause))),
+      [...layers].map((layer) => layer.settle().catch((cause: unknown) => this.layerLost(layer, cause))),
     );
   }
 
@@ -212,7 +210,7 @@ export class Chain implements Keeper {
     this.#counts.changing(run);
     const kept = layer.keep(run, content);
     this.pending.clear(run);
-    await kept.catch((cause: unknown) => this.#layerFailed(layer, cause));
+    await kept.catch((cause: unknown) => this.layerLost(layer, cause));
   }
 
   /** Of the newest moment: where it keeps what comes. */
@@ -225,7 +223,7 @@ export class Chain implements Keeper {
   }
 
   /** Whoever it is one of, and all before, have lost what was to be in it. */
-  #layerFailed(layer: Layer, cause: unknown): Promise<void> {
+  layerLost(layer: Layer, cause: unknown): Promise<void> {
     return this.#lose(() => {
       const owner = this.#moments.findIndex(({ layers }) => layers.includes(layer));
       return this.#moments.slice(0, owner + 1).map(({ id }) => id);
@@ -258,7 +256,6 @@ export class Chain implements Keeper {
     this.pending.clearAll();
     if (newest === undefined) return;
     this.pending.setAll();
-    for (const range of this.options.leftOut ?? []) this.pending.clear(range);
     for (const { blocks } of newest.layers) for (const run of blocks.runs()) this.pending.clear(run);
   }
 

@@ -23,6 +23,11 @@ export class OpenLayers {
     return records.flatMap((record) => this.get(record) ?? []);
   }
 
+  /** Those of which this is so. */
+  meant(isMeant: (record: LayerRecord) => boolean): Layer[] {
+    return [...this.#layers.values()].flatMap(({ layer, record }) => (isMeant(record) ? [layer] : []));
+  }
+
   /** Those that are none of these. */
   butFor(needed: readonly LayerRecord[]): Layer[] {
     const ids = new Set(needed.map(({ id }) => id));

@@ -2,6 +2,7 @@
  * What is written down of the moments that are kept, and of their layers; and how that changes. Where it is written is for a
  * `SnapshotStore`.
  */
+import { randomBytes } from 'node:crypto';
 import type { BlockDevice } from '../../device/contract.js';
 import type { ChainPolicy } from './chain.js';
 
@@ -76,4 +77,9 @@ export function withGroups(
     ...record,
     layers: record.layers.map((layer) => ({ ...layer, groups: groupsOf(layer.id) ?? layer.groups })),
   }));
+}
+
+/** Of a moment, or of a layer. */
+export function newId(): string {
+  return randomBytes(16).toString('hex');
 }

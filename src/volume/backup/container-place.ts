@@ -8,13 +8,14 @@ import { z } from 'zod';
 import { fileError } from '../../device/device-errors.js';
 import { MemoryDevice } from '../../device/memory.js';
 import { openImage } from '../../device/open-image.js';
-import { UserError } from '../../errors.js';
 import { BLOCK_BYTES, type BlockRange } from '../../replication/blocks.js';
 import type { OverflowPolicy } from '../../snapshot/backup/keeping.js';
 import { SlotContainer } from '../../snapshot/container/slots.js';
 import { newFolder } from '../beside.js';
 import type { Volume } from '../model.js';
+import { assertNotTaken } from '../snapshots/take-range.js';
 import { assertFolder } from './assert-folder.js';
+import { blocksOfContainer } from './container-range.js';
 
 export const containerSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('beside') }),
@@ -100,21 +101,16 @@ async function inFile(path: string, length: number): Promise<OpenedContainer> {
 
 /** Below the gate: what is kept there is not written by way of it. */
 function ofVolume(
-  { moments, device, label }: Volume,
+  volume: Volume,
   { offset, length }: { readonly offset: number; readonly length: number },
 ): OpenedContainer {
-  const isWhole = offset % BLOCK_BYTES === 0 && length % BLOCK_BYTES === 0;
-  if (!isWhole || length === 0 || offset < 0 || offset + length > device.size) {
-    throw new UserError(
-      'USAGE',
-      `${label}: a container of ${length} bytes at offset ${offset} is not in whole blocks of ${BLOCK_BYTES} bytes within its ${device.size}`,
-    );
-  }
-  const { lower } = moments!.gate;
+  const own = blocksOfContainer(volume, { offset, length });
+  assertNotTaken(volume, { offset, length });
+  const { lower } = volume.moments!.gate;
   const container = new SlotContainer({ device: lower, offset, length });
   return {
     container,
-    own: { from: offset / BLOCK_BYTES, count: length / BLOCK_BYTES },
+    own,
     // Nothing is kept there before it is known that nobody uses it: only then is it ours to give back.
     close: async () => {
       if (container.keptEver > 0) await lower.trim(offset, length);

@@ -6,11 +6,20 @@ import { fileError } from '../../device/device-errors.js';
 import { syncDirectory } from '../../device/image-open.js';
 import { openImage } from '../../device/open-image.js';
 import type { LayerRecord, MomentRecord, SnapshotStore } from '../../snapshot/layers/records.js';
-import { LAYER_SUFFIX, type SnapshotPlaces } from './places.js';
-import { type SnapshotsContent, writeSnapshots } from './snapshots-file.js';
+import { LayerRanges } from './layer-ranges.js';
+import { LAYER_SUFFIX, placeOfRange, type SnapshotPlaces, type VolumeRange } from './places.js';
+import { allVoided, type SnapshotsContent, writeSnapshots } from './snapshots-file.js';
 import type { VolumeStamp } from './stamp.js';
 
 export class FileStore implements SnapshotStore {
+  /** Of the volume itself, that are layers. */
+  readonly ranges = new LayerRanges({
+    ranges: () => this.content.ranges,
+    needs: (needed) =>
+      this.content.moments.some(({ layers }) => layers.some(({ place }) => place === needed)),
+    add: (range) => this.#write(({ ranges }) => ({ ranges: [...withoutRange(ranges, range), range] })),
+    remove: (range) => this.#write(({ ranges }) => ({ ranges: withoutRange(ranges, range) })),
+  });
   #writing: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -32,50 +41,65 @@ export class FileStore implements SnapshotStore {
   async save(records: readonly MomentRecord[]): Promise<void> {
     // Those of one that is not written down are not here.
     const moments = records as SnapshotsContent['moments'];
-    await this.#write({ moments });
+    await this.#write(() => ({ moments }));
+  }
+
+  /** What it has is no good any more, and what lies in the volume may be another's. */
+  async voidAll(why: string): Promise<void> {
+    await this.#write((content) => allVoided(content, why));
   }
 
   /** From now on, until `seal`, the volume is written, by an opening of this tag: durable when it returns. */
   async unseal(stamp: VolumeStamp, openingTag: string): Promise<void> {
-    await this.#write({ stamp, openingTag, isOpen: true });
+    await this.#write(() => ({ stamp, openingTag, isOpen: true }));
   }
 
   /** As it was found. */
   async putBack(found: SnapshotsContent): Promise<void> {
-    await this.#write(found);
+    await this.#write(() => found);
   }
 
   /** It is closed, and its stamp is this from now on. */
   async seal(stamp: VolumeStamp): Promise<void> {
-    await this.#write({ stamp, isOpen: false });
+    await this.#write(() => ({ stamp, isOpen: false }));
   }
 
   async createLayer(layer: LayerRecord, bytes: number): Promise<BlockDevice> {
-    const path = this.places.layer(layer);
+    const place = this.places.layer(layer);
+    if (place.kind === 'range') return this.ranges.take(layer.place);
+    const { path } = place;
     const device = await openImage(path, { readOnly: false, create: { size: bytes } });
     await syncDirectory(dirname(path));
     return device;
   }
 
-  openLayer(layer: LayerRecord): Promise<BlockDevice> {
+  async openLayer(layer: LayerRecord): Promise<BlockDevice> {
     const { readOnly } = this;
-    return openImage(this.places.layer(layer), { readOnly, lock: !readOnly });
+    const place = this.places.layer(layer);
+    if (place.kind === 'range') return this.ranges.open(layer.place);
+    return openImage(place.path, { readOnly, lock: !readOnly });
   }
 
   async removeLayer(layer: LayerRecord): Promise<void> {
-    const path = this.places.layer(layer);
+    const place = this.places.layer(layer);
+    if (place.kind === 'range') return this.ranges.giveBack(layer.place);
+    const { path } = place;
     await rm(path, { force: true }).catch((error: unknown) => {
       throw fileError(path, 'removed', error);
     });
     await syncDirectory(dirname(path));
   }
 
-  /** What a cut has left, and of `known` what the list does not name any more. Returns why some of these could not be. */
+  /**
+   * What a cut has left, and of `known` what the list does not name any more, but for ranges: those are for when the volume is open.
+   * Returns why some of these could not be.
+   */
   async removeUnneeded(known: readonly LayerRecord[]): Promise<unknown[]> {
     const { directory } = this.places;
     const needed = new Set(this.content.moments.flatMap(({ layers }) => layers.map(({ id }) => id)));
     const causes: unknown[] = [];
-    for (const layer of known)
+    const files = known.filter((layer) => this.places.layer(layer).kind === 'file');
+    for (const layer of files)
       if (!needed.has(layer.id)) await this.removeLayer(layer).catch((cause: unknown) => causes.push(cause));
     for (const name of await readdir(directory)) {
       if (name.endsWith(LAYER_SUFFIX) && !needed.has(basename(name, LAYER_SUFFIX)))
@@ -85,13 +109,17 @@ export class FileStore implements SnapshotStore {
   }
 
   /** One after another, each of what the one before has left. */
-  #write(change: Partial<SnapshotsContent>): Promise<void> {
+  #write(change: (content: SnapshotsContent) => Partial<SnapshotsContent>): Promise<void> {
     const writing = this.#writing.then(async () => {
-      const content = { ...this.content, ...change };
+      const content = { ...this.content, ...change(this.content) };
       await writeSnapshots(this.places.list, content);
       this.content = content;
     });
     this.#writing = writing.catch(() => {});
     return writing;
   }
+}
+
+function withoutRange(ranges: readonly VolumeRange[], range: VolumeRange): VolumeRange[] {
+  return ranges.filter((each) => placeOfRange(each) !== placeOfRange(range));
 }

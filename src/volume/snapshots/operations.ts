@@ -8,11 +8,13 @@ import type { Volume } from '../model.js';
 import { operation } from '../operation.js';
 import { cacheOf, putCacheOver } from '../stack.js';
 import { type SnapshotStatus, snapshotsOpen } from './status.js';
+import { overRange } from './take-range.js';
 
 const containerSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('beside') }),
   z.object({ kind: z.literal('file'), path: z.string() }),
   z.object({ kind: z.literal('memory') }),
+  z.object({ kind: z.literal('range'), offset: z.number().int(), length: z.number().int() }),
 ]);
 
 export type SnapshotContainer = z.infer<typeof containerSchema>;
@@ -21,11 +23,12 @@ const createSchema = z.object({
   name: z.string(),
   container: containerSchema,
   containerBytes: z.number().int().positive().nullable(),
-  onOverflow: z.enum(['grow', 'throttle', 'drop', 'fail']),
+  /** null: of a range drop, else grow. */
+  onOverflow: z.enum(['grow', 'throttle', 'drop', 'fail']).nullable(),
 });
 
-/** Of a file or in memory, where it may not grow. */
-const DEFAULT_BYTES = { file: 1024 ** 3, memory: 64 * 1024 ** 2 } as const;
+/** Where it may not grow, of a file or in memory. */
+const DEFAULT_BYTES = { beside: 1024 ** 3, file: 1024 ** 3, memory: 64 * 1024 ** 2 } as const;
 
 export const SNAPSHOT_OPERATIONS = {
   'snapshot create': operation('write', createSchema, (volume, asked, { isServed = false }) =>
@@ -44,7 +47,7 @@ export const SNAPSHOT_OPERATIONS = {
 
 async function createSnapshot(
   volume: Volume,
-  { name, container, containerBytes, onOverflow }: z.infer<typeof createSchema>,
+  { name, container, containerBytes, ...asked }: z.infer<typeof createSchema>,
   isServed: boolean,
 ): Promise<SnapshotStatus> {
   const { label, snapshots, moments, tracking, device } = volume;
@@ -53,7 +56,9 @@ async function createSnapshot(
   if (fault !== null) throw new UserError('USAGE', `"${name}" cannot be the name of a snapshot: ${fault}`);
   const kind = container.kind === 'memory' ? 'volatile' : 'snapshot';
   if (kind === 'volatile' && !isServed) throw forNobody(label);
+  const onOverflow = asked.onOverflow ?? (container.kind === 'range' ? 'drop' : 'grow');
   if (onOverflow === 'fail' && cacheOf(device) !== null) throw answeredAlready(label);
+  if (container.kind === 'range') assertSizeOfRange(onOverflow, containerBytes);
   if (onOverflow === 'grow' && containerBytes !== null) throw sizeOfGrowing();
   const place = container.kind === 'file' ? container.path : '';
   if (container.kind === 'file' && !isAbsolute(place)) throw new Error(`${place} is not absolute`);
@@ -62,9 +67,13 @@ async function createSnapshot(
   // A volatile one costs no barrier.
   if (kind === 'snapshot' && onOverflow !== 'fail' && current.allowsCache)
     await putCacheOver(moments!, tracking);
-  const usual = onOverflow === 'grow' ? null : DEFAULT_BYTES[kind === 'volatile' ? 'memory' : 'file'];
-  const layerBytes = containerBytes === null ? usual : wholeSectors(containerBytes);
-  await current.create({ name, kind, onOverflow, place, layerBytes });
+  const make = (own: string, layerBytes: number | null) =>
+    current.create({ name, kind, onOverflow, place: own, layerBytes });
+  if (container.kind === 'range') await overRange(volume, container, (own) => make(own, container.length));
+  else {
+    const usual = onOverflow === 'grow' ? null : DEFAULT_BYTES[container.kind];
+    await make(place, containerBytes === null ? usual : wholeSectors(containerBytes));
+  }
   return snapshotsOpen(current.list()).find((one) => one.name === name)!;
 }
 
@@ -75,6 +84,13 @@ function wholeSectors(bytes: number): number {
 export function noSnapshot(label: string, name: string): UserError {
   return new UserError('FILE_NOT_FOUND', `${label} has no snapshot "${name}"`, {
     hint: `holdfast snapshot create ${label} --name ${name} makes one`,
+  });
+}
+
+function assertSizeOfRange(onOverflow: string, containerBytes: number | null): void {
+  if (onOverflow !== 'grow' && containerBytes === null) return;
+  throw new UserError('USAGE', 'a container that is a range of the volume is as large as the range', {
+    hint: 'Leave --container-size out, and --on-overflow grow.',
   });
 }
 

@@ -12,6 +12,30 @@ const FOLDER: FolderKind = {
   refusal: (folder) => `its snapshots in ${folder} need what is overwritten`,
 };
 
+/** Of the volume itself, in bytes. */
+export interface VolumeRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Where a layer is. */
+export type LayerPlace =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'range'; readonly range: VolumeRange };
+
+const RANGE = /^range:(\d{1,15})\+(\d{1,15})$/;
+
+/** As the list has it. */
+export function placeOfRange({ offset, length }: VolumeRange): string {
+  return `range:${offset}+${length}`;
+}
+
+/** null: it is no range. */
+export function rangeOfPlace(place: string): VolumeRange | null {
+  const match = RANGE.exec(place);
+  return match === null ? null : { offset: Number(match[1]), length: Number(match[2]) };
+}
+
 export class SnapshotPlaces {
   constructor(readonly directory: string) {}
 
@@ -19,9 +43,11 @@ export class SnapshotPlaces {
     return join(this.directory, LIST_NAME);
   }
 
-  /** `place`: a path from anywhere; empty: in the folder. */
-  layer({ id, place }: { readonly id: string; readonly place: string }): string {
-    return place === '' ? join(this.directory, `${id}${LAYER_SUFFIX}`) : place;
+  /** `place`: a path from anywhere, or a range; empty: in the folder. */
+  layer({ id, place }: { readonly id: string; readonly place: string }): LayerPlace {
+    const range = rangeOfPlace(place);
+    if (range !== null) return { kind: 'range', range };
+    return { kind: 'file', path: place === '' ? join(this.directory, `${id}${LAYER_SUFFIX}`) : place };
   }
 }
 

@@ -5,13 +5,24 @@
  * While the volume is open for writing it says so (`isOpen`), durably, before anything is written, and by which stamps that opening is
  * known (`openingTag`); when it is closed it has the stamp of its end.
  */
+import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { replaceJson } from '../../device/replace-json.js';
+import { BLOCK_BYTES } from '../../replication/blocks.js';
 import { readCheckedJson } from '../checked-json.js';
 import { hex } from '../replication/replicas-file.js';
+import { rangeOfPlace, type VolumeRange } from './places.js';
 import { stampSchema, type VolumeStamp, whyVoid } from './stamp.js';
 
-const layerSchema = z.object({ id: hex, groups: z.number().int().nonnegative(), place: z.string() });
+const placeSchema = z
+  .string()
+  .refine((place) => place === '' || isAbsolute(place) || rangeOfPlace(place) !== null, 'it is no place');
+
+const layerSchema = z.object({ id: hex, groups: z.number().int().nonnegative(), place: placeSchema });
+
+const blocks = z.number().int().nonnegative().multipleOf(BLOCK_BYTES);
+
+const rangeSchema = z.object({ offset: blocks, length: blocks.positive() });
 
 const momentSchema = z.object({
   name: z.string().min(1),
@@ -23,7 +34,7 @@ const momentSchema = z.object({
   unusable: z.string().nullable(),
 });
 
-const schema = z.object({
+const listSchema = z.object({
   formatVersion: z.literal(1),
   sizeBytes: z.number().int().positive(),
   stamp: stampSchema,
@@ -31,7 +42,23 @@ const schema = z.object({
   /** Somebody of ours has it open for writing, or was cut. */
   isOpen: z.boolean(),
   moments: z.array(momentSchema),
+  /** Of the volume: containers, or they were, and may not be zeroes yet. Lists without it are older than that. */
+  ranges: z.array(rangeSchema).default([]),
 });
+
+const schema = listSchema
+  .refine(
+    ({ sizeBytes, ranges }) => ranges.every((range) => endOf(range) <= sizeBytes),
+    'a range is not within the volume',
+  )
+  .refine(({ ranges }) => {
+    const sorted = ranges.toSorted((a, b) => a.offset - b.offset);
+    return sorted.every((range, at) => at === 0 || endOf(sorted[at - 1]!) <= range.offset);
+  }, 'ranges overlap');
+
+function endOf({ offset, length }: VolumeRange): number {
+  return offset + length;
+}
 
 export type SnapshotsContent = z.infer<typeof schema>;
 
@@ -52,19 +79,28 @@ export function judged(
   content: SnapshotsContent,
   found: VolumeStamp,
   sizeBytes: number,
-): SnapshotsContent['moments'] {
+): Pick<SnapshotsContent, 'moments' | 'ranges'> {
   const why =
     content.sizeBytes === sizeBytes
       ? whyVoid(content, found)
       : `the volume had ${content.sizeBytes} bytes, and has ${sizeBytes}`;
-  if (why !== null) return voided(content.moments, why);
+  if (why !== null) return allVoided(content, why);
   // Nobody can tell whether another program has written to it between the crash and now. Of a mark a comparison is as good, and sure.
   const isGuess = content.isOpen && found.kind === 'image';
-  return isGuess ? voided(content.moments, 'the image was not closed', ['mark']) : content.moments;
+  const { moments, ranges } = content;
+  return { moments: isGuess ? voided(moments, 'the image was not closed', ['mark']) : moments, ranges };
+}
+
+/** The ranges may be somebody's by now: they are left as they are. */
+export function allVoided(
+  { moments }: Pick<SnapshotsContent, 'moments'>,
+  why: string,
+): Pick<SnapshotsContent, 'moments' | 'ranges'> {
+  return { moments: voided(moments, why), ranges: [] };
 }
 
 /** All of these kinds are unusable, and have no layers. */
-export function voided(
+function voided(
   moments: SnapshotsContent['moments'],
   why: string,
   kinds: readonly ('snapshot' | 'mark')[] = ['snapshot', 'mark'],

@@ -38,7 +38,7 @@ export async function snapshotsOnDisk(
   stamp: VolumeStamp | null,
 ): Promise<SnapshotStatus[]> {
   const content = await readSnapshots(places.list);
-  const moments = stamp === null ? content.moments : judged(content, stamp, content.sizeBytes);
+  const { moments } = stamp === null ? content : judged(content, stamp, content.sizeBytes);
   return Promise.all(
     moments
       .filter(({ kind }) => kind === 'snapshot')
@@ -54,6 +54,11 @@ async function usedBytes(
   places: SnapshotPlaces,
   layers: SnapshotsContent['moments'][number]['layers'],
 ): Promise<number> {
-  const found = await Promise.all(layers.map((layer) => statOrNull(places.layer(layer))));
-  return found.reduce((bytes, file) => bytes + (file === null ? 0 : file.blocks * 512), 0);
+  const taken = layers.map(async (layer) => {
+    const place = places.layer(layer);
+    // All of it is the container's, whatever is in it.
+    if (place.kind === 'range') return place.range.length;
+    return ((await statOrNull(place.path))?.blocks ?? 0) * 512;
+  });
+  return (await Promise.all(taken)).reduce((sum, bytes) => sum + bytes, 0);
 }

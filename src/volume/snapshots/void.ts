@@ -13,7 +13,7 @@ import {
   snapshotPlacesOfImage,
   snapshotPlacesWithin,
 } from './places.js';
-import { readSnapshots, voided } from './snapshots-file.js';
+import { readSnapshots } from './snapshots-file.js';
 
 /** Durable when it returns: all that it has are unusable, and say why. Before anything is written to the image that way. */
 export async function voidSnapshotsOf(image: string, why: string): Promise<void> {
@@ -30,7 +30,7 @@ async function voidAll(places: SnapshotPlaces, why: string): Promise<void> {
   if ((await statOrNull(places.list)) === null) return;
   const content = await readSnapshots(places.list);
   const store = new FileStore(places, content, false);
-  await store.save(voided(content.moments, why));
+  await store.voidAll(why);
   await store.removeUnneeded(content.moments.flatMap(({ layers }) => layers));
 }
 

@@ -7,6 +7,7 @@
  * are locked, the list has its new stamp. A cut amid either leaves a list that says that it is open.
  */
 import { randomInt } from 'node:crypto';
+import type { ClaimingDevice } from '../../device/claiming-device.js';
 import type { BlockDevice } from '../../device/contract.js';
 import { UserError } from '../../errors.js';
 import type { MomentListener } from '../../snapshot/moment.js';
@@ -16,6 +17,7 @@ import { Snapshots } from '../../snapshot/snapshots.js';
 import { closeFailed } from '../closing.js';
 import type { Located } from '../locate.js';
 import { FileStore } from './file-store.js';
+import type { LayerRanges } from './layer-ranges.js';
 import { findSnapshotPlaces, newSnapshotPlaces, type SnapshotPlaces } from './places.js';
 import { judged, readSnapshots, type SnapshotsContent } from './snapshots-file.js';
 import { isSameStamp, isStamped, type StampSource, type VolumeStamp } from './stamp.js';
@@ -29,8 +31,8 @@ export interface SnapshotsAsked {
 
 export interface SnapshotsBase {
   readonly label: string;
-  /** What holds the volume's bytes, below the gate. */
-  readonly device: BlockDevice;
+  /** What holds the volume's bytes, below the gate: containers may be ranges of it. */
+  readonly device: ClaimingDevice;
   /** null: it is open for reading. */
   readonly moments: Moments | null;
   readonly warn: (message: string) => void;
@@ -95,8 +97,9 @@ export class VolumeSnapshots {
     });
     if (content instanceof UserError) return new VolumeSnapshots(located, source, null, content);
     const stamp = await source.read();
-    const records = judged(content, stamp, sizeBytes);
-    const store = new FileStore(places, { ...content, moments: [...records] }, readOnly);
+    const judgement = judged(content, stamp, sizeBytes);
+    const records = judgement.moments;
+    const store = new FileStore(places, { ...content, ...judgement }, readOnly);
     const leftOver: unknown[] = [];
     if (!readOnly) {
       await store.unseal(stamp, newTag(source));
@@ -127,7 +130,9 @@ export class VolumeSnapshots {
       for (const { name, kind, unusable } of voided)
         if (kind !== 'mark') base.warn(`${base.label}: snapshot ${name} is lost: ${unusable}`);
     this.#store = store;
-    this.#current = await Snapshots.open({ ...base, store }, records);
+    this.#current = await openOver(base, store, records);
+    if (base.moments === null) return;
+    for (const cause of await store.ranges.finish()) base.warn(textOfLeftOver(base.label, cause));
   }
 
   /** The volume could not be opened. Where nothing was written to it, the list says what it said before; still locked. */
@@ -141,6 +146,11 @@ export class VolumeSnapshots {
   get current(): Snapshots | null {
     if (this.damage !== null) throw this.damage;
     return this.#current;
+  }
+
+  /** Of the volume itself, where containers are; null: there never was a list. */
+  get ranges(): LayerRanges | null {
+    return this.#store?.ranges ?? null;
   }
 
   /** As `current`, for who can do without: null too where the list cannot be read, which was told. */
@@ -186,10 +196,10 @@ export class VolumeSnapshots {
   async #beginList(located: Located, source: StampSource, base: SnapshotsBase): Promise<void> {
     const places = await newSnapshotPlaces(located);
     const store = await FileStore.create(places, {
-      ...{ formatVersion: 1, sizeBytes: base.device.size, moments: [] },
+      ...{ formatVersion: 1, sizeBytes: base.device.size, moments: [], ranges: [] },
       ...{ stamp: await source.read(), openingTag: newTag(source), isOpen: base.moments !== null },
     });
-    const current = await Snapshots.open({ ...base, store }, []);
+    const current = await openOver(base, store, []);
     if (this.#listener !== null) current.listen(this.#listener);
     this.#store = store;
     this.#current = current;
@@ -206,6 +216,17 @@ export class VolumeSnapshots {
     if (this.#store === null || this.source === null || !this.#isWell || this.#base?.moments === null) return;
     await this.#store.seal(await this.source.read());
   }
+}
+
+async function openOver(
+  base: SnapshotsBase,
+  store: FileStore,
+  records: SnapshotsContent['moments'],
+): Promise<Snapshots> {
+  store.ranges.over(base.device, base.moments);
+  const snapshots = await Snapshots.open({ ...base, store }, records);
+  store.ranges.onOverwritten((isMeant, cause) => snapshots.lose(isMeant, cause));
+  return snapshots;
 }
 
 /** The end of a volume that was written: what is on its way is kept too. */
