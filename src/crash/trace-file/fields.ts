@@ -77,3 +77,5 @@ export const TRACE_VERSION = 1;
 export const PLAIN = 0;
 export const DEFLATED = 1;
 export const MAX_RAW_BYTES = 16 * 1024 * 1024;
+/** Of one write: more than any disk is asked for at once. */
+export const MAX_WRITE_BYTES = 256 * 1024 * 1024;

@@ -101,6 +101,10 @@ export class ItemReader {
     return this.#at;
   }
 
+  get leftBytes(): number {
+    return this.all.length - this.#at;
+  }
+
   get isAtEnd(): boolean {
     return this.#at === this.all.length;
   }

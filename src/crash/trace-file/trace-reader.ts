@@ -5,6 +5,7 @@
 import type { Mark, Operation, OperationKind, Trace, TracedDevice, TraceEvent } from '../trace.js';
 import { BasePages } from './base-pages.js';
 import { Contents } from './contents.js';
+import { MAX_WRITE_BYTES } from './fields.js';
 import { Frames } from './frames.js';
 import { FUA, ITEM, ItemReader, KINDS, PIECE_BYTES, piecesOf, SECTOR_BYTES, TraceDamage } from './items.js';
 
@@ -162,12 +163,17 @@ class TraceReading {
   }
 
   private readPieces(items: ItemReader, offset: number, length: number): Uint8Array {
-    const refs = Array.from({ length: piecesOf(offset, length) }, () => items.number());
+    const pieces = piecesOf(offset, length);
+    // Each takes a byte at least; what says that it is longer would take all memory.
+    if (length > MAX_WRITE_BYTES || pieces > items.leftBytes)
+      throw new TraceDamage(`a write says that it has ${length} bytes`);
+    const refs = Array.from({ length: pieces }, () => items.number());
     return this.contents.together(refs, offset, length);
   }
 
   private add(event: TraceEvent, microseconds: number): void {
     this.microseconds += microseconds;
+    if (!Number.isSafeInteger(this.microseconds)) throw new TraceDamage('a time is too large');
     this.events.push(event);
     this.times.push(this.microseconds);
   }

@@ -18,6 +18,7 @@ import type { Operation, TraceEvent } from '../trace.js';
 import {
   DEFLATED,
   FRAME_MAGIC,
+  MAX_WRITE_BYTES,
   PLAIN,
   TRACE_FRAME,
   TRACE_HEAD,
@@ -104,6 +105,7 @@ export class TraceWriter {
 
   /** What it held before anything was written there: whole pages of 4096 bytes, but at its end. What is never told is zeroes. */
   base(device: number, offset: number, bytes: Uint8Array): void {
+    if (offset % PIECE_BYTES !== 0) throw new RangeError(`offset ${offset} is not of whole pages`);
     for (const [at, piece] of piecesAt(offset, bytes)) {
       const ref = this.#content(piece);
       if (ref !== ZEROES_REF) this.#items.numbers(ITEM.base, device, at / PIECE_BYTES, ref);
@@ -152,6 +154,7 @@ export class TraceWriter {
 
   #submit({ number, device, kind, offset, length, bytes, fua }: Operation): void {
     if (number !== this.#operations) throw new Error(`operation ${number} is not the next one`);
+    if (bytes !== null && length > MAX_WRITE_BYTES) throw new RangeError(`a write of ${length} bytes`);
     this.#operations += 1;
     const refs = bytes === null ? [] : [...piecesAt(offset, bytes)].map(([, piece]) => this.#content(piece));
     this.#items.numbers(ITEM.submit, this.#elapsed(), device, KINDS.indexOf(kind) + (fua ? FUA : 0));
@@ -252,7 +255,8 @@ function headOf(id: Uint8Array): Uint8Array {
   return bytes;
 }
 
-function frameOf(payload: Uint8Array, rawBytes: number, number: number, id: Uint8Array): Uint8Array {
+/** One frame; a payload that is shorter than what it stands for is deflated. */
+export function frameOf(payload: Uint8Array, rawBytes: number, number: number, id: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(TRACE_FRAME.sizeBytes + payload.length);
   const view = TRACE_FRAME.at(bytes);
   view.setBytes('magic', FRAME_MAGIC);

@@ -5,8 +5,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it, vi } from 'vitest';
 import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import type { Trace, TraceEvent } from '../../../src/crash/trace.js';
+import { TRACE_HEAD } from '../../../src/crash/trace-file/fields.js';
+import { ITEM, ItemWriter } from '../../../src/crash/trace-file/items.js';
 import { readTrace, type StoredTrace } from '../../../src/crash/trace-file/trace-reader.js';
-import { TraceWriter } from '../../../src/crash/trace-file/trace-writer.js';
+import { frameOf, TraceWriter } from '../../../src/crash/trace-file/trace-writer.js';
 import { UserError } from '../../../src/errors.js';
 import { randomTrace } from '../../support/crash/random-trace.js';
 import { seeded } from '../../support/seed.js';
@@ -142,6 +144,48 @@ it('what makes no sense is no trace, though its checksums are right', async () =
     await write(`${path}.${at}`, { devices: [{ name: 'disk', size: 64 * 512 }], events });
     const found = readTrace(`${path}.${at}`);
     expect(found.damage!.why).toMatch(why);
+    found.close();
+  }
+});
+
+it('items at random, behind checksums that are right, are damage and never a fault', async () => {
+  const random = new SeededRandom(seed);
+  const path = await pathOf();
+  await write(path, { devices: [{ name: 'disk', size: 2 ** 52 }], events: one(0, random.bytes(512)) });
+  const head = (await readFile(path)).subarray(0, HEAD_BYTES);
+  const id = TRACE_HEAD.at(head).bytes('id');
+  const start = new ItemWriter();
+  start.numbers(ITEM.command);
+  start.text('[]');
+  start.numbers(ITEM.device, 2 ** 52, 512);
+  start.text('disk');
+  start.numbers(ITEM.content, 8);
+  start.bytes(random.bytes(PAGE));
+  const beginning = start.take();
+  const large = [ITEM.submit, 0, 0, 0, 0, 2 ** 43 - 1];
+  const zeroes = [
+    ITEM.submit,
+    0,
+    0,
+    0,
+    0,
+    (12 * 2 ** 30) / 512,
+    ...Array.from({ length: 3 * 2 ** 20 }, () => 0),
+  ];
+  const times = [0, 1, 2].flatMap(() => [ITEM.mark, 2 ** 53 - 1, 0, 0]);
+  const drawn = Array.from({ length: 400 }, () =>
+    Array.from({ length: random.between(1, 30) }, () =>
+      random.pick([random.below(10), random.below(2000), random.below(2 ** 32), 2 ** 53 - 1]),
+    ),
+  );
+  for (const numbers of [large, zeroes, times, ...drawn]) {
+    const items = new ItemWriter();
+    items.bytes(beginning);
+    for (const number of numbers) items.numbers(number);
+    const raw = items.take();
+    await writeFile(`${path}.odd`, Buffer.concat([head, frameOf(raw, raw.length, 0, id)]));
+    const found = readTrace(`${path}.odd`);
+    expect(found.damage).not.toBeNull();
     found.close();
   }
 });
