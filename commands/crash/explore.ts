@@ -9,7 +9,8 @@ import { countFlag } from '../../src/cli/flags.js';
 import type { Failure } from '../../src/crash/explorer-failure.js';
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../src/crash/profiles.js';
 import type { StoredTrace } from '../../src/crash/trace-file/trace-reader.js';
-import type { ExploredTrace } from '../../src/lab/explore/explore-trace.js';
+import type { ExploredTrace, ExploreTraceOptions } from '../../src/lab/explore/explore-trace.js';
+import type { FlushOutcome } from '../../src/lab/explore/flushes.js';
 
 const MAX_SEED = 2 ** 32 - 1;
 
@@ -78,6 +79,16 @@ A failing state is made as small as it can be, and told; --failures keeps it for
       description: 'commands that run at once; what is found is the same [default: one a processor]',
     }),
     failures: Flags.string({ helpValue: 'DIR', description: 'keep each failure there, as a file' }),
+    'without-flush': countFlag({
+      min: 1,
+      helpValue: 'N',
+      exclusive: ['each-flush', 'failures'],
+      description: 'as if the Nth flush, counted from 1 over all disks, had never been asked for',
+    }),
+    'each-flush': Flags.boolean({
+      exclusive: ['failures'],
+      description: 'without each flush in turn: which of them matter. All limits are for each',
+    }),
     directory: Flags.string({
       helpValue: 'DIR',
       description: 'where the states are put while they are checked [default: the temporary directory]',
@@ -97,7 +108,8 @@ A failing state is made as small as it can be, and told; --failures keeps it for
         this.warn(
           `${this.args.trace}: used up to offset ${trace.damage.offsetBytes} (${trace.events.length} events): ${trace.damage.why}`,
         );
-      const explored = await this.#explore(trace);
+      if (this.flags['each-flush']) return await this.#eachFlush(trace);
+      const explored = await this.#explore(await this.#traceToExplore(trace));
       const kept = await this.#keep(explored.report.failures, trace);
       return await this.#outcome(explored, trace, kept);
     } finally {
@@ -105,12 +117,35 @@ A failing state is made as small as it can be, and told; --failures keeps it for
     }
   }
 
+  async #traceToExplore(trace: StoredTrace): Promise<StoredTrace> {
+    const number = this.flags['without-flush'];
+    if (number === undefined) return trace;
+    const { withoutFlush } = await import('../../src/lab/explore/flushes.js');
+    return withoutFlush(trace, number);
+  }
+
   async #explore(trace: StoredTrace): Promise<ExploredTrace> {
     const { exploreTrace } = await import('../../src/lab/explore/explore-trace.js');
+    return this.#withProgress((options) => exploreTrace(trace, options));
+  }
+
+  async #eachFlush(trace: StoredTrace): Promise<Outcome> {
+    const { eachFlush } = await import('../../src/lab/explore/flushes.js');
+    const outcomes: FlushOutcome[] = [];
+    await this.#withProgress(async (options) => {
+      for await (const outcome of eachFlush(trace, options)) outcomes.push(outcome);
+    });
+    return {
+      result: { trace: this.args.trace, damage: trace.damage, flushes: outcomes.map(flushResult) },
+      text: () => outcomes.map(flushText).join('\n'),
+    };
+  }
+
+  async #withProgress<R>(body: (options: ExploreTraceOptions) => Promise<R>): Promise<R> {
     const { flags } = this;
     const progress = new ExploreProgress(flags.json);
     try {
-      return await exploreTrace(trace, {
+      return await body({
         ...{ check: flags.check, recover: flags.recover ?? null, profile: flags.profile, seed: flags.seed },
         maxStates: flags['max-states'] ?? Number.POSITIVE_INFINITY,
         maxSeconds: flags['max-seconds'] ?? Number.POSITIVE_INFINITY,
@@ -120,10 +155,7 @@ A failing state is made as small as it can be, and told; --failures keeps it for
         limitMs: flags['check-seconds'] * 1000,
         directory: flags.directory ?? tmpdir(),
         signal: this.signal,
-        onFault: (error) => {
-          const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-          this.warn(`a fault of holdfast's own: ${text}`);
-        },
+        onFault: (error) => this.warnOfFault(error),
         onProgress: (report) => progress.update(report),
       });
     } finally {
@@ -178,4 +210,18 @@ A failing state is made as small as it can be, and told; --failures keeps it for
       },
     };
   }
+}
+
+function flushResult({ number, device, event, afterMark, explored: { report } }: FlushOutcome): object {
+  const { failures, states, stoppedBy, isExhaustive } = report;
+  const { invariant: kind = null, message = null } = failures[0] ?? {};
+  return { flush: number, device, event, afterMark, kind, message, states, stoppedBy, isExhaustive };
+}
+
+function flushText({ number, device, event, afterMark, explored: { report } }: FlushOutcome): string {
+  const where = `flush ${number} of ${device}, event ${event}${afterMark === null ? '' : `, after "${afterMark}"`}`;
+  const [failure] = report.failures;
+  if (failure !== undefined) return `${where}: matters: ${failure.invariant}: ${failure.message}`;
+  const seen = report.isExhaustive ? 'all' : report.states;
+  return `${where}: no state fails without it (${seen} looked at)`;
 }
