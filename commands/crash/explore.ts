@@ -6,7 +6,7 @@ import { HoldfastCommand, type Outcome } from '../../src/cli/base-command.js';
 import { COMMON_EXIT_CODES, EXIT } from '../../src/cli/exit-codes.js';
 import { ExploreProgress } from '../../src/cli/explore-progress.js';
 import { countFlag } from '../../src/cli/flags.js';
-import type { Failure } from '../../src/crash/explorer-failure.js';
+import type { Report } from '../../src/crash/explorer-report.js';
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../src/crash/profiles.js';
 import type { StoredTrace } from '../../src/crash/trace-file/trace-reader.js';
 import type { ExploredTrace, ExploreTraceOptions } from '../../src/lab/explore/explore-trace.js';
@@ -110,7 +110,7 @@ A failing state is made as small as it can be, and told; --failures keeps it for
         );
       if (this.flags['each-flush']) return await this.#eachFlush(trace);
       const explored = await this.#explore(await this.#traceToExplore(trace));
-      const kept = await this.#keep(explored.report.failures, trace);
+      const kept = await this.#keep(explored.report, trace);
       return await this.#outcome(explored, trace, kept);
     } finally {
       trace.close();
@@ -163,12 +163,14 @@ A failing state is made as small as it can be, and told; --failures keeps it for
     }
   }
 
-  async #keep(failures: readonly Failure[], trace: StoredTrace): Promise<string[]> {
+  async #keep(report: Report, trace: StoredTrace): Promise<string[]> {
     const { failures: folder } = this.flags;
-    if (folder === undefined || failures.length === 0) return [];
+    if (folder === undefined) return [];
     const { saveFailure } = await import('../../src/lab/explore/failure-file.js');
+    const { saveSummary } = await import('../../src/lab/report/found.js');
+    await saveSummary(folder, report);
     const files: string[] = [];
-    for (const failure of failures)
+    for (const failure of report.failures)
       files.push(await saveFailure(folder, failure, { trace, path: this.args.trace }));
     return files;
   }
