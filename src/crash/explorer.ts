@@ -301,6 +301,7 @@ class Explorer<Reading, Obligations> {
   /** Makes it small. Stops the run if it has found enough. */
   private async fail(place: Place<Obligations>, { kept, missing, breach }: Found): Promise<void> {
     const state = new KeptWrites(place.walk).restore(kept);
+    const { evaluations, checks } = this;
     let smallest = breach;
     await minimise(state, async () => {
       const number = this.seen.number(state, missing);
@@ -312,6 +313,9 @@ class Explorer<Reading, Obligations> {
       smallest = ended.breach;
       return true;
     });
+    // What is counted is what was come upon.
+    this.evaluations = evaluations;
+    this.checks = checks;
     const failure = {
       ...smallest,
       seed: this.options.seed,
