@@ -123,7 +123,7 @@ export class CommandSubject implements Subject<CommandReading, number> {
 }
 
 /** null: it ended well. Each exit code is a kind of failure of its own. */
-function breachOf(what: 'check' | 'recover', { end, output }: CommandRun): Breach | null {
+export function breachOf(what: 'check' | 'recover', { end, output }: CommandRun): Breach | null {
   if (end.how === 'exited' && end.code === 0) return null;
   const last = output.trimEnd().split('\n').at(-1) ?? '';
   const said = last === '' ? '' : `: ${last}`;

@@ -102,6 +102,11 @@ export function contentsOf(failure: FailureFile, trace: StoredTrace, path: strin
   }
 }
 
+/** Where its cut was, and what was kept. */
+export function pointOf({ point }: FailureFile): StatePoint {
+  return pointIn(point);
+}
+
 async function saveTrace(path: string, trace: Trace, { devices }: StoredTrace): Promise<void> {
   const writer = await TraceWriter.create(path, { command: [] });
   for (const device of devices) writer.device(device);
