@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { bufferList } from '../../src/device/buffers.js';
 import { ClaimingDevice } from '../../src/device/claiming-device.js';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { MemoryDevice } from '../../src/device/memory.js';
@@ -195,4 +196,38 @@ it('where the list cannot be written a write to the range fails, and a later one
   await device.write(at(70), blocks(1, 7));
   expect((await contentOf(device))[at(70)]).toBe(7);
   expect((await list()).moments).toMatchObject([{ unusable: expect.stringContaining('overwritten') }]);
+});
+
+describe.each([
+  ['deleted', (stand: Stand) => stand.snapshots.current!.delete('one')],
+  ['full', ({ device }: Stand) => device.write(at(130), blocks(100, 1))],
+] as const)('a copy that is under way while its snapshot is %s', (_, go) => {
+  it.each([5, 20])('does not land on what a client has written there since, %i ms later', async (gap) => {
+    const below = new MemoryDevice(SIZE);
+    const isClients = (bytes: Uint8Array) => bytes[0] === 7;
+    const slowCopies = withCalls(below, {
+      write: async (offset, from) => {
+        const isThere = offset >= RANGE.offset && offset < RANGE.offset + RANGE.length;
+        if (isThere && !isClients(bufferList(from)[0]!)) await later(200);
+        await below.write(offset, from);
+      },
+    });
+    const stand = await open(await temporaryFolder(), slowCopies);
+    await stand.device.write(0, blocks(60, 9));
+    await stand.create('one');
+    const copied = stand.device.write(0, blocks(20, 1));
+    await later(gap);
+    const gone = go(stand);
+    await later(50);
+    const own = Array.from({ length: RANGE.length / BLOCK_BYTES }, (_, block) => 64 + block);
+    await Promise.all([
+      ...[copied, gone],
+      ...own.map((block) => stand.device.write(at(block), blocks(1, 7))),
+    ]);
+    await later(300);
+    const content = await contentOf(below);
+    expect(
+      own.filter((block) => content.subarray(at(block), at(block + 1)).some((byte) => byte !== 7)),
+    ).toEqual([]);
+  });
 });

@@ -153,7 +153,10 @@ export class LayerRanges {
     await top.lower.flush();
   }
 
-  async #giveBack(place: string, { claim }: Taken): Promise<void> {
+  async #giveBack(place: string, { claim, part }: Taken): Promise<void> {
+    // A layer that was thrown away closes it too, and may be waiting for a copy to end: landing later it would overwrite what is answered
+    // from here on.
+    await part.close();
     const { offset, length } = claim;
     const { lower } = this.#claims!;
     await lower.writeZeroes(offset, length);
