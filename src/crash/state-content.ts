@@ -140,7 +140,8 @@ export class StateContent {
   private own(page: number): Uint8Array {
     const found = this.page(page) ?? ZEROES;
     if (found !== ZEROES && this.owned.has(page)) return found;
-    const copy = found.slice();
+    // Of a Buffer `slice` would be the same memory.
+    const copy = new Uint8Array(found);
     this.replace(page, copy);
     return copy;
   }

@@ -319,3 +319,13 @@ it('a table numbers hashes as they come, however many there are', async () => {
     expect(table.size).toBe(plain.size);
   });
 });
+
+it('what is written to a state is not in another, whatever memory its pages came in', () => {
+  // A Buffer's slice is the same memory.
+  const base = new Map([[0, Buffer.alloc(4096, 1)]]);
+  const content = StateContent.over(0, base);
+  content.fork().write(512, new Uint8Array(512).fill(2));
+  const bytes = new Uint8Array(4096);
+  content.read(0, bytes);
+  expect(bytes).toEqual(new Uint8Array(4096).fill(1));
+});

@@ -140,7 +140,11 @@ function decoded(payload: Uint8Array, rawBytes: number, encoding: number): Uint8
 
 function inflated(payload: Uint8Array, rawBytes: number): Uint8Array {
   try {
-    return inflateRawSync(payload, { maxOutputLength: Math.max(1, rawBytes) });
+    const { buffer, byteOffset, length } = inflateRawSync(payload, {
+      maxOutputLength: Math.max(1, rawBytes),
+    });
+    // A Buffer's slice is no copy: who takes one must not change what others read.
+    return new Uint8Array(buffer, byteOffset, length);
   } catch (error) {
     throw new TraceDamage(`a frame cannot be inflated: ${(error as Error).message}`);
   }
