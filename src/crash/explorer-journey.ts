@@ -35,10 +35,11 @@ export function cutsOf(
   loss: PowerLoss,
 ): number[] {
   const walk = new CutWalk(trace, initial, loss);
-  const promises: number[] = [];
-  const others = [0];
+  const promises = promisesToClients(trace);
+  const hasPromised = new Set(promises);
+  const others = [0].filter((cut) => !hasPromised.has(cut));
   for (const [index, event] of trace.events.entries()) {
-    if (!walk.advance(index + 1)) continue;
+    if (!walk.advance(index + 1) || hasPromised.has(index + 1)) continue;
     const comesFirst =
       event.kind === 'mark'
         ? isPromise(event.mark)
@@ -46,6 +47,14 @@ export function cutsOf(
     (comesFirst ? promises : others).push(index + 1);
   }
   return [...promises, ...spread(others)];
+}
+
+/** Where a client has heard that something is durable. */
+function promisesToClients({ requests = [] }: Trace): number[] {
+  const cuts = requests.flatMap(({ is, at, request: { kind, fua } }) =>
+    is === 'answered' && (kind === 'flush' || fua) ? [at] : [],
+  );
+  return [...new Set(cuts)];
 }
 
 /** The first, one amid, one amid each half, and so on (van der Corput's sequence). */

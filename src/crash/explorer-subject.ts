@@ -29,6 +29,8 @@ export interface Subject<Reading, Obligations> {
   readonly initial: readonly StateContent[];
   /** Look at each state without each single device too. */
   readonly losesMembers: boolean;
+  /** Which those are; all of them unless said otherwise. */
+  readonly members?: readonly number[];
   /** Whether a mark says that something was acknowledged: cuts behind it come first. */
   isPromise(mark: Mark): boolean;
   /** What is owed to whoever finds what a cut at this event left. */

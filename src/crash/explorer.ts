@@ -81,7 +81,8 @@ class Explorer<Reading, Obligations> {
 
   async run(): Promise<Report> {
     const { subject } = this;
-    const each = subject.losesMembers ? subject.initial.map((_, device) => device) : [];
+    const all = subject.initial.map((_, device) => device);
+    const each = subject.losesMembers ? (subject.members ?? all) : [];
     const first: Journey<Obligations> = {
       trace: subject.trace,
       initial: subject.initial,

@@ -42,7 +42,18 @@ export interface TracedDevice {
   readonly size: number;
 }
 
+/** What a client wanted of a disk that the devices are the images of: a cut takes nothing from a disk, it is what is owed. */
+export interface DiskRequest {
+  readonly is: 'asked' | 'answered';
+  /** How many events were before it: a cut there, or later, comes after it. */
+  readonly at: number;
+  /** To the byte; requests and disks have numbers of their own. */
+  readonly request: Operation;
+}
+
 export interface Trace {
   readonly devices: readonly TracedDevice[];
   readonly events: readonly TraceEvent[];
+  /** Where a volume was recorded: in order. */
+  readonly requests?: readonly DiskRequest[];
 }

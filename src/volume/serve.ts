@@ -16,7 +16,7 @@ import { controlDirectories } from './control/places.js';
 import type { OpenVolumeOptions, Volume } from './model.js';
 import { isOperation, OPERATIONS, runRequested } from './operations.js';
 import { absoluteImage } from './remote.js';
-import { ServedDisks } from './served-disks.js';
+import { type DiskOptions, ServedDisks } from './served-disks.js';
 import { SERVING_STATUS, type Serving, type ServingStatus } from './serving-status.js';
 import { snapshotsOpen } from './snapshots/status.js';
 import { cacheOf, closeInOrder } from './stack.js';
@@ -27,6 +27,7 @@ export interface ServeOptions extends OpenVolumeOptions {
   readonly exportNames: readonly string[];
   readonly cache: CacheMode;
   readonly tls?: TlsPolicy | undefined;
+  readonly over?: DiskOptions['over'];
   /** What is thrown and is a fault of ours. */
   readonly onFault: (error: unknown) => void;
 }

@@ -3,6 +3,7 @@
  * own name. The commands of this machine reach every file, whether it is served to others or not.
  */
 import { allEnded } from '../device/all-ended.js';
+import type { BlockDevice } from '../device/contract.js';
 import { isPunchable } from '../device/file-holes.js';
 import { UserError } from '../errors.js';
 import { type ExtentStore, FileDevice, type FileInfo } from '../extents/index.js';
@@ -22,6 +23,8 @@ export interface DiskOptions {
    * otherwise. The first one is the empty name too.
    */
   readonly exportNames: readonly string[];
+  /** What stands between each disk and its clients; closing it closes the disk. */
+  readonly over?: ((disk: BlockDevice, name: string) => BlockDevice) | undefined;
 }
 
 export class ServedDisks {
@@ -72,12 +75,18 @@ export class ServedDisks {
 }
 
 /** Its device is the volume's to close. */
-async function wholeVolume(volume: Volume, { access, cache, exportNames }: DiskOptions): Promise<Export> {
-  const { device, label, located } = volume;
+async function wholeVolume(volume: Volume, options: DiskOptions): Promise<Export> {
+  const { access, cache, exportNames, over = asItIs } = options;
+  const { label, located } = volume;
   const [name = located.manifest?.name ?? defaultName(label), ...more] = exportNames;
   if (more.length > 0) throw new UserError('USAGE', `${label} is one disk: it has one --export`);
   const readOnly = access === 'read';
+  const device = over(volume.device, name);
   return { name, description: label, device, cache, readOnly, zeroesFast: await zeroesFast(volume) };
+}
+
+function asItIs(disk: BlockDevice): BlockDevice {
+  return disk;
 }
 
 /** Zeroing makes holes where all images can have them: no data is moved, however long the range is. */
@@ -128,10 +137,11 @@ class ServedFiles {
   }
 
   async #open({ name, isReadOnly }: FileInfo): Promise<Export> {
-    const { access, cache } = this.options;
+    const { access, cache, over = asItIs } = this.options;
     const file = await this.store.openFile(name, { access: isReadOnly ? 'read' : access });
-    const device = new FileDevice(file);
-    this.#devices.set(name, device);
+    const own = new FileDevice(file);
+    this.#devices.set(name, own);
+    const device = over(own, name);
     const description = `${name} of ${this.volume.label}`;
     // What is cleared has no extents any more: nothing is written for it.
     return { name, description, device, cache, readOnly: access === 'read', zeroesFast: true };

@@ -24,6 +24,16 @@ export const ITEM = {
   mark: 7,
   /** How many devices, contents, operations and events there are. Nothing comes behind it. */
   end: 8,
+  /** Bytes, text: its name. Of a volume: what clients use, of which the devices are the images. Counted by itself. */
+  disk: 9,
+  /** As `submit`, of a disk and in bytes; what is written comes in whole sectors, with zeroes around it. Counted by itself. */
+  asked: 10,
+  /** Microseconds, how many requests before the newest one it is. */
+  answered: 11,
+  /** Text: what was opened, as it was named, without links. */
+  volume: 12,
+  /** Text: its path, bytes, and so many bytes: what a file beside the images held before. */
+  file: 13,
 } as const;
 
 /** By their places; with fua 4 more. */

@@ -2,7 +2,15 @@
  * Reads a trace's file back. What is whole is used: where a frame or an item makes no sense the trace ends, and says why. What was written
  * is held in memory, each content once; what was there before stays in the file until somebody asks for it.
  */
-import type { Mark, Operation, OperationKind, Trace, TracedDevice, TraceEvent } from '../trace.js';
+import type {
+  DiskRequest,
+  Mark,
+  Operation,
+  OperationKind,
+  Trace,
+  TracedDevice,
+  TraceEvent,
+} from '../trace.js';
 import { BasePages } from './base-pages.js';
 import { Contents } from './contents.js';
 import { MAX_WRITE_BYTES } from './fields.js';
@@ -14,8 +22,23 @@ export interface StoredDevice extends TracedDevice {
   readonly blockSize: number;
 }
 
+/** That the devices are the images of a volume. */
+export interface StoredVolume {
+  /** What was opened, without links. */
+  readonly named: string;
+  /** What clients used. */
+  readonly disks: readonly TracedDevice[];
+  /** What small files beside the images held before, by their paths. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Files that did not stay as they were. */
+  readonly changed: ReadonlySet<string>;
+}
+
 export interface StoredTrace extends Trace {
   readonly devices: readonly StoredDevice[];
+  readonly requests: readonly DiskRequest[];
+  /** null: it is of a disk alone. */
+  readonly volume: StoredVolume | null;
   /** What was recorded. */
   readonly command: readonly string[];
   /** Milliseconds since 1970, when it began. */
@@ -46,6 +69,13 @@ class TraceReading {
   private readonly times: number[] = [];
   private readonly operations: Operation[] = [];
   private readonly completed: boolean[] = [];
+  private readonly disks: TracedDevice[] = [];
+  private readonly requests: DiskRequest[] = [];
+  private readonly asked: Operation[] = [];
+  private readonly answered: boolean[] = [];
+  private readonly files = new Map<string, Uint8Array>();
+  private readonly changed = new Set<string>();
+  private named: string | null = null;
   private readonly bases: BasePages[] = [];
   private readonly contents: Contents;
   private command: readonly string[] = [];
@@ -58,13 +88,24 @@ class TraceReading {
 
   read(): StoredTrace {
     const damage = this.readAll();
-    const { devices, events, times, command, bases, frames } = this;
+    const { devices, events, times, requests, command, bases, frames } = this;
     const { createdMs } = frames;
     return {
-      ...{ devices, events, times, command, createdMs, damage },
+      ...{ devices, events, times, requests, command, createdMs, damage },
+      volume: this.volume(),
       base: (index) => bases[index]!,
       close: () => frames.close(),
     };
+  }
+
+  /** What has a small image is a device. */
+  private volume(): StoredVolume | null {
+    const { named, disks, files, changed } = this;
+    for (const { name } of this.devices) {
+      files.delete(name);
+      changed.delete(name);
+    }
+    return named === null ? null : { named, disks, files, changed };
   }
 
   private readAll(): StoredTrace['damage'] {
@@ -116,6 +157,24 @@ class TraceReading {
       this.completed[number] = true;
       this.add({ kind: 'complete', operation }, time);
     },
+    [ITEM.volume]: (items) => {
+      this.named = items.text();
+    },
+    [ITEM.file]: (items) => this.readFile(items),
+    [ITEM.disk]: (items) => {
+      const size = items.number();
+      this.disks.push({ name: items.text(), size });
+    },
+    [ITEM.asked]: (items) => this.readAsked(items),
+    [ITEM.answered]: (items) => {
+      this.passed(items.number());
+      const number = this.asked.length - 1 - items.number();
+      const request = this.asked[number];
+      if (request === undefined || this.answered[number] === true)
+        throw new TraceDamage(`request ${number} cannot be answered`);
+      this.answered[number] = true;
+      this.requests.push({ is: 'answered', at: this.events.length, request });
+    },
     [ITEM.mark]: (items) => {
       const [time, name, detail] = [items.number(), items.text(), items.text()];
       const mark: Mark = detail === '' ? { name } : { name, detail: jsonOf(detail) };
@@ -137,29 +196,41 @@ class TraceReading {
     this.bases[device]!.add(page, content);
   }
 
+  /** The first is what it held; what comes later tells that it changed. */
+  private readFile(items: ItemReader): void {
+    const path = items.text();
+    const bytes = items.bytes(items.number()).slice();
+    if (this.files.has(path) || this.events.length > 0) this.changed.add(path);
+    else this.files.set(path, bytes);
+  }
+
   private readSubmit(items: ItemReader): void {
-    const [time, device, what] = [items.number(), items.number(), items.number()];
+    const [time, device, { kind, fua }] = [items.number(), items.number(), kindOf(items.number())];
     const [offset, length] = [items.number() * SECTOR_BYTES, items.number() * SECTOR_BYTES];
-    const kind = KINDS[what % FUA];
-    if (kind === undefined || what >= 2 * FUA)
-      throw new TraceDamage(`operations of kind ${what} are unknown`);
-    const isFlush = kind === 'flush';
-    const fits = offset + length <= this.deviceAt(device).size && (isFlush ? offset === 0 : true);
-    if (!fits || (length === 0) !== isFlush)
-      throw new TraceDamage(`a ${kind} of ${length} bytes at ${offset} is not within its device`);
+    assertFits(kind, offset, length, this.deviceAt(device).size);
     const number = this.operations.length;
     const bytes = kind === 'write' ? this.readPieces(items, offset, length) : null;
-    const operation = {
-      number,
-      device,
-      kind: kind as OperationKind,
-      offset,
-      length,
-      bytes,
-      fua: what >= FUA,
-    };
+    const operation = { number, device, kind, offset, length, bytes, fua };
     this.operations.push(operation);
     this.add({ kind: 'submit', operation }, time);
+  }
+
+  private readAsked(items: ItemReader): void {
+    this.passed(items.number());
+    const [device, { kind, fua }] = [items.number(), kindOf(items.number())];
+    const [offset, length] = [items.number(), items.number()];
+    const disk = this.disks[device];
+    if (disk === undefined) throw new TraceDamage(`there is no disk ${device}`);
+    assertFits(kind, offset, length, disk.size);
+    const before = offset % SECTOR_BYTES;
+    const whole = Math.ceil((before + length) / SECTOR_BYTES) * SECTOR_BYTES;
+    const bytes =
+      kind === 'write'
+        ? this.readPieces(items, offset - before, whole).subarray(before, before + length)
+        : null;
+    const request = { number: this.asked.length, device, kind, offset, length, bytes, fua };
+    this.asked.push(request);
+    this.requests.push({ is: 'asked', at: this.events.length, request });
   }
 
   private readPieces(items: ItemReader, offset: number, length: number): Uint8Array {
@@ -171,9 +242,13 @@ class TraceReading {
     return this.contents.together(refs, offset, length);
   }
 
-  private add(event: TraceEvent, microseconds: number): void {
+  private passed(microseconds: number): void {
     this.microseconds += microseconds;
     if (!Number.isSafeInteger(this.microseconds)) throw new TraceDamage('a time is too large');
+  }
+
+  private add(event: TraceEvent, microseconds: number): void {
+    this.passed(microseconds);
     this.events.push(event);
     this.times.push(this.microseconds);
   }
@@ -183,6 +258,19 @@ class TraceReading {
     if (device === undefined) throw new TraceDamage(`there is no device ${index}`);
     return device;
   }
+}
+
+function kindOf(what: number): { readonly kind: OperationKind; readonly fua: boolean } {
+  const kind = KINDS[what % FUA];
+  if (kind === undefined || what >= 2 * FUA) throw new TraceDamage(`operations of kind ${what} are unknown`);
+  return { kind, fua: what >= FUA };
+}
+
+function assertFits(kind: OperationKind, offset: number, length: number, size: number): void {
+  const isFlush = kind === 'flush';
+  const fits = offset + length <= size && (isFlush ? offset === 0 : true);
+  if (!fits || (length === 0) !== isFlush)
+    throw new TraceDamage(`a ${kind} of ${length} bytes at ${offset} is not within its device`);
 }
 
 function jsonOf(text: string): unknown {

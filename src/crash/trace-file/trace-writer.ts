@@ -14,7 +14,7 @@ import { fileError, systemCode } from '../../device/device-errors.js';
 import { syncDirectory } from '../../device/image-open.js';
 import { UserError } from '../../errors.js';
 import { StateTable } from '../state-table.js';
-import type { Operation, TraceEvent } from '../trace.js';
+import type { DiskRequest, Operation, TraceEvent } from '../trace.js';
 import {
   DEFLATED,
   FRAME_MAGIC,
@@ -51,7 +51,9 @@ export class TraceWriter {
   readonly #started = performance.now();
   readonly #limitBytes: number;
   #devices = 0;
+  #disks = 0;
   #operations = 0;
+  #requests = 0;
   #events = 0;
   #lastMicroseconds = 0;
   #frames = 0;
@@ -66,7 +68,7 @@ export class TraceWriter {
 
   private constructor(
     private readonly path: string,
-    private readonly file: FileHandle,
+    private readonly handle: FileHandle,
     private readonly id: Uint8Array,
     { command, limitBytes = LIMIT_BYTES }: TraceAbout,
   ) {
@@ -113,6 +115,39 @@ export class TraceWriter {
     }
   }
 
+  /** That the devices are the images of a volume: what was named. */
+  volume(named: string): void {
+    this.#items.numbers(ITEM.volume);
+    this.#items.text(named);
+    this.#added();
+  }
+
+  /** What a file beside the images holds; it is small. */
+  file(path: string, bytes: Uint8Array): void {
+    this.#items.numbers(ITEM.file);
+    this.#items.text(path);
+    this.#items.numbers(bytes.length);
+    this.#items.bytes(bytes);
+    this.#added();
+  }
+
+  /** A disk that clients use: its index, counted by itself. */
+  disk({ name, size }: { name: string; size: number }): number {
+    this.#items.numbers(ITEM.disk, size);
+    this.#items.text(name);
+    this.#added();
+    return this.#disks++;
+  }
+
+  /** As `event`; requests come in the order of their numbers. */
+  request({ is, request }: Pick<DiskRequest, 'is' | 'request'>): void {
+    if (this.#failure !== null) return;
+    if (is === 'answered')
+      this.#items.numbers(ITEM.answered, this.#elapsed(), this.#requests - 1 - request.number);
+    else this.#asked(request);
+    this.#added();
+  }
+
   /** It is encoded when this returns. Operations come in the order of their numbers. */
   event(event: TraceEvent): void {
     if (this.#failure !== null) return;
@@ -142,11 +177,11 @@ export class TraceWriter {
     this.#seal();
     await this.#writing;
     try {
-      if (this.#failure === null) await this.file.sync();
+      if (this.#failure === null) await this.handle.sync();
     } catch (error) {
       this.#fail(error);
     } finally {
-      await this.file.close();
+      await this.handle.close();
     }
     this.#assertGood();
     await syncDirectory(dirname(this.path));
@@ -159,6 +194,16 @@ export class TraceWriter {
     const refs = bytes === null ? [] : [...piecesAt(offset, bytes)].map(([, piece]) => this.#content(piece));
     this.#items.numbers(ITEM.submit, this.#elapsed(), device, KINDS.indexOf(kind) + (fua ? FUA : 0));
     this.#items.numbers(offset / SECTOR_BYTES, length / SECTOR_BYTES, ...refs);
+  }
+
+  #asked({ number, device, kind, offset, length, bytes, fua }: Operation): void {
+    if (number !== this.#requests) throw new Error(`request ${number} is not the next one`);
+    if (bytes !== null && length > MAX_WRITE_BYTES) throw new RangeError(`a write of ${length} bytes`);
+    this.#requests += 1;
+    const pieces = bytes === null ? [] : [...piecesAt(...inSectors(offset, bytes))];
+    const refs = pieces.map(([, piece]) => this.#content(piece));
+    this.#items.numbers(ITEM.asked, this.#elapsed(), device, KINDS.indexOf(kind) + (fua ? FUA : 0));
+    this.#items.numbers(offset, length, ...refs);
   }
 
   /** What it is called from now on; a new one goes before what names it. */
@@ -224,7 +269,7 @@ export class TraceWriter {
   async #write(frame: Uint8Array): Promise<void> {
     if (this.#failure !== null) return;
     for (let at = 0; at < frame.length; )
-      at += (await this.file.write(frame, at, frame.length - at, this.#bytes + at)).bytesWritten;
+      at += (await this.handle.write(frame, at, frame.length - at, this.#bytes + at)).bytesWritten;
     this.#bytes += frame.length;
   }
 
@@ -274,6 +319,16 @@ export function frameOf(payload: Uint8Array, rawBytes: number, number: number, i
 export function checksumOf(frame: Uint8Array): number {
   const before = crc32c(frame.subarray(0, TRACE_FRAME.offsetOf('checksum')));
   return crc32c(frame.subarray(TRACE_FRAME.sizeBytes), before);
+}
+
+/** With zeroes around it, where it ends amid sectors. */
+function inSectors(offset: number, bytes: Uint8Array): readonly [number, Uint8Array] {
+  const before = offset % SECTOR_BYTES;
+  const length = Math.ceil((before + bytes.length) / SECTOR_BYTES) * SECTOR_BYTES;
+  if (length === bytes.length) return [offset, bytes];
+  const whole = new Uint8Array(length);
+  whole.set(bytes, before);
+  return [offset - before, whole];
 }
 
 /** Each with its offset on the device. */

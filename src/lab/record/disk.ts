@@ -6,7 +6,7 @@
  * volatile. A volume is closed all the same, which flushes its images and writes superblocks: that is work of its own, and a
  * cut amid it is one to be looked at.
  */
-import { stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import type { BlockDevice } from '../../device/contract.js';
 import { isPunchable } from '../../device/file-holes.js';
 import { ImageFile } from '../../device/image-file.js';
@@ -23,6 +23,7 @@ import { findSnapshotPlaces } from '../../volume/snapshots/places.js';
 import type { CopyOptions } from './copy-base.js';
 import { RecordedImages } from './recorded-images.js';
 import type { Recording } from './recording.js';
+import { changedFiles, smallFilesOf } from './volume-files.js';
 
 export interface RecordedDisk {
   readonly server: NbdServer;
@@ -149,19 +150,24 @@ async function serveDevice(
 async function openVolume(name: string, recording: Recording, options: DiskOptions): Promise<RecordedDisk> {
   refuseSize(name, 'a volume', options);
   const { signal = new AbortController().signal, onProgress = () => undefined, warn, onFault } = options;
+  const named = await realpath(name);
+  const files = await smallFilesOf(named);
+  recording.volume(named, files);
   const uninstall = new RecordedImages(recording, options).install();
   try {
-    const served = await ServedVolume.open([name], {
+    const served = await ServedVolume.open([named], {
       access: 'write',
       exportNames: [],
       cache: 'writeback',
       sweep: { signal, onProgress },
       warn,
       onFault,
+      over: (disk, exportName) => recording.recordDisk(disk, exportName),
     });
     const stop = async (): Promise<void> => {
       try {
         await served.stop();
+        recording.files(changedFiles(files, await smallFilesOf(named)));
       } finally {
         uninstall();
       }

@@ -35,6 +35,8 @@ export class Recording {
   readonly devices: { readonly name: string; readonly sizeBytes: number }[] = [];
   readonly #sink: TraceSink;
   readonly #recorder: Recorder;
+  /** Of what clients ask of a volume. */
+  readonly #clients: Recorder;
   readonly #onFailure: (error: unknown) => void;
   readonly #known = new Set<string>();
   readonly #counts = { events: 0, writes: 0, zeroes: 0, trims: 0, flushes: 0, marks: 0 };
@@ -48,6 +50,11 @@ export class Recording {
     this.#recorder = new Recorder({
       keepEvents: false,
       onEvent: (event) => this.#tell(event),
+      pace: async () => void (await this.ready()),
+    });
+    this.#clients = new Recorder({
+      keepEvents: false,
+      onEvent: (event) => this.#tellRequest(event),
       pace: async () => void (await this.ready()),
     });
   }
@@ -89,6 +96,23 @@ export class Recording {
     return recorded;
   }
 
+  /** As what `named` names lies there: its small files, which are to be told once more where they have changed at the end. */
+  volume(named: string, files: ReadonlyMap<string, Uint8Array>): void {
+    this.#try(() => this.#sink.volume(named));
+    this.files(files);
+  }
+
+  files(files: ReadonlyMap<string, Uint8Array>): void {
+    for (const [path, bytes] of files) this.#try(() => this.#sink.file(path, bytes));
+  }
+
+  /** What clients use of a volume whose images are recorded: what they are told is what they are owed after a cut. */
+  recordDisk(device: BlockDevice, name: string): BlockDevice {
+    if (device.readOnly || !this.#isOpen) return device;
+    this.#try(() => this.#sink.disk({ name, size: device.size }));
+    return this.#clients.record(device, { identity: name });
+  }
+
   /** False: it has ended, and this mark is not in it. */
   mark(name: string): boolean {
     this.#recorder.mark(name);
@@ -125,6 +149,12 @@ export class Recording {
     this.#counts.events += 1;
     if (event.kind === 'mark') this.#counts.marks += 1;
     if (event.kind === 'submit') this.#counts[COUNTED[event.operation.kind]] += 1;
+  }
+
+  #tellRequest(event: TraceEvent): void {
+    if (event.kind === 'mark') return;
+    const is = event.kind === 'submit' ? 'asked' : 'answered';
+    this.#try(() => this.#sink.request({ is, request: event.operation }));
   }
 
   #try<T>(call: () => T): T | null {

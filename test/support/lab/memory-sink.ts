@@ -1,5 +1,5 @@
 /** A trace in memory: what a recording has told, in order; and one that is slow, or full. */
-import type { TracedDevice, TraceEvent } from '../../../src/crash/trace.js';
+import type { DiskRequest, TracedDevice, TraceEvent } from '../../../src/crash/trace.js';
 import type { TraceSink } from '../../../src/lab/record/trace-sink.js';
 
 export class MemorySink implements TraceSink {
@@ -7,6 +7,7 @@ export class MemorySink implements TraceSink {
   readonly events: TraceEvent[] = [];
   /** By device. */
   readonly bases: { readonly offset: number; readonly bytes: Uint8Array }[][] = [];
+  readonly requests: DiskRequest['is'][] = [];
   /** What is thrown from then on, by `ready` and `close`. */
   failure: Error | null = null;
   isClosed = false;
@@ -25,6 +26,18 @@ export class MemorySink implements TraceSink {
     if (hasBegun) throw new Error(`base of device ${device} after its first event`);
     this.bases[device]!.push({ offset, bytes: bytes.slice() });
     this.bytes += bytes.byteLength;
+  }
+
+  volume(): void {}
+
+  file(): void {}
+
+  disk(): number {
+    return 0;
+  }
+
+  request({ is }: Pick<DiskRequest, 'is'>): void {
+    this.requests.push(is);
   }
 
   event(event: TraceEvent): void {
