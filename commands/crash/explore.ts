@@ -9,10 +9,14 @@ import { countFlag } from '../../src/cli/flags.js';
 import type { Report } from '../../src/crash/explorer-report.js';
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../src/crash/profiles.js';
 import type { StoredTrace } from '../../src/crash/trace-file/trace-reader.js';
-import type { ExploredTrace, ExploreTraceOptions } from '../../src/lab/explore/explore-trace.js';
+import type { ExploredTrace } from '../../src/lab/explore/explore-trace.js';
 import type { FlushOutcome } from '../../src/lab/explore/flushes.js';
+import type { ExploreVolumeOptions } from '../../src/lab/volume/explore-volume.js';
 
 const MAX_SEED = 2 ** 32 - 1;
+
+/** How far a run goes, and where it puts what it needs. */
+type ExploreLimits = ExploreVolumeOptions;
 
 export default class CrashExplore extends HoldfastCommand<typeof CrashExplore> {
   static override summary = 'Check what power cuts may leave of a recorded disk';
@@ -21,9 +25,12 @@ export default class CrashExplore extends HoldfastCommand<typeof CrashExplore> {
 
 It is run by the shell, with the state as a file ($image) and as an NBD disk ($uri), and with the marks that were set before the cut, one a line, in the file $marks; the last one is $mark. Of several disks all are in $images and $uris. A folder for files of its own is $directory, one for each worker. What it writes to the disk is of no effect on other states. With --recover another command runs before, on $uri alone, and the power is cut amid what it does too.
 
+Without --check a trace of a volume is held to what must hold of volumes: holdfast opens each state itself, in memory, and recovers it; what clients were told is durable must be there, nothing may be there that they did not ask for, and fsck must find nothing after it. Of an array each single member is missing too, and recoveries are cut.
+
 A failing state is made as small as it can be, and told; --failures keeps it for crash replay.`;
   static override examples = [
     `<%= config.bin %> crash explore disk.trace --check 'e2fsck -fn "$image"'`,
+    `<%= config.bin %> crash explore volume.trace --max-seconds 60`,
     `<%= config.bin %> crash explore disk.trace --check ./check.sh --max-seconds 600 --max-failures 5 --failures found`,
   ];
   static override args = {
@@ -31,11 +38,11 @@ A failing state is made as small as it can be, and told; --failures keeps it for
   };
   static override flags = {
     check: Flags.string({
-      required: true,
       helpValue: 'COMMAND',
-      description: 'ends with 0 where all is well',
+      description: 'ends with 0 where all is well [default: of a recorded volume, what must hold of it]',
     }),
     recover: Flags.string({
+      dependsOn: ['check'],
       helpValue: 'COMMAND',
       description: 'runs on each state before the check, and is cut too',
     }),
@@ -73,6 +80,7 @@ A failing state is made as small as it can be, and told; --failures keeps it for
       description: 'a command that takes longer hangs',
     }),
     workers: countFlag({
+      dependsOn: ['check'],
       min: 1,
       max: 256,
       helpValue: 'N',
@@ -125,37 +133,48 @@ A failing state is made as small as it can be, and told; --failures keeps it for
   }
 
   async #explore(trace: StoredTrace): Promise<ExploredTrace> {
+    const { check } = this.flags;
+    if (check === undefined) return this.#exploreVolume(trace);
     const { exploreTrace } = await import('../../src/lab/explore/explore-trace.js');
-    return this.#withProgress((options) => exploreTrace(trace, options));
+    return this.#withProgress((limits) =>
+      exploreTrace(trace, {
+        ...limits,
+        ...{ check, recover: this.flags.recover ?? null },
+        workers: this.flags.workers ?? availableParallelism(),
+        limitMs: this.flags['check-seconds'] * 1000,
+        onFault: (error) => this.warnOfFault(error),
+      }),
+    );
+  }
+
+  async #exploreVolume(trace: StoredTrace): Promise<ExploredTrace> {
+    const { exploreVolume } = await import('../../src/lab/volume/explore-volume.js');
+    const report = await this.#withProgress((limits) => exploreVolume(trace, limits));
+    return { report, checkRuns: report.checks, writingRuns: 0 };
   }
 
   async #eachFlush(trace: StoredTrace): Promise<Outcome> {
     const { eachFlush } = await import('../../src/lab/explore/flushes.js');
     const outcomes: FlushOutcome[] = [];
-    await this.#withProgress(async (options) => {
-      for await (const outcome of eachFlush(trace, options)) outcomes.push(outcome);
-    });
+    for await (const outcome of eachFlush(trace, (without) => this.#explore(without))) outcomes.push(outcome);
     return {
       result: { trace: this.args.trace, damage: trace.damage, flushes: outcomes.map(flushResult) },
       text: () => outcomes.map(flushText).join('\n'),
     };
   }
 
-  async #withProgress<R>(body: (options: ExploreTraceOptions) => Promise<R>): Promise<R> {
+  async #withProgress<R>(body: (limits: ExploreLimits) => Promise<R>): Promise<R> {
     const { flags } = this;
     const progress = new ExploreProgress(flags.json);
     try {
       return await body({
-        ...{ check: flags.check, recover: flags.recover ?? null, profile: flags.profile, seed: flags.seed },
+        ...{ profile: flags.profile, seed: flags.seed },
         maxStates: flags['max-states'] ?? Number.POSITIVE_INFINITY,
         maxSeconds: flags['max-seconds'] ?? Number.POSITIVE_INFINITY,
         maxImagesPerCut: flags['max-images-per-cut'],
         maxFailures: flags['max-failures'],
-        workers: flags.workers ?? availableParallelism(),
-        limitMs: flags['check-seconds'] * 1000,
         directory: flags.directory ?? tmpdir(),
         signal: this.signal,
-        onFault: (error) => this.warnOfFault(error),
         onProgress: (report) => progress.update(report),
       });
     } finally {
@@ -203,7 +222,7 @@ A failing state is made as small as it can be, and told; --failures keeps it for
         );
         return [
           describeReport(report),
-          `the check ran ${checkRuns} times`,
+          ...(this.flags.check === undefined ? [] : [`the check ran ${checkRuns} times`]),
           ...outputs,
           ...files.map(
             (file) => `to have it: holdfast crash replay ${this.args.trace} --failure ${file} --output IMAGE`,

@@ -1,17 +1,12 @@
 /** A recorded trace, explored with somebody's commands: from the file to what was found. */
 import { explore } from '../../crash/explorer.js';
-import type { Breach } from '../../crash/explorer-failure.js';
 import type { Report } from '../../crash/explorer-report.js';
 import type { ExploreOptions } from '../../crash/explorer-subject.js';
-import { DEFAULT_PROFILE, PowerLoss, PROFILES } from '../../crash/profiles.js';
 import { StateContent } from '../../crash/state-content.js';
-import { StateDevice } from '../../crash/state-device.js';
-import { CutWalk } from '../../crash/states.js';
-import { KeptWrites } from '../../crash/states-kept.js';
 import type { StoredTrace } from '../../crash/trace-file/trace-reader.js';
-import { UserError } from '../../errors.js';
 import { CommandSubject } from './command-subject.js';
 import { Stages } from './stages.js';
+import { assertHoldsUncut } from './uncut.js';
 
 export interface ExploreTraceOptions extends Omit<ExploreOptions, 'atOnce' | 'spared'> {
   readonly check: string;
@@ -46,7 +41,11 @@ export async function exploreTrace(trace: StoredTrace, options: ExploreTraceOpti
   try {
     const initial = initialContents(trace);
     const subject = new CommandSubject({ trace, initial, stages, check, recover });
-    await assertHoldsUncut(trace, subject);
+    await assertHoldsUncut(
+      trace,
+      subject,
+      'Mend the check until it holds there. It finds the disk as $image and $uri, and the marks, one a line, in the file $marks.',
+    );
     const report = await explore(subject, { ...options, atOnce: workers });
     return { report, checkRuns: subject.runs.checks, writingRuns: subject.runs.writers };
   } finally {
@@ -57,30 +56,4 @@ export async function exploreTrace(trace: StoredTrace, options: ExploreTraceOpti
 /** What each device held before the trace. */
 export function initialContents(trace: StoredTrace): StateContent[] {
   return trace.devices.map((_, device) => StateContent.over(device, trace.base(device)));
-}
-
-async function assertHoldsUncut(trace: StoredTrace, subject: CommandSubject): Promise<void> {
-  const end = new CutWalk(trace, subject.initial, new PowerLoss(PROFILES[DEFAULT_PROFILE]));
-  end.advance(trace.events.length);
-  const kept = new KeptWrites(end);
-  for (let write = 0; write < kept.count; write++) kept.keep(write, true);
-  const state = {
-    ...{ missing: null, isSecondCut: false },
-    devices: () =>
-      kept
-        .contents()
-        .map(
-          (content, at) => new StateDevice(content, { ...trace.devices[at]!, name: trace.devices[at]!.name }),
-        ),
-  };
-  const { reading } = await subject.evaluate(state);
-  const breach = await subject.check(reading, subject.obligations(trace.events.length), state);
-  if (breach !== null) throw failsUncut(breach);
-}
-
-function failsUncut({ message, output }: Breach): UserError {
-  return new UserError('USAGE', `with all that was written there, and no power cut: ${message}`, {
-    hint: 'Mend the check until it holds there. It finds the disk as $image and $uri, and the marks, one a line, in the file $marks.',
-    details: { output: output ?? '' },
-  });
 }

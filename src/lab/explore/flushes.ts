@@ -5,7 +5,7 @@
 import type { Operation } from '../../crash/trace.js';
 import type { StoredTrace } from '../../crash/trace-file/trace-reader.js';
 import { UserError } from '../../errors.js';
-import { type ExploredTrace, type ExploreTraceOptions, exploreTrace } from './explore-trace.js';
+import type { ExploredTrace } from './explore-trace.js';
 
 export interface FlushPlace {
   /** Counted from 1 over all devices. */
@@ -42,18 +42,21 @@ export function withoutFlush(trace: StoredTrace, number: number): StoredTrace {
   const event = trace.events[place.event]!;
   const flush: Operation | null = event.kind === 'submit' ? event.operation : null;
   const isKept = trace.events.map((each) => each.kind === 'mark' || each.operation !== flush);
+  const left = new Uint32Array(isKept.length + 1);
+  for (const [at, kept] of isKept.entries()) left[at + 1] = left[at]! + (kept ? 1 : 0);
   return {
     ...trace,
+    requests: trace.requests.map((each) => ({ ...each, at: left[each.at]! })),
     events: trace.events.filter((_, at) => isKept[at]),
     times: trace.times.filter((_, at) => isKept[at]),
   };
 }
 
-/** One after another; each with all the limits. */
+/** One after another, each as `explored` says. */
 export async function* eachFlush(
   trace: StoredTrace,
-  options: ExploreTraceOptions,
+  explored: (trace: StoredTrace) => Promise<ExploredTrace>,
 ): AsyncGenerator<FlushOutcome> {
   for (const place of flushesOf(trace))
-    yield { ...place, explored: await exploreTrace(withoutFlush(trace, place.number), options) };
+    yield { ...place, explored: await explored(withoutFlush(trace, place.number)) };
 }

@@ -1,0 +1,121 @@
+/**
+ * What a disk holds, as numbers: of each sector that its clients have written, which of its contents it has. What they have not written is
+ * compared at once: it is to be what it was.
+ *
+ * All of a disk of 64 MiB is read; of a larger one the pieces in which something was written, and those beside them.
+ */
+import type { BlockDevice } from '../../device/contract.js';
+import { type OwedDisk, SECTOR_BYTES } from './owed.js';
+
+const PIECE_BYTES = 64 * 1024;
+const ALL_BYTES = 64 * 1024 * 1024;
+
+/** Instead of a content's number. */
+export const UNKNOWN = -1;
+export const UNREADABLE = -2;
+
+export interface DiskReading {
+  /** By the sectors of what is owed. */
+  readonly contents: Int16Array;
+  /** The first byte of a sector that nobody wrote, and that is not what it was; or cannot be read, of so many. */
+  readonly spoilt: number | null;
+  readonly unreadable: number;
+}
+
+/** Of a disk that cannot be come to. */
+export function nothingReadable({ sectors }: OwedDisk): DiskReading {
+  return {
+    contents: new Int16Array(sectors.length).fill(UNREADABLE),
+    ...{ spoilt: null, unreadable: sectors.length },
+  };
+}
+
+/** What a disk held before, where it will be compared. */
+export class DiskBase {
+  readonly #pieces = new Map<number, Uint8Array>();
+
+  private constructor(private readonly size: number) {}
+
+  /** `sectors`: those that will be written. */
+  static async read(device: BlockDevice, sectors: ReadonlySet<number>): Promise<DiskBase> {
+    const base = new DiskBase(device.size);
+    for (const piece of base.piecesFor(sectors)) {
+      const bytes = new Uint8Array(Math.min(PIECE_BYTES, device.size - piece * PIECE_BYTES));
+      await device.read(piece * PIECE_BYTES, bytes);
+      base.#pieces.set(piece, bytes);
+    }
+    return base;
+  }
+
+  sector(sector: number): Uint8Array {
+    const offset = sector * SECTOR_BYTES;
+    const piece = Math.floor(offset / PIECE_BYTES);
+    const bytes = new Uint8Array(SECTOR_BYTES);
+    bytes.set(this.#pieces.get(piece)!.subarray(offset % PIECE_BYTES, (offset % PIECE_BYTES) + SECTOR_BYTES));
+    return bytes;
+  }
+
+  async compare(device: BlockDevice, owed: OwedDisk): Promise<DiskReading> {
+    const reading = new Reading(owed);
+    for (const [piece, before] of this.#pieces) await reading.piece(device, piece * PIECE_BYTES, before);
+    return reading;
+  }
+
+  private piecesFor(sectors: ReadonlySet<number>): number[] {
+    const count = Math.ceil(this.size / PIECE_BYTES);
+    if (this.size <= ALL_BYTES) return Array.from({ length: count }, (_, piece) => piece);
+    const pieces = new Set<number>();
+    for (const sector of sectors) {
+      const own = Math.floor((sector * SECTOR_BYTES) / PIECE_BYTES);
+      for (const piece of [own - 1, own, own + 1]) if (piece >= 0 && piece < count) pieces.add(piece);
+    }
+    return [...pieces].sort((a, b) => a - b);
+  }
+}
+
+class Reading implements DiskReading {
+  readonly contents: Int16Array;
+  spoilt: number | null = null;
+  unreadable = 0;
+  #next = 0;
+
+  constructor(private readonly owed: OwedDisk) {
+    this.contents = new Int16Array(owed.sectors.length).fill(UNKNOWN);
+  }
+
+  /** Pieces come in order. */
+  async piece(device: BlockDevice, offset: number, before: Uint8Array): Promise<void> {
+    const now = new Uint8Array(before.length);
+    const lost = await readAsFarAsCan(device, offset, now);
+    const { sectors } = this.owed;
+    while (this.#next < sectors.length) {
+      const { sector, contents } = sectors[this.#next]!;
+      const at = sector * SECTOR_BYTES - offset;
+      if (at >= now.length) break;
+      const bytes = now.subarray(at, at + SECTOR_BYTES);
+      const whole = bytes.length === SECTOR_BYTES ? bytes : Buffer.concat([bytes], SECTOR_BYTES);
+      this.contents[this.#next] = lost.has(at) ? UNREADABLE : contents.find(whole);
+      bytes.set(before.subarray(at, at + SECTOR_BYTES));
+      this.#next += 1;
+    }
+    for (const at of lost) now.set(before.subarray(at, at + SECTOR_BYTES), at);
+    this.unreadable += lost.size;
+    if (this.spoilt === null && Buffer.compare(now, before) !== 0)
+      this.spoilt = offset + now.findIndex((byte, at) => byte !== before[at]);
+  }
+}
+
+/** Offsets in `into` of the sectors that cannot be read. */
+async function readAsFarAsCan(device: BlockDevice, offset: number, into: Uint8Array): Promise<Set<number>> {
+  const lost = new Set<number>();
+  try {
+    await device.read(offset, into);
+    return lost;
+  } catch {
+    // Which of it cannot be read is found out one by one.
+  }
+  for (let at = 0; at < into.length; at += SECTOR_BYTES) {
+    await device.read(offset + at, into.subarray(at, at + SECTOR_BYTES)).catch(() => void lost.add(at));
+  }
+  return lost;
+}

@@ -1,0 +1,92 @@
+/** A recorded volume, explored without anybody's commands: opened by the product's own code, and held to what must hold. */
+import { explore } from '../../crash/explorer.js';
+import type { Report } from '../../crash/explorer-report.js';
+import type { ExploreOptions } from '../../crash/explorer-subject.js';
+import { StateContent } from '../../crash/state-content.js';
+import { StateDevice } from '../../crash/state-device.js';
+import type { StoredTrace, StoredVolume } from '../../crash/trace-file/trace-reader.js';
+import { UserError } from '../../errors.js';
+import { locateVolume } from '../../volume/locate.js';
+import { openVolume } from '../../volume/volume.js';
+import { assertHoldsUncut } from '../explore/uncut.js';
+import { DiskBase } from './disk-reading.js';
+import { OwedDisk, sectorsAsked } from './owed.js';
+import { StagedVolume } from './staged-volume.js';
+import { onDisk, type RecordedDisks } from './volume-looks.js';
+import { VolumeSubject } from './volume-subject.js';
+
+export interface ExploreVolumeOptions extends Omit<ExploreOptions, 'atOnce' | 'spared'> {
+  /** In which the run makes a folder of its own. */
+  readonly directory: string;
+  /** Its reason is thrown. */
+  readonly signal: AbortSignal;
+}
+
+/** Throws UNSUPPORTED where the trace is of no volume, or of one that cannot be put together elsewhere; USAGE where it does not hold uncut. */
+export async function exploreVolume(trace: StoredTrace, options: ExploreVolumeOptions): Promise<Report> {
+  const { volume } = trace;
+  if (volume === null) throw isNoVolume();
+  const staged = await StagedVolume.make(trace, volume, options.directory);
+  try {
+    const initial = trace.devices.map((_, device) => StateContent.over(device, trace.base(device)));
+    const disks = await disksBefore(trace, volume, staged, initial);
+    const members = await membersOf(trace, staged, initial);
+    const { signal } = options;
+    const subject = new VolumeSubject({ trace, initial, staged, disks, members, signal });
+    await assertHoldsUncut(trace, subject, 'This is a fault of the volume, or of the recording.');
+    return await explore(subject, { ...options, atOnce: 1 });
+  } finally {
+    await staged.remove();
+  }
+}
+
+function fresh(trace: StoredTrace, initial: readonly StateContent[]): StateDevice[] {
+  return trace.devices.map(({ name, size }, at) => new StateDevice(initial[at]!.fork(), { name, size }));
+}
+
+/** What clients found when they came. */
+async function disksBefore(
+  trace: StoredTrace,
+  { disks }: StoredVolume,
+  staged: StagedVolume,
+  initial: readonly StateContent[],
+): Promise<RecordedDisks> {
+  return staged.with(fresh(trace, initial), null, async () => {
+    const volume = await openVolume([staged.path], { access: 'write', warn: () => undefined });
+    try {
+      const found: RecordedDisks[number][] = [];
+      for (const [at, { name }] of disks.entries()) {
+        const sectors = sectorsAsked(trace.requests, at);
+        const base = await onDisk(volume, name, (disk) => DiskBase.read(disk, sectors));
+        found.push({ name, base, owed: new OwedDisk(trace.requests, at, (sector) => base.sector(sector)) });
+      }
+      return found;
+    } finally {
+      await volume.close();
+    }
+  });
+}
+
+/** Of an array: each of them may be gone after a cut. */
+async function membersOf(
+  trace: StoredTrace,
+  staged: StagedVolume,
+  initial: readonly StateContent[],
+): Promise<number[]> {
+  return staged.with(fresh(trace, initial), null, async () => {
+    const located = await locateVolume([staged.path]);
+    const volume = await openVolume([staged.path], { access: 'read', warn: () => undefined });
+    try {
+      if (volume.array === null || volume.array.core.isDegraded) return [];
+      return located.images.flatMap((image) => staged.indexOf(image) ?? []);
+    } finally {
+      await volume.close();
+    }
+  });
+}
+
+function isNoVolume(): UserError {
+  return new UserError('UNSUPPORTED', 'the trace is of a disk, and says nothing of what must hold on it', {
+    hint: 'Give a --check; a trace of a volume (crash record VOLUME) is checked by itself.',
+  });
+}

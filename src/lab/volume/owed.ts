@@ -1,0 +1,142 @@
+/**
+ * What the clients of recorded disks are owed after a cut: of each sector that they have written, which contents it may have.
+ *
+ * A content may be there unless something that was asked for after it was answered is durable for sure: answered with fua, or answered
+ * before a flush was asked for that is answered. What was asked for and not answered may be there too. Requests that were under way together
+ * have no order.
+ */
+import type { DiskRequest, Operation } from '../../crash/trace.js';
+import { SectorContents } from './sector-contents.js';
+
+export const SECTOR_BYTES = 512;
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** Something that was asked for: when, as places among the requests. */
+interface Asked {
+  readonly request: Operation;
+  readonly askedAt: number;
+  answeredAt: number;
+  durableAt: number;
+}
+
+interface Version {
+  /** null: it was trimmed, and may hold whatever it held, or zeroes. */
+  readonly content: number | null;
+  readonly asked: Asked | null;
+}
+
+export interface OwedSector {
+  readonly sector: number;
+  readonly contents: SectorContents;
+  readonly versions: readonly Version[];
+}
+
+/** Of one disk: its sectors that were asked to change, in order. */
+export class OwedDisk {
+  readonly sectors: readonly OwedSector[];
+
+  /** `base`: what the sector held before. */
+  constructor(requests: readonly DiskRequest[], disk: number, base: (sector: number) => Uint8Array) {
+    this.sectors = sectorsOf(timesOf(requests, disk), base);
+  }
+
+  /** Of sector `index` of `sectors`: whether it may hold that after the first `told` of the requests. */
+  allows(index: number, content: number, told: number): boolean {
+    const { versions } = this.sectors[index]!;
+    const floor = floorOf(versions, told);
+    for (const version of versions) {
+      const { asked } = version;
+      if (asked !== null && asked.askedAt >= told) break;
+      if ((asked === null ? -1 : asked.answeredAt) < floor) continue;
+      if (version.content === null || version.content === content) return true;
+    }
+    return false;
+  }
+}
+
+/** Of one disk. */
+export function sectorsAsked(requests: readonly DiskRequest[], disk: number): Set<number> {
+  const sectors = new Set<number>();
+  for (const { is, request } of requests) {
+    if (is !== 'asked' || request.device !== disk || request.kind === 'flush') continue;
+    const { offset, length } = request;
+    for (let at = Math.floor(offset / SECTOR_BYTES); at * SECTOR_BYTES < offset + length; at++)
+      sectors.add(at);
+  }
+  return sectors;
+}
+
+/** What was answered before that is overwritten for sure. */
+function floorOf(versions: readonly Version[], told: number): number {
+  let floor = -1;
+  for (const { asked } of versions)
+    if (asked !== null && asked.durableAt < told) floor = Math.max(floor, asked.askedAt);
+  return floor;
+}
+
+function timesOf(requests: readonly DiskRequest[], disk: number): Asked[] {
+  const byNumber = new Map<number, Asked>();
+  const waiting = new Set<Asked>();
+  const covered = new Map<number, readonly Asked[]>();
+  for (const [at, { is, request }] of requests.entries()) {
+    if (request.device !== disk) continue;
+    if (is === 'asked') {
+      if (request.kind === 'flush') covered.set(request.number, [...waiting]);
+      else byNumber.set(request.number, { request, askedAt: at, answeredAt: NEVER, durableAt: NEVER });
+      continue;
+    }
+    const durable = request.kind === 'flush' ? covered.get(request.number)! : [];
+    for (const asked of durable) {
+      asked.durableAt = Math.min(asked.durableAt, at);
+      waiting.delete(asked);
+    }
+    const own = byNumber.get(request.number);
+    if (own === undefined) continue;
+    own.answeredAt = at;
+    if (request.fua) own.durableAt = at;
+    else waiting.add(own);
+  }
+  return [...byNumber.values()];
+}
+
+function sectorsOf(all: readonly Asked[], base: (sector: number) => Uint8Array): OwedSector[] {
+  const sectors = new Map<number, { readonly contents: SectorContents; readonly versions: Version[] }>();
+  const known = (sector: number) => {
+    let found = sectors.get(sector);
+    if (found === undefined) {
+      const contents = new SectorContents();
+      found = { contents, versions: [{ content: contents.add(base(sector)), asked: null }] };
+      sectors.set(sector, found);
+    }
+    return found;
+  };
+  for (const asked of all) {
+    const { kind, offset, length } = asked.request;
+    const end = Math.ceil((offset + length) / SECTOR_BYTES);
+    for (let sector = Math.floor(offset / SECTOR_BYTES); sector < end; sector++) {
+      const { contents, versions } = known(sector);
+      const content =
+        kind === 'trim' ? null : contents.add(written(asked.request, sector, contents, versions));
+      versions.push({ content, asked });
+    }
+  }
+  return [...sectors.entries()]
+    .sort(([a], [b]) => a - b)
+    .map(([sector, { contents, versions }]) => ({ sector, contents, versions }));
+}
+
+/** Around what is less than a sector is what was there before it. */
+function written(
+  { kind, offset, length, bytes }: Operation,
+  sector: number,
+  contents: SectorContents,
+  versions: readonly Version[],
+): Uint8Array {
+  const start = sector * SECTOR_BYTES;
+  const [from, to] = [Math.max(start, offset), Math.min(start + SECTOR_BYTES, offset + length)];
+  const before = versions.findLast(({ content }) => content !== null)!.content!;
+  const whole = contents.get(before).slice();
+  if (kind === 'write') whole.set(bytes!.subarray(from - offset, to - offset), from - start);
+  else whole.fill(0, from - start, to - start);
+  return whole;
+}

@@ -1,0 +1,164 @@
+/**
+ * A recorded volume in some state, to be opened by the product's own code: its small files lie in a folder, its images are empty files beside
+ * them that say no more than that there is one, and whoever opens them gets what a state's devices hold, in memory.
+ *
+ * Nothing else can be opened meanwhile: a path in a list that leads elsewhere must not reach somebody's images.
+ */
+import { mkdir, mkdtemp, open, realpath, rm, writeFile } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
+import { Recorder } from '../../crash/recorder.js';
+import { StateContent } from '../../crash/state-content.js';
+import { StateDevice } from '../../crash/state-device.js';
+import type { StoredTrace, StoredVolume } from '../../crash/trace-file/trace-reader.js';
+import type { BlockDevice } from '../../device/contract.js';
+import { fileError } from '../../device/device-errors.js';
+import type { ImageFileOptions } from '../../device/image-file.js';
+import { interpose } from '../../device/open-image.js';
+import { UserError } from '../../errors.js';
+
+interface Shown {
+  readonly device: StateDevice;
+  readonly recorder: Recorder | null;
+}
+
+export class StagedVolume {
+  readonly #byPath = new Map<string, number>();
+  readonly #paths: string[] = [];
+  #shown: readonly (Shown | null)[] = [];
+  #isMissing: number | null = null;
+
+  private constructor(
+    private readonly folder: string,
+    /** What is opened. */
+    readonly path: string,
+    private readonly devices: StoredTrace['devices'],
+  ) {}
+
+  /** In a new folder of `directory`. Throws UNSUPPORTED for a volume that cannot be put together elsewhere. */
+  static async make(trace: StoredTrace, volume: StoredVolume, directory: string): Promise<StagedVolume> {
+    assertStayed(volume);
+    const made = await mkdtemp(join(directory, 'holdfast-crash-')).catch((error: unknown) => {
+      throw fileError(directory, 'written', error);
+    });
+    const folder = await realpath(made);
+    const root = dirname(volume.named);
+    const place = (path: string): string => {
+      const below = relative(root, resolve(path));
+      if (below.startsWith('..')) throw isElsewhere(path, root);
+      return join(folder, below);
+    };
+    try {
+      const staged = new StagedVolume(folder, place(volume.named), trace.devices);
+      for (const [path, bytes] of volume.files) await put(place(path), bytes);
+      for (const [index, { name }] of trace.devices.entries()) await staged.#addImage(index, place(name));
+      return staged;
+    } catch (error) {
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  indexOf(path: string): number | undefined {
+    return this.#byPath.get(path);
+  }
+
+  /** While `body` runs the images are these devices; what is asked of those that are open for writing is recorded. */
+  async with<T>(
+    devices: readonly (StateDevice | null)[],
+    recorder: Recorder | null,
+    body: () => Promise<T>,
+  ): Promise<T> {
+    const missing = devices.indexOf(null);
+    await this.#takeAway(missing < 0 ? null : missing);
+    this.#shown = devices.map((device) => device && { device, recorder });
+    if (recorder !== null) this.#count(recorder, devices);
+    const uninstall = interpose(
+      (image, options) => this.#show(image, options),
+      async (path) => void this.#known(path),
+    );
+    try {
+      return await body();
+    } finally {
+      uninstall();
+      this.#shown = [];
+    }
+  }
+
+  /** So that it has all of them in their order, the one that is missing too. */
+  #count(recorder: Recorder, devices: readonly (StateDevice | null)[]): void {
+    for (const [index, device] of devices.entries()) {
+      const { name, size } = this.devices[index]!;
+      const any = device ?? new StateDevice(StateContent.over(index, new Map()), { name, size });
+      recorder.record(any, { identity: `${index}` });
+    }
+  }
+
+  #show(image: BlockDevice, { readOnly }: ImageFileOptions): BlockDevice {
+    const index = this.#known(image.name);
+    const { device, recorder } = this.#shown[index]!;
+    const { size } = device;
+    // Several may have it open: each its own, of one content.
+    const own = new StateDevice(device.content, { name: image.name, size, readOnly });
+    const close = (): Promise<void> => image.close();
+    return (recorder ?? new Recorder({ keepEvents: false })).record(own, { identity: `${index}`, close });
+  }
+
+  #known(path: string): number {
+    const index = this.#byPath.get(resolve(path));
+    if (index !== undefined) return index;
+    throw new UserError('UNSUPPORTED', `${path} is opened, and was not recorded`, {
+      hint: 'Volumes are checked whose images were all there, and open, while they were recorded.',
+    });
+  }
+
+  async #addImage(index: number, path: string): Promise<void> {
+    this.#byPath.set(path, index);
+    this.#paths[index] = path;
+    await makeEmpty(path, this.devices[index]!.size);
+  }
+
+  async #takeAway(missing: number | null): Promise<void> {
+    const before = this.#isMissing;
+    if (before === missing) return;
+    if (before !== null) await makeEmpty(this.#paths[before]!, this.devices[before]!.size);
+    if (missing !== null) await rm(this.#paths[missing]!);
+    this.#isMissing = missing;
+  }
+}
+
+async function makeEmpty(path: string, size: number): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const file = await open(path, 'w').catch((error: unknown) => {
+    throw fileError(path, 'made', error);
+  });
+  try {
+    await file.truncate(size);
+  } finally {
+    await file.close();
+  }
+}
+
+async function put(path: string, bytes: Uint8Array): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, bytes).catch((error: unknown) => {
+    throw fileError(path, 'written', error);
+  });
+}
+
+function assertStayed({ changed }: StoredVolume): void {
+  const [path] = changed;
+  if (path === undefined) return;
+  throw new UserError('UNSUPPORTED', `${path} was changed while the volume was recorded`, {
+    hint: 'Which of them a cut leaves is not in the trace: record without making replicas or snapshots meanwhile, or give a --check.',
+  });
+}
+
+function isElsewhere(path: string, root: string): UserError {
+  return new UserError('UNSUPPORTED', `${path} lies elsewhere than the volume, in ${root}`, {
+    hint: 'Volumes are checked whose images are all in their directory. Record one that is, or give a --check.',
+  });
+}

@@ -1,0 +1,116 @@
+/** What the product's own commands find of a staged volume: a look before it is mended, one opening for writing, and fsck after it. */
+import type { Breach } from '../../crash/explorer-failure.js';
+import type { BlockDevice } from '../../device/contract.js';
+import { UserError } from '../../errors.js';
+import { FileDevice } from '../../extents/index.js';
+import { lookAt } from '../../volume/fsck-look.js';
+import type { Volume } from '../../volume/model.js';
+import { openVolume } from '../../volume/volume.js';
+import { type DiskBase, type DiskReading, nothingReadable } from './disk-reading.js';
+import type { OwedDisk } from './owed.js';
+
+/** As they were before the trace, and what is owed of each. */
+export type RecordedDisks = readonly {
+  readonly name: string;
+  readonly base: DiskBase;
+  readonly owed: OwedDisk;
+}[];
+
+const warn = (): void => undefined;
+
+/** Whether each stripe whose parity is wrong is one that the records list. What a look cannot look at it says by a finding. */
+export async function parityAsListed(path: string, isWhole: boolean): Promise<Breach | null> {
+  return caught('a look fails', async () => {
+    const { scrubbed, suspect } = await lookAt([path], { scrub: isWhole ? {} : null, warn });
+    const unlisted = scrubbed?.find(
+      ({ rows }) => !suspect.some(({ start, end }) => start <= rows.start && rows.end <= end),
+    );
+    if (unlisted === undefined) return null;
+    const { finding } = unlisted;
+    return { invariant: `before recovery: ${finding.code}`, message: finding.message };
+  });
+}
+
+/** The volume is closed, and clean, after it. */
+export async function fsckOf(path: string): Promise<Breach | null> {
+  return caught('fsck fails', async () => {
+    const { findings } = await lookAt([path], { scrub: {}, warn });
+    const finding = findings.find(({ severity }) => severity !== 'info');
+    if (finding === undefined) return null;
+    return { invariant: `after recovery: ${finding.code}`, message: finding.message };
+  });
+}
+
+export interface OpenedState {
+  /** All images are there. */
+  readonly isWhole: boolean;
+  /** It was mended without a member, and the power went again: what that member held of rows that were being written is lost. */
+  readonly mayRefuse: boolean;
+}
+
+/** Opens it for writing, reads all that clients may see, and closes it. */
+export async function openOnce(
+  path: string,
+  disks: RecordedDisks,
+  { isWhole, mayRefuse }: OpenedState,
+): Promise<{ readonly disks: readonly DiskReading[] } | { readonly breach: Breach }> {
+  let readings: DiskReading[] = [];
+  const breach = await caught('it cannot be opened', async () => {
+    try {
+      readings = await readAll(path, disks, isWhole);
+    } catch (error) {
+      if (!mayRefuse || !(error instanceof UserError)) throw error;
+      readings = disks.map(({ owed }) => nothingReadable(owed));
+    }
+    return null;
+  });
+  return breach === null ? { disks: readings } : { breach };
+}
+
+async function readAll(path: string, disks: RecordedDisks, isWhole: boolean): Promise<DiskReading[]> {
+  const volume = await openForced(path, isWhole);
+  try {
+    const readings: DiskReading[] = [];
+    for (const { name, base, owed } of disks)
+      readings.push(await onDisk(volume, name, (disk) => base.compare(disk, owed)));
+    return readings;
+  } finally {
+    await volume.close();
+  }
+}
+
+/** Dirty and degraded it has to be forced; with all members it never has. */
+async function openForced(path: string, isWhole: boolean): Promise<Volume> {
+  try {
+    return await openVolume([path], { access: 'write', warn });
+  } catch (error) {
+    if (isWhole || !(error instanceof UserError) || error.code !== 'REFUSED') throw error;
+    return openVolume([path], { access: 'write', force: true, warn });
+  }
+}
+
+/** One disk of an open volume: itself, or a file of it. */
+export async function onDisk<T>(
+  { files, device }: Volume,
+  name: string,
+  body: (disk: BlockDevice) => Promise<T>,
+): Promise<T> {
+  if (files === null) return body(device);
+  const store = await files.store();
+  const disk = new FileDevice(await store.openFile(name, { access: 'read' }));
+  try {
+    return await body(disk);
+  } finally {
+    await disk.close();
+  }
+}
+
+async function caught(invariant: string, body: () => Promise<Breach | null>): Promise<Breach | null> {
+  try {
+    return await body();
+  } catch (error) {
+    // The power is cut in the trace, and nothing here is at fault but what it is to find.
+    const { message, stack = '' } = error instanceof Error ? error : new Error(String(error));
+    return { invariant, message, output: error instanceof UserError ? (error.hint ?? '') : stack };
+  }
+}

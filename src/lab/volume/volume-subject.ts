@@ -1,0 +1,180 @@
+/**
+ * A recorded volume as what the explorer explores: each state is opened by the product's own code, which recovers it, and is held to what
+ * docs/crash-model.md says must hold, by what its clients had asked for and were told.
+ *
+ * 1. A look writes nothing, and with all members finds a wrong parity only where the records say that it may be.
+ * 2. It can be opened for writing. Without a member a dirty array may ask to be forced first.
+ * 3. Each sector that a client wrote reads as something that it may be (owed.ts); what nobody wrote is as it was. What the missing member
+ *    held of stripes that were being written may be refused, never wrong; where the power goes again while it is mended without a member,
+ *    that may be where a volume of files keeps what it needs to be opened at all.
+ * 4. Closed after that, fsck finds nothing: parity is right everywhere, no extent is used twice, none is lost.
+ *
+ * Recoveries are cut too, by the explorer, and what they leave is owed the same: so recovering twice leaves what recovering once does. That
+ * any one member may be taken away after a recovery follows: all data is right, and so is all parity.
+ */
+import type { Breach } from '../../crash/explorer-failure.js';
+import type { Evaluation, ExploredState, Subject } from '../../crash/explorer-subject.js';
+import { Recorder } from '../../crash/recorder.js';
+import type { StateContent } from '../../crash/state-content.js';
+import type { StateDevice } from '../../crash/state-device.js';
+import type { Trace } from '../../crash/trace.js';
+import { type DiskReading, UNKNOWN, UNREADABLE } from './disk-reading.js';
+import type { OwedDisk } from './owed.js';
+import { SECTOR_BYTES } from './owed.js';
+import type { StagedVolume } from './staged-volume.js';
+import { fsckOf, openOnce, parityAsListed, type RecordedDisks } from './volume-looks.js';
+
+export interface VolumeReading {
+  /** What no cut excuses. */
+  readonly breach: Breach | null;
+  /** By disk; null where it could not be opened. */
+  readonly disks: readonly DiskReading[] | null;
+}
+
+export interface VolumeSubjectOptions {
+  readonly trace: Trace;
+  readonly initial: readonly StateContent[];
+  readonly staged: StagedVolume;
+  readonly disks: RecordedDisks;
+  /** Devices that may be missing: members of an array. */
+  readonly members: readonly number[];
+  readonly signal: AbortSignal;
+}
+
+export class VolumeSubject implements Subject<VolumeReading, number> {
+  readonly losesMembers: boolean;
+  readonly members: readonly number[];
+  readonly #toldBefore: (cut: number) => number;
+  /** Many states read the same. */
+  readonly #same = new Map<string, VolumeReading>();
+
+  constructor(private readonly options: VolumeSubjectOptions) {
+    this.members = options.members;
+    this.losesMembers = options.members.length > 0;
+    this.#toldBefore = countsBefore(options.trace);
+  }
+
+  get trace(): Trace {
+    return this.options.trace;
+  }
+
+  get initial(): readonly StateContent[] {
+    return this.options.initial;
+  }
+
+  isPromise(): boolean {
+    return false;
+  }
+
+  /** How many of the requests its clients had made, or were answered. */
+  obligations(cut: number): number {
+    return this.#toldBefore(cut);
+  }
+
+  async evaluate(state: ExploredState): Promise<Evaluation<VolumeReading>> {
+    this.options.signal.throwIfAborted();
+    const recorder = new Recorder();
+    const reading = await this.#read(state, recorder);
+    const { breach, disks } = reading;
+    const key = JSON.stringify([
+      breach,
+      disks?.map(({ contents, spoilt, unreadable }) => [
+        Buffer.from(contents.buffer).toString('base64'),
+        spoilt,
+        unreadable,
+      ]),
+    ]);
+    const same = this.#same.get(key) ?? reading;
+    this.#same.set(key, same);
+    return { reading: same, recovery: recorder.trace };
+  }
+
+  check({ breach, disks }: VolumeReading, told: number): Breach | null {
+    if (breach !== null) return breach;
+    for (const [at, { name, owed }] of this.options.disks.entries()) {
+      const wrong = wrongSector(disks![at]!, owed, told);
+      if (wrong !== null)
+        return {
+          invariant: 'a sector is none of what it may be',
+          message: `sector ${owed.sectors[wrong]!.sector} of ${name} (offset ${owed.sectors[wrong]!.sector * SECTOR_BYTES}) ${whatItIs(disks![at]!.contents[wrong]!)}`,
+        };
+    }
+    return null;
+  }
+
+  /** A look at what the cut has left, before anybody has mended it. */
+  async #look(devices: readonly (StateDevice | null)[], isWhole: boolean): Promise<Breach | null> {
+    const { staged } = this.options;
+    const recorder = new Recorder();
+    const breach = await staged.with(devices, recorder, () => parityAsListed(staged.path, isWhole));
+    if (breach !== null || recorder.trace.events.length === 0) return breach;
+    return {
+      invariant: 'a look has written',
+      message: `fsck without --repair has asked for ${recorder.trace.events.length} changes of the images`,
+    };
+  }
+
+  async #read(state: ExploredState, recorder: Recorder): Promise<VolumeReading> {
+    const { staged, disks } = this.options;
+    const isWhole = state.missing === null;
+    const devices = state.devices();
+    const looked = await this.#look(devices, isWhole);
+    if (looked !== null) return { breach: looked, disks: null };
+    const mayRefuse = !isWhole && state.isSecondCut;
+    const opened = await staged.with(devices, recorder, () =>
+      openOnce(staged.path, disks, { isWhole, mayRefuse }),
+    );
+    if ('breach' in opened) return { breach: opened.breach, disks: null };
+    const spoilt = spoiltBreach(opened.disks, disks, isWhole);
+    if (spoilt !== null || !isWhole) return { breach: spoilt, disks: opened.disks };
+    return { breach: await staged.with(devices, null, () => fsckOf(staged.path)), disks: opened.disks };
+  }
+}
+
+function whatItIs(content: number): string {
+  return content === UNKNOWN
+    ? 'is nothing that was ever written there'
+    : 'is older than what its client was told is durable, or younger than what it had asked for';
+}
+
+/** What nobody wrote is never anything else, and with all members all can be read. */
+function spoiltBreach(
+  readings: readonly DiskReading[],
+  disks: RecordedDisks,
+  isWhole: boolean,
+): Breach | null {
+  for (const [at, { spoilt, unreadable, contents }] of readings.entries()) {
+    const { name } = disks[at]!;
+    if (spoilt !== null)
+      return {
+        invariant: 'what nobody wrote has changed',
+        message: `the byte at offset ${spoilt} of ${name}, which no client wrote, is not what it was`,
+      };
+    const lost = unreadable + contents.filter((content) => content === UNREADABLE).length;
+    if (isWhole && lost > 0)
+      return {
+        invariant: 'a sector cannot be read',
+        message: `${lost} sectors of ${name} cannot be read, though all images are there`,
+      };
+  }
+  return null;
+}
+
+/** By cut: how many requests come before it. */
+function countsBefore({ requests = [], events }: Trace): (cut: number) => number {
+  const counts = new Uint32Array(events.length + 1);
+  let told = 0;
+  for (let cut = 0; cut <= events.length; cut++) {
+    while (told < requests.length && requests[told]!.at <= cut) told += 1;
+    counts[cut] = told;
+  }
+  return (cut) => counts[cut]!;
+}
+
+function wrongSector(reading: DiskReading, owed: OwedDisk, told: number): number | null {
+  for (let at = 0; at < reading.contents.length; at++) {
+    const content = reading.contents[at]!;
+    if (content !== UNREADABLE && !owed.allows(at, content, told)) return at;
+  }
+  return null;
+}

@@ -1,0 +1,105 @@
+/** What clients of a disk are owed: which contents a sector may have, by what they asked for and were told. */
+import { expect, it } from 'vitest';
+import type { DiskRequest, Operation, OperationKind } from '../../../src/crash/trace.js';
+import { OwedDisk, sectorsAsked } from '../../../src/lab/volume/owed.js';
+
+const SECTOR = 512;
+
+/** Requests, told one by one; each returns how many there are by then. */
+class Told {
+  readonly requests: DiskRequest[] = [];
+  #asked = 0;
+
+  ask(kind: OperationKind, offset = 0, length = 0, value = 0, fua = false): Operation {
+    const bytes = kind === 'write' ? new Uint8Array(length).fill(value) : null;
+    const request = { number: this.#asked++, device: 0, kind, offset, length, bytes, fua };
+    this.requests.push({ is: 'asked', at: 0, request });
+    return request;
+  }
+
+  answer(request: Operation): number {
+    return this.requests.push({ is: 'answered', at: 0, request });
+  }
+
+  done(kind: OperationKind, offset = 0, length = 0, value = 0, fua = false): number {
+    return this.answer(this.ask(kind, offset, length, value, fua));
+  }
+
+  write(value: number, { sector = 0, fua = false } = {}): number {
+    return this.done('write', sector * SECTOR, SECTOR, value, fua);
+  }
+
+  /** Which bytes the sector may be full of. */
+  allowed(told: number, sector = 0): number[] {
+    const owed = new OwedDisk(this.requests, 0, () => new Uint8Array(SECTOR));
+    const index = owed.sectors.findIndex((each) => each.sector === sector);
+    const { contents } = owed.sectors[index]!;
+    return Array.from({ length: 10 }, (_, value) => value).filter((value) => {
+      const content = contents.find(new Uint8Array(SECTOR).fill(value));
+      return content >= 0 && owed.allows(index, content, told);
+    });
+  }
+}
+
+it('what was written may be there or not, until a flush that was asked for after it was answered is', () => {
+  const told = new Told();
+  const one = told.write(1);
+  const two = told.write(2);
+  expect([told.allowed(0), told.allowed(one), told.allowed(two)]).toEqual([[0], [0, 1], [0, 1, 2]]);
+  const flush = told.ask('flush');
+  const three = told.write(3);
+  const flushed = told.answer(flush);
+  expect([told.allowed(three), told.allowed(flushed)]).toEqual([
+    [0, 1, 2, 3],
+    [2, 3],
+  ]);
+  expect(told.allowed(told.done('flush'))).toEqual([3]);
+});
+
+it('a flush is no promise of what was not answered when it was asked for', () => {
+  const told = new Told();
+  const write = told.ask('write', 0, SECTOR, 1);
+  const flush = told.ask('flush');
+  told.answer(write);
+  expect(told.allowed(told.answer(flush))).toEqual([0, 1]);
+});
+
+it('with fua the answer is the promise, of that one alone', () => {
+  const told = new Told();
+  told.write(1);
+  told.write(2, { sector: 1 });
+  const end = told.write(3, { fua: true });
+  expect([told.allowed(end), told.allowed(end, 1)]).toEqual([[3], [0, 2]]);
+});
+
+it('of two that were under way together either may be the last', () => {
+  const told = new Told();
+  const [one, two] = [told.ask('write', 0, SECTOR, 1), told.ask('write', 0, SECTOR, 2)];
+  told.answer(two);
+  told.answer(one);
+  expect(told.allowed(told.done('flush'))).toEqual([1, 2]);
+});
+
+it('around what is less than a sector is what was there', () => {
+  const told = new Told();
+  told.done('write', 100, 700, 5, true);
+  const owed = new OwedDisk(told.requests, 0, () => new Uint8Array(SECTOR).fill(9));
+  const [first, second] = [new Uint8Array(SECTOR).fill(9), new Uint8Array(SECTOR).fill(9)];
+  first.fill(5, 100);
+  second.fill(5, 0, 288);
+  expect([...sectorsAsked(told.requests, 0)]).toEqual([0, 1]);
+  expect(owed.sectors.map(({ contents }) => [contents.find(first), contents.find(second)])).toEqual([
+    [1, -1],
+    [-1, 1],
+  ]);
+  expect([owed.allows(0, 1, 2), owed.allows(0, 0, 2)]).toEqual([true, false]);
+});
+
+it('zeroes are as good as a write of them; what was trimmed may be anything that it was', () => {
+  const told = new Told();
+  told.write(1, { fua: true });
+  told.done('write-zeroes', 0, SECTOR);
+  expect(told.allowed(told.done('flush'))).toEqual([0]);
+  told.done('trim', 0, SECTOR);
+  expect(told.allowed(told.done('flush'))).toEqual([0, 1]);
+});
