@@ -3,9 +3,11 @@
  * written that differ: what states share is never copied.
  *
  * Invariant: what somebody writes to the file is seen, and is of no effect on later states: the file is then made anew. Seen by the time of
- * its last change, which is set to one that no write leaves behind. Where a file can be written without a trace of that (a mapped file of a
- * tmpfs) it is made anew for each state.
+ * its last change, which is set to one that no write leaves behind, and by the time of when that was set, which nobody can set: both are
+ * looked at when a command has ended, and once more before the file is changed, since a process that has left the command may go on. Where a
+ * file can be written without a trace of that (a mapped file of a tmpfs) it is made anew for each state.
  */
+import type { BigIntStats } from 'node:fs';
 import { type FileHandle, open, rm, stat, statfs, utimes } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { StateDevice } from '../../crash/state-device.js';
@@ -21,6 +23,8 @@ const UNTOUCHED = 1;
 export class StateImage {
   /** Pages in which the file differs from what all states began with; null: there is no file. */
   #changed: Set<number> | null = null;
+  /** Of the file as it was shown last. */
+  #stamp: string | null = null;
   #isRenewed: boolean | null = null;
 
   constructor(readonly path: string) {}
@@ -37,15 +41,24 @@ export class StateImage {
 
   /** Whether it was written since it was shown; then the next one is a new file. */
   async wasWritten(device: StateDevice): Promise<boolean> {
-    const found = await stat(this.path).catch(() => null);
-    const isUntouched = found !== null && found.mtimeMs === UNTOUCHED * 1000 && found.size === device.size;
+    const isUntouched = await this.#isAsShown(device.size);
     this.#isRenewed ??= (await statfs(dirname(this.path))).type === TMPFS;
     if (!isUntouched || this.#isRenewed) this.#changed = null;
     return !isUntouched;
   }
 
+  async #isAsShown(size: number): Promise<boolean> {
+    const found = await stat(this.path, { bigint: true }).catch(() => null);
+    if (found === null || this.#stamp === null) return false;
+    const { mtimeMs } = found;
+    return (
+      mtimeMs === BigInt(UNTOUCHED * 1000) && found.size === BigInt(size) && stampOf(found) === this.#stamp
+    );
+  }
+
   async #show(device: StateDevice): Promise<void> {
     const { content } = device;
+    if (this.#changed !== null && !(await this.#isAsShown(device.size))) this.#changed = null;
     const before = this.#changed;
     const changed = new Set(content.changedPages());
     const isNew = before === null;
@@ -59,8 +72,13 @@ export class StateImage {
       await file.close();
     }
     await utimes(this.path, UNTOUCHED, UNTOUCHED);
+    this.#stamp = stampOf(await stat(this.path, { bigint: true }));
     this.#changed = changed;
   }
+}
+
+function stampOf({ ino, ctimeNs }: BigIntStats): string {
+  return `${ino} ${ctimeNs}`;
 }
 
 async function put(file: FileHandle, device: StateDevice, from: number, count: number): Promise<void> {

@@ -1,11 +1,15 @@
 /** A file that is one state after another: exactly that state, whatever was there before, and whoever has written to it. */
+import fs from 'node:fs';
 import { open, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { StateContent } from '../../../src/crash/state-content.js';
 import { StateDevice } from '../../../src/crash/state-device.js';
 import { StateImage } from '../../../src/lab/explore/state-image.js';
+import { withCalls } from '../../support/devices/with-calls.js';
 import { seeded } from '../../support/seed.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 
@@ -65,21 +69,70 @@ it('costs what differs: pages that states share are not written again', async ()
   const first = new StateDevice(content.fork(), { name: 'disk', size: SIZE });
   await image.show(first);
   expect((await stat(path)).blocks * 512).toBeLessThanOrEqual(5 * PAGE);
-  // What only the file holds tells which of its pages were left alone.
-  const file = await open(path, 'r+');
-  await file.write(Buffer.alloc(1, 1), 0, 1, 7 * PAGE);
-  await file.close();
-  await utimes(path, 1, 1);
   expect(await image.wasWritten(first)).toBe(false);
   const fork = content.fork();
   fork.write(30 * PAGE, random.bytes(512));
   const second = new StateDevice(fork, { name: 'disk', size: SIZE });
-  await image.show(second);
-  const found = await readFile(path);
-  expect(found[7 * PAGE]).toBe(1);
-  const page = new Uint8Array(PAGE);
-  fork.read(30 * PAGE, page);
-  expect(Buffer.compare(found.subarray(30 * PAGE, 31 * PAGE), page)).toBe(0);
+  expect(await writtenTo(path, () => image.show(second))).toEqual([[30 * PAGE, PAGE]]);
+  await expectHolds(path, second);
+});
+
+/** Offsets and bytes, of what is written through node:fs/promises. */
+async function writtenTo(path: string, body: () => Promise<void>): Promise<[number, number][]> {
+  const real = { ...fs.promises };
+  const writes: [number, number][] = [];
+  const watched = async (...args: Parameters<typeof real.open>) => {
+    const handle = await real.open(...args);
+    if (args[0] !== path) return handle;
+    return withCalls<fs.promises.FileHandle>(handle, {
+      write: (async (bytes: Uint8Array, from: number, length: number, at: number) => {
+        writes.push([at, length]);
+        return handle.write(bytes, from, length, at);
+      }) as unknown as typeof handle.write,
+    });
+  };
+  Object.assign(fs.promises, { open: watched });
+  syncBuiltinESMExports();
+  try {
+    await body();
+  } finally {
+    Object.assign(fs.promises, { open: real.open });
+    syncBuiltinESMExports();
+  }
+  return writes;
+}
+
+it('is not spoilt by who outlives the command, and writes when it was looked at', async () => {
+  const random = new SeededRandom(1);
+  const path = join(await temporaryFolder(), 'disk');
+  const image = new StateImage(path);
+  const content = StateContent.over(0, base(random));
+  const device = another(content, random);
+  await image.show(device);
+  const late = await open(path, 'r+');
+  expect(await image.wasWritten(device)).toBe(false);
+  await late.write(Uint8Array.of(1, 2, 3), 0, 3, 50 * PAGE);
+  const next = new StateDevice(content.fork(), { name: 'disk', size: SIZE });
+  await image.show(next);
+  await late.write(Uint8Array.of(1, 2, 3), 0, 3, 51 * PAGE);
+  await late.close();
+  await expectHolds(path, next);
+});
+
+it('is seen to be written, though the times were put back', async () => {
+  const random = new SeededRandom(1);
+  const path = join(await temporaryFolder(), 'disk');
+  const image = new StateImage(path);
+  const device = another(StateContent.over(0, base(random)), random);
+  await image.show(device);
+  const { atime, mtime } = await stat(path);
+  // A file's times are as fine as the kernel's clock ticks.
+  await sleep(20);
+  const file = await open(path, 'r+');
+  await file.write(Uint8Array.of(1, 2, 3), 0, 3, 50 * PAGE);
+  await file.close();
+  await utimes(path, atime, mtime);
+  expect(await image.wasWritten(device)).toBe(true);
 });
 
 it('says which file could not be written', async () => {
