@@ -3,17 +3,24 @@ import { availableParallelism, tmpdir } from 'node:os';
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { HoldfastCommand, type Outcome } from '../../src/cli/base-command.js';
-import { COMMON_EXIT_CODES, EXIT } from '../../src/cli/exit-codes.js';
+import { COMMON_EXIT_CODES } from '../../src/cli/exit-codes.js';
 import { ExploreProgress } from '../../src/cli/explore-progress.js';
 import { countFlag } from '../../src/cli/flags.js';
 import type { Report } from '../../src/crash/explorer-report.js';
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../src/crash/profiles.js';
 import type { StoredTrace } from '../../src/crash/trace-file/trace-reader.js';
+import { UserError } from '../../src/errors.js';
 import type { ExploredTrace } from '../../src/lab/explore/explore-trace.js';
 import type { FlushOutcome } from '../../src/lab/explore/flushes.js';
+import type { ExploredWorkload } from '../../src/lab/self/explore-layer.js';
+import { LAYER_NAMES, type LayerName } from '../../src/lab/self/layer-names.js';
 import type { ExploreVolumeOptions } from '../../src/lab/volume/explore-volume.js';
 
 const MAX_SEED = 2 ** 32 - 1;
+
+/** How far a run goes by default: over a trace, and over each workload of a layer, of which there are many. */
+const LIMITS = { maxStates: Number.POSITIVE_INFINITY, maxImagesPerCut: 256 };
+const SELF_LIMITS = { maxStates: 20_000, maxImagesPerCut: 8 };
 
 /** How far a run goes, and where it puts what it needs. */
 type ExploreLimits = ExploreVolumeOptions;
@@ -27,16 +34,25 @@ It is run by the shell, with the state as a file ($image) and as an NBD disk ($u
 
 Without --check a trace of a volume is held to what must hold of volumes: holdfast opens each state itself, in memory, and recovers it; what clients were told is durable must be there, nothing may be there that they did not ask for, and fsck must find nothing after it. Of an array each single member is missing too, and recoveries are cut.
 
+With --self no trace is needed: a layer of holdfast itself is recorded in the workloads that its own tests explore, and held to what it promises, in memory. All limits are for each workload.
+
 A failing state is made as small as it can be, and told; --failures keeps it for crash replay.`;
   static override examples = [
     `<%= config.bin %> crash explore disk.trace --check 'e2fsck -fn "$image"'`,
     `<%= config.bin %> crash explore volume.trace --max-seconds 60`,
+    `<%= config.bin %> crash explore --self raid`,
     `<%= config.bin %> crash explore disk.trace --check ./check.sh --max-seconds 600 --max-failures 5 --failures found`,
   ];
   static override args = {
-    trace: Args.string({ required: true, ignoreStdin: true, description: 'the trace' }),
+    trace: Args.string({ ignoreStdin: true, description: 'the trace; none with --self' }),
   };
   static override flags = {
+    self: Flags.option({
+      options: LAYER_NAMES,
+      helpValue: 'LAYER',
+      exclusive: ['check', 'failures', 'without-flush', 'each-flush', 'directory'],
+      description: `explore a layer of holdfast: ${LAYER_NAMES.join(', ')}`,
+    })(),
     check: Flags.string({
       helpValue: 'COMMAND',
       description: 'ends with 0 where all is well [default: of a recorded volume, what must hold of it]',
@@ -58,13 +74,16 @@ A failing state is made as small as it can be, and told; --failures keeps it for
       helpValue: 'S',
       description: 'of the samples that are drawn',
     }),
-    'max-states': countFlag({ min: 1, helpValue: 'N', description: 'look at so many states at most' }),
+    'max-states': countFlag({
+      min: 1,
+      helpValue: 'N',
+      description: `look at so many states at most [default: all; with --self ${SELF_LIMITS.maxStates}]`,
+    }),
     'max-seconds': countFlag({ min: 1, helpValue: 'N', description: 'begin nothing more after this time' }),
     'max-images-per-cut': countFlag({
       min: 1,
-      default: 256,
       helpValue: 'N',
-      description: 'different states of one cut at most, so that all cuts are come to',
+      description: `different states of one cut at most, so that all cuts are come to [default: ${LIMITS.maxImagesPerCut}; with --self ${SELF_LIMITS.maxImagesPerCut}]`,
     }),
     'max-failures': countFlag({
       min: 1,
@@ -109,20 +128,38 @@ A failing state is made as small as it can be, and told; --failures keeps it for
   };
 
   protected async execute(): Promise<Outcome> {
+    const { self } = this.flags;
+    const { trace: path } = this.args;
+    if (self !== undefined && path !== undefined)
+      throw new UserError('USAGE', 'of a trace and --self only one can be explored', {
+        hint: 'Leave one of them out.',
+      });
+    if (self !== undefined) return this.#layer(self);
+    if (path === undefined)
+      throw new UserError('USAGE', 'what is to be explored is missing', {
+        hint: 'Give a trace (crash record makes them), or --self LAYER.',
+      });
     const { readTrace } = await import('../../src/crash/trace-file/trace-reader.js');
-    const trace = readTrace(this.args.trace);
+    const trace = readTrace(path);
     try {
       if (trace.damage !== null)
         this.warn(
-          `${this.args.trace}: used up to offset ${trace.damage.offsetBytes} (${trace.events.length} events): ${trace.damage.why}`,
+          `${path}: used up to offset ${trace.damage.offsetBytes} (${trace.events.length} events): ${trace.damage.why}`,
         );
-      if (this.flags['each-flush']) return await this.#eachFlush(trace);
-      const explored = await this.#explore(await this.#traceToExplore(trace));
-      const kept = await this.#keep(explored.report, trace);
-      return await this.#outcome(explored, trace, kept);
+      if (this.flags['each-flush']) return await this.#eachFlush(trace, path);
+      return await this.#trace(trace, path);
     } finally {
       trace.close();
     }
+  }
+
+  async #trace(trace: StoredTrace, path: string): Promise<Outcome> {
+    const { traceOutcome } = await import('../../src/cli/explore-outcomes.js');
+    const explored = await this.#explore(await this.#traceToExplore(trace));
+    const files = await this.#keep(explored.report, trace, path);
+    const { damage, events } = trace;
+    const isByCommand = this.flags.check !== undefined;
+    return traceOutcome({ trace: path, events: events.length, damage, explored, isByCommand, files });
   }
 
   async #traceToExplore(trace: StoredTrace): Promise<StoredTrace> {
@@ -153,25 +190,34 @@ A failing state is made as small as it can be, and told; --failures keeps it for
     return { report, checkRuns: report.checks, writingRuns: 0 };
   }
 
-  async #eachFlush(trace: StoredTrace): Promise<Outcome> {
+  async #eachFlush(trace: StoredTrace, path: string): Promise<Outcome> {
     const { eachFlush } = await import('../../src/lab/explore/flushes.js');
+    const { flushesOutcome } = await import('../../src/cli/explore-outcomes.js');
     const outcomes: FlushOutcome[] = [];
     for await (const outcome of eachFlush(trace, (without) => this.#explore(without))) outcomes.push(outcome);
-    return {
-      result: { trace: this.args.trace, damage: trace.damage, flushes: outcomes.map(flushResult) },
-      text: () => outcomes.map(flushText).join('\n'),
-    };
+    return flushesOutcome(path, trace.damage, outcomes);
+  }
+
+  async #layer(layer: LayerName): Promise<Outcome> {
+    const { exploreLayer } = await import('../../src/lab/self/explore-layer.js');
+    const { layerOutcome } = await import('../../src/cli/explore-outcomes.js');
+    const workloads: ExploredWorkload[] = [];
+    await this.#withProgress(async (limits) => {
+      for await (const workload of exploreLayer(layer, limits)) workloads.push(workload);
+    });
+    return layerOutcome(layer, workloads);
   }
 
   async #withProgress<R>(body: (limits: ExploreLimits) => Promise<R>): Promise<R> {
     const { flags } = this;
+    const by = flags.self === undefined ? LIMITS : SELF_LIMITS;
     const progress = new ExploreProgress(flags.json);
     try {
       return await body({
         ...{ profile: flags.profile, seed: flags.seed },
-        maxStates: flags['max-states'] ?? Number.POSITIVE_INFINITY,
+        maxStates: flags['max-states'] ?? by.maxStates,
         maxSeconds: flags['max-seconds'] ?? Number.POSITIVE_INFINITY,
-        maxImagesPerCut: flags['max-images-per-cut'],
+        maxImagesPerCut: flags['max-images-per-cut'] ?? by.maxImagesPerCut,
         maxFailures: flags['max-failures'],
         directory: flags.directory ?? tmpdir(),
         signal: this.signal,
@@ -182,67 +228,14 @@ A failing state is made as small as it can be, and told; --failures keeps it for
     }
   }
 
-  async #keep(report: Report, trace: StoredTrace): Promise<string[]> {
+  async #keep(report: Report, trace: StoredTrace, path: string): Promise<string[]> {
     const { failures: folder } = this.flags;
     if (folder === undefined) return [];
     const { saveFailure } = await import('../../src/lab/explore/failure-file.js');
     const { saveSummary } = await import('../../src/lab/report/found.js');
     await saveSummary(folder, report);
     const files: string[] = [];
-    for (const failure of report.failures)
-      files.push(await saveFailure(folder, failure, { trace, path: this.args.trace }));
+    for (const failure of report.failures) files.push(await saveFailure(folder, failure, { trace, path }));
     return files;
   }
-
-  async #outcome(
-    { report, checkRuns, writingRuns }: ExploredTrace,
-    trace: StoredTrace,
-    files: readonly string[],
-  ): Promise<Outcome> {
-    const { describeReport } = await import('../../src/crash/explorer-report.js');
-    const { failures, ...counts } = report;
-    if (writingRuns > 0)
-      this.warn(`the check wrote to the disk that it was given in ${writingRuns} of ${checkRuns} runs`);
-    return {
-      exitCode: failures.length === 0 ? EXIT.done : EXIT.lost,
-      result: {
-        trace: this.args.trace,
-        events: trace.events.length,
-        damage: trace.damage,
-        ...counts,
-        ...{ checkRuns, writingRuns },
-        failures: failures.map((failure, at) => ({
-          ...{ kind: failure.invariant, message: failure.message, output: failure.output ?? '' },
-          ...{ text: failure.text, file: files[at] ?? null },
-        })),
-      },
-      text: () => {
-        const outputs = failures.flatMap(({ output = '' }) =>
-          output === '' ? [] : [`it said:\n${output.trimEnd()}`],
-        );
-        return [
-          describeReport(report),
-          ...(this.flags.check === undefined ? [] : [`the check ran ${checkRuns} times`]),
-          ...outputs,
-          ...files.map(
-            (file) => `to have it: holdfast crash replay ${this.args.trace} --failure ${file} --output IMAGE`,
-          ),
-        ].join('\n');
-      },
-    };
-  }
-}
-
-function flushResult({ number, device, event, afterMark, explored: { report } }: FlushOutcome): object {
-  const { failures, states, stoppedBy, isExhaustive } = report;
-  const { invariant: kind = null, message = null } = failures[0] ?? {};
-  return { flush: number, device, event, afterMark, kind, message, states, stoppedBy, isExhaustive };
-}
-
-function flushText({ number, device, event, afterMark, explored: { report } }: FlushOutcome): string {
-  const where = `flush ${number} of ${device}, event ${event}${afterMark === null ? '' : `, after "${afterMark}"`}`;
-  const [failure] = report.failures;
-  if (failure !== undefined) return `${where}: matters: ${failure.invariant}: ${failure.message}`;
-  const seen = report.isExhaustive ? 'all' : report.states;
-  return `${where}: no state fails without it (${seen} looked at)`;
 }

@@ -61,6 +61,8 @@ export interface ExploreOptions {
   readonly maxFailures?: number;
   /** States that are looked at at once. Default: 1. */
   readonly atOnce?: number;
+  /** Its reason is thrown, before the next state. */
+  readonly signal?: AbortSignal;
   /** Called after each cut. */
   readonly onProgress?: (report: Report) => void;
 }

@@ -10,6 +10,7 @@
  * - What was not looked at is counted, and nothing is called exhaustive that was cut short.
  * - How many states are looked at at once changes nothing of what is found: all of a cut has ended before the next one begins.
  */
+import { setImmediate } from 'node:timers/promises';
 import { choices, EVERY_SUBSET } from './choices.js';
 import { type Breach, describeFailure, type Failure, minimise, pointOf } from './explorer-failure.js';
 import { cutsOf, type Journey } from './explorer-journey.js';
@@ -117,6 +118,8 @@ class Explorer<Reading, Obligations> {
       await this.cut({ journey, walk, obligations: journey.obligations(cut) });
       await this.pay();
       this.options.onProgress?.(this.report());
+      // States in memory wait for nothing: what is to be told to stop must hear of it.
+      if (this.options.signal !== undefined) await setImmediate();
       yield;
     }
   }
@@ -271,6 +274,7 @@ class Explorer<Reading, Obligations> {
   }
 
   private async evaluate(state: State): Promise<Evaluation<Reading>> {
+    this.options.signal?.throwIfAborted();
     this.evaluations += 1;
     // Of several at once each is what it was when it came up.
     state.contents();

@@ -9,16 +9,9 @@ import { applyUndo, matchImages } from '../../src/check/undo/revert.js';
 import { UndoImages } from '../../src/check/undo/undo-device.js';
 import { UndoFile } from '../../src/check/undo/undo-file.js';
 import type { BlockDevice } from '../../src/device/contract.js';
+import { judgeDevices, makeMembers, type TestShape } from '../../src/lab/self/raid/arrays.js';
 import { examineImage } from '../../src/raid/md/examine.js';
-import {
-  abandonArrays,
-  judgeDevices,
-  makeMembers,
-  mismatches,
-  openDevices,
-  readAll,
-  type TestShape,
-} from '../support/arrays.js';
+import { abandonArrays, mismatches, openDevices, readAll } from '../support/arrays.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
 import { PowerSupply, VolatileDevice } from '../support/devices/volatile-device.js';
 import { temporaryFolder } from '../support/temporary-folder.js';

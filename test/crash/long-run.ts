@@ -4,8 +4,8 @@
  */
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeReport, type Report } from '../../src/crash/explorer-report.js';
-import type { ExploreOptions } from '../../src/crash/explorer-subject.js';
 import type { ProfileName } from '../../src/crash/profiles.js';
+import type { SelfWorkload } from '../../src/lab/self/layers.js';
 import { withSeed } from '../support/devices/seeded-random.js';
 
 /**
@@ -33,26 +33,25 @@ export function statesOr(states: number): number {
   return Number(process.env.HOLDFAST_CRASH_STATES ?? states);
 }
 
-export interface LongRun<W extends { readonly name: string }> {
+export interface LongRun {
   readonly title: string;
-  readonly workloads: readonly W[];
+  readonly workloads: readonly SelfWorkload[];
   /** Of each workload, all profiles together. */
   readonly states: number;
   readonly shares?: typeof SHARES;
-  readonly explore: (
-    workload: W,
-    options: Required<Pick<ExploreOptions, 'seed' | 'profile' | 'maxStates'>>,
-  ) => Promise<Report>;
+  /** Different states are what takes time: each cut has its share of them. Default: as many as there are. */
+  readonly maxImagesPerCut?: number;
 }
 
-export function describeLongRun<W extends { readonly name: string }>(run: LongRun<W>): void {
-  const { title, workloads, states, explore, shares = SHARES } = run;
+export function describeLongRun(run: LongRun): void {
+  const { title, workloads, states, maxImagesPerCut = Number.POSITIVE_INFINITY, shares = SHARES } = run;
   const reports: Report[] = [];
   describe.each(shares)(`${title}, %s`, (profile, share) => {
     it.each(workloads.map((workload) => [workload.name, workload] as const))('%s', async (name, workload) => {
       await withSeed(async (random) => {
         const seed = random.below(2 ** 31);
-        const report = await explore(workload, { seed, profile, maxStates: Math.ceil(states * share) });
+        const maxStates = Math.ceil(states * share);
+        const report = await workload.explore({ seed, profile, maxStates, maxImagesPerCut });
         reports.push(report);
         console.log(`${name}\n${describeReport(report)}\n`);
         expect(report.failures).toEqual([]);

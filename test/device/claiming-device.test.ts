@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { ClaimingDevice } from '../../src/device/claiming-device.js';
 import { MemoryDevice } from '../../src/device/memory.js';
+import { withCalls } from '../../src/lab/self/with-calls.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
-import { withCalls } from '../support/devices/with-calls.js';
 
 const K = 1024;
 const SIZE = 64 * K;

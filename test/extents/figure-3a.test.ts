@@ -3,8 +3,8 @@
  * server for, in which order, and what it writes where.
  */
 import { expect, it } from 'vitest';
+import { withCalls } from '../../src/lab/self/with-calls.js';
 import type { Message, MetadataService } from '../../src/metadata/messages.js';
-import { withCalls } from '../support/devices/with-calls.js';
 import { BLOCK_BYTES, contentOf, EXTENT_BYTES, filled, Stage, type StageOptions } from './support/stage.js';
 
 /** Every message that the store sends, in order. */

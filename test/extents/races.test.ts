@@ -6,8 +6,8 @@ import { describe, expect, it } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { UserError } from '../../src/errors.js';
 import { settingsOf } from '../../src/extents/settings.js';
+import { withCalls } from '../../src/lab/self/with-calls.js';
 import type { Message, MetadataService } from '../../src/metadata/messages.js';
-import { withCalls } from '../support/devices/with-calls.js';
 import { contentOf, EXTENT_BYTES, filled, Stage } from './support/stage.js';
 
 class Gate {

@@ -3,6 +3,7 @@
  * off after any of its commits, and done again.
  */
 import { expect, it } from 'vitest';
+import { ALL as ALL_KEYS, list } from '../../src/lab/self/metadata/model.js';
 import type { Change, MetadataEngine } from '../../src/metadata/engine/contract.js';
 import { MemoryEngine } from '../../src/metadata/engine/memory-engine.js';
 import { checkMetadata } from '../../src/metadata/server/check.js';
@@ -10,7 +11,6 @@ import { key, nameKey, numberOf, under } from '../../src/metadata/server/keys.js
 import { rebuildIndexes } from '../../src/metadata/server/rebuild-indexes.js';
 import { decode, encode } from '../../src/metadata/server/records.js';
 import { summarize } from '../../src/metadata/server/summary.js';
-import { ALL as ALL_KEYS, list } from './engine/engine-conformance.js';
 import { ALL, bits, harden, makeFile, Stage, write } from './support/stage.js';
 
 async function copyOf(engine: MetadataEngine): Promise<MemoryEngine> {

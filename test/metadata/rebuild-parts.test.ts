@@ -3,12 +3,12 @@
  * it; where nothing else says it, it stays as it is and is found still. Extents in two places get copies.
  */
 import { describe, expect, it } from 'vitest';
+import { list } from '../../src/lab/self/metadata/model.js';
 import { checkMetadata } from '../../src/metadata/server/check.js';
 import { key } from '../../src/metadata/server/keys.js';
 import { rebuildIndexes } from '../../src/metadata/server/rebuild-indexes.js';
 import { decode, encode } from '../../src/metadata/server/records.js';
 import { separateExtents } from '../../src/metadata/server/separate-extents.js';
-import { list } from './engine/engine-conformance.js';
 import { change, type Damaged, drop, number, put, stageWithAll } from './support/damage.js';
 import { NONE } from './support/stage.js';
 

@@ -1,13 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  makeMembers,
-  mismatches,
-  openDevices,
-  readAll,
-  SMALL,
-  sizeOf,
-  type TestShape,
-} from '../support/arrays.js';
+import { makeMembers, SMALL, sizeOf, type TestShape } from '../../src/lab/self/raid/arrays.js';
+import { mismatches, openDevices, readAll } from '../support/arrays.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
 
 const SHAPES: TestShape[] = [

@@ -6,15 +6,16 @@ import { describe, expect, it } from 'vitest';
 import { type BlockDevice, DeviceError } from '../../src/device/contract.js';
 import { MemoryDevice } from '../../src/device/memory.js';
 import type { Range } from '../../src/device/range-set.js';
+import { makeMembers, type TestShape } from '../../src/lab/self/raid/arrays.js';
+import { addBitmap } from '../../src/lab/self/raid/write-intent-bitmap.js';
 import { countDirtyBits, readBitmapCopy } from '../../src/raid/md/bitmap-copy.js';
 import { examineImage } from '../../src/raid/md/examine.js';
 import { joinMember } from '../../src/raid/membership.js';
 import type { WriteIntent } from '../../src/raid/write-intent.js';
-import { makeMembers, mismatches, openDevices, type TestShape } from '../support/arrays.js';
+import { mismatches, openDevices } from '../support/arrays.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { HeldDevice } from '../support/devices/held-device.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
-import { addBitmap } from '../support/md-features.js';
 
 /** Large enough that the bitmap has two pages. */
 const TALL: TestShape = { members: 4, chunkBytes: 65536, layout: 2, stripes: 256 };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { judgeDevices, mismatches, openDevices, readAll } from '../support/arrays.js';
+import { judgeDevices } from '../../src/lab/self/raid/arrays.js';
+import { mismatches, openDevices, readAll } from '../support/arrays.js';
 import { withSeed } from '../support/devices/seeded-random.js';
 import { DATA, faultyMembers, fill } from '../support/faulty-arrays.js';
 

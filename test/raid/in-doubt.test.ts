@@ -3,8 +3,9 @@
  */
 import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../src/device/memory.js';
+import { judgeDevices, makeMembers, SMALL } from '../../src/lab/self/raid/arrays.js';
 import { failMember, joinMember } from '../../src/raid/membership.js';
-import { judgeDevices, makeMembers, mismatches, openDevices, readAll, SMALL } from '../support/arrays.js';
+import { mismatches, openDevices, readAll } from '../support/arrays.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { type SeededRandom, withSeed } from '../support/devices/seeded-random.js';
 import { DATA, faultyMembers, fill } from '../support/faulty-arrays.js';

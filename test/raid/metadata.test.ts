@@ -2,9 +2,10 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { MemoryDevice } from '../../src/device/memory.js';
+import { judgeDevices, makeMembers, SMALL, type TestShape } from '../../src/lab/self/raid/arrays.js';
 import { changeSuperblock, superblockBytes } from '../../src/raid/md/superblock.js';
 import { failMember, joinMember } from '../../src/raid/membership.js';
-import { judgeDevices, makeMembers, openDevices, readAll, SMALL, type TestShape } from '../support/arrays.js';
+import { openDevices, readAll } from '../support/arrays.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { withSeed } from '../support/devices/seeded-random.js';
 import { PowerSupply, VolatileDevice } from '../support/devices/volatile-device.js';

@@ -1,8 +1,8 @@
 /** Blocks that were told of before they are written: listed with what is listed anyway, and taken off where nobody writes them. */
 import { describe, expect, it } from 'vitest';
+import { withCalls } from '../../src/lab/self/with-calls.js';
 import { BLOCK_BYTES } from '../../src/replication/blocks.js';
 import { TransactionLog } from '../../src/replication/log/transaction-log.js';
-import { withCalls } from '../support/devices/with-calls.js';
 import { TrackerBench, turns } from './support/parts.js';
 import { contentOf, ReplicationStage } from './support/stage.js';
 

@@ -4,10 +4,10 @@
  */
 import { describe, expect, it, vi } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
+import { withCalls } from '../../src/lab/self/with-calls.js';
 import { BLOCK_BYTES } from '../../src/replication/blocks.js';
 import type { WholeChange } from '../../src/replication/replicated-device.js';
 import { withSeed } from '../support/devices/seeded-random.js';
-import { withCalls } from '../support/devices/with-calls.js';
 import { Chain } from './support/chain.js';
 import { turns, until } from './support/parts.js';
 import { ReplicationStage } from './support/stage.js';

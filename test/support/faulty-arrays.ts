@@ -1,6 +1,7 @@
 /** Arrays whose members fail as they are told. */
 import type { MemoryDevice } from '../../src/device/memory.js';
-import { makeMembers, openDevices, SMALL } from './arrays.js';
+import { makeMembers, SMALL } from '../../src/lab/self/raid/arrays.js';
+import { openDevices } from './arrays.js';
 import { FaultyDevice } from './devices/faulty-device.js';
 import type { SeededRandom } from './devices/seeded-random.js';
 

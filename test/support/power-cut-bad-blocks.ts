@@ -3,9 +3,10 @@
  * there. Below every bad block lies noise: whoever trusts one too early reads it.
  */
 import type { MemoryDevice } from '../../src/device/memory.js';
+import { judgeDevices } from '../../src/lab/self/raid/arrays.js';
 import type { RaidArray } from '../../src/raid/array.js';
 import { recoverArray } from '../../src/volume/recovery.js';
-import { abandonArrays, judgeDevices, openDevices } from './arrays.js';
+import { abandonArrays, openDevices } from './arrays.js';
 import type { SeededRandom } from './devices/seeded-random.js';
 import type { VolatileDevice } from './devices/volatile-device.js';
 import {

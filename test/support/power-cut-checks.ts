@@ -5,12 +5,13 @@
 import type { BlockDevice } from '../../src/device/contract.js';
 import type { MemoryDevice } from '../../src/device/memory.js';
 import { RangeSet } from '../../src/device/range-set.js';
+import { judgeDevices } from '../../src/lab/self/raid/arrays.js';
 import type { RaidArray } from '../../src/raid/array.js';
 import { bytesInDoubt } from '../../src/raid/doubt.js';
 import { WriteIntentBitmap } from '../../src/raid/md/bitmap.js';
 import { type BitmapCopy, readBitmapCopy } from '../../src/raid/md/bitmap-copy.js';
 import { recoverArray } from '../../src/volume/recovery.js';
-import { abandonArrays, judgeDevices, mismatches, openDevices, readAll } from './arrays.js';
+import { abandonArrays, mismatches, openDevices, readAll } from './arrays.js';
 import type { SectorHistory } from './sector-history.js';
 
 const SECTOR_BYTES = 512;

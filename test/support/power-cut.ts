@@ -6,23 +6,17 @@
 import { type BlockDevice, DeviceError } from '../../src/device/contract.js';
 import type { MemoryDevice } from '../../src/device/memory.js';
 import { RangeSet } from '../../src/device/range-set.js';
+import { judgeDevices, makeMembers, type TestShape } from '../../src/lab/self/raid/arrays.js';
+import { addBitmap } from '../../src/lab/self/raid/write-intent-bitmap.js';
 import type { RaidArray } from '../../src/raid/array.js';
 import { bytesInDoubt } from '../../src/raid/doubt.js';
 import { examineImage } from '../../src/raid/md/examine.js';
 import { joinMember } from '../../src/raid/membership.js';
 import { recoverArray } from '../../src/volume/recovery.js';
-import {
-  abandonArrays,
-  judgeDevices,
-  makeMembers,
-  mismatches,
-  openDevices,
-  readAll,
-  type TestShape,
-} from './arrays.js';
+import { abandonArrays, mismatches, openDevices, readAll } from './arrays.js';
 import type { SeededRandom } from './devices/seeded-random.js';
 import { PowerSupply, VolatileDevice } from './devices/volatile-device.js';
-import { addBitmap, addPpl, leaveStalePpl } from './md-features.js';
+import { addPpl, leaveStalePpl } from './md-features.js';
 import { checkComplete, must, type Outcome, readBut } from './power-cut-checks.js';
 import { SectorHistory } from './sector-history.js';
 

@@ -6,6 +6,8 @@ import { bufferList } from '../../src/device/buffers.js';
 import { ClaimingDevice } from '../../src/device/claiming-device.js';
 import type { BlockDevice } from '../../src/device/contract.js';
 import { MemoryDevice } from '../../src/device/memory.js';
+import { contentOf } from '../../src/lab/self/snapshot/kept-snapshots.js';
+import { withCalls } from '../../src/lab/self/with-calls.js';
 import { BLOCK_BYTES } from '../../src/replication/blocks.js';
 import type { Located } from '../../src/volume/locate.js';
 import { FileStore } from '../../src/volume/snapshots/file-store.js';
@@ -13,8 +15,6 @@ import { RangeWatch } from '../../src/volume/snapshots/range-watch.js';
 import type { StampSource } from '../../src/volume/snapshots/stamp.js';
 import { VolumeSnapshots } from '../../src/volume/snapshots/volume-snapshots.js';
 import { gated } from '../../src/volume/stack.js';
-import { withCalls } from '../support/devices/with-calls.js';
-import { contentOf } from '../support/snapshot/kept-snapshots.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const SIZE = 256 * BLOCK_BYTES;

@@ -5,13 +5,13 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { Report } from '../../../src/crash/explorer-report.js';
+import { exploreExtents } from '../../../src/lab/self/extents/run.js';
+import { PLAIN, type Plant } from '../../../src/lab/self/extents/stand.js';
+import { EXTENTS_WORKLOADS } from '../../../src/lab/self/extents/workloads.js';
+import { withCalls } from '../../../src/lab/self/with-calls.js';
 import type { Change } from '../../../src/metadata/engine/contract.js';
-import { exploreExtents } from '../../support/crash/extents-run.js';
-import { PLAIN, type Plant } from '../../support/crash/extents-stand.js';
-import { EXTENTS_WORKLOADS } from '../../support/crash/extents-workloads.js';
 import { expectEachMissed, firstFailure } from '../../support/crash/flush-mutation.js';
 import { type Caller, callers, withoutFlush } from '../../support/crash/flush-sites.js';
-import { withCalls } from '../../support/devices/with-calls.js';
 
 const SEEDS = [1, 2, 3];
 const BOUNDS = { maxImages: 400, maxImagesPerCut: 4, maxStates: 20_000 };

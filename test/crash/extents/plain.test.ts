@@ -1,5 +1,5 @@
 /** Power cuts of files on extents, explored: on one plain image. */
-import { PLAIN } from '../../support/crash/extents-stand.js';
+import { PLAIN } from '../../../src/lab/self/extents/stand.js';
 import { describeExtents } from './workload-tests.js';
 
 describeExtents(PLAIN, 10_000);

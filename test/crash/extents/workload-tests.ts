@@ -1,9 +1,9 @@
 /** The tests that are made of each workload, on what extents stand on. */
 import { describe, expect, it } from 'vitest';
 import { describeReport } from '../../../src/crash/explorer-report.js';
-import { exploreExtents } from '../../support/crash/extents-run.js';
-import type { Stand } from '../../support/crash/extents-stand.js';
-import { workloadsOn } from '../../support/crash/extents-workloads.js';
+import { exploreExtents } from '../../../src/lab/self/extents/run.js';
+import type { Stand } from '../../../src/lab/self/extents/stand.js';
+import { workloadsOn } from '../../../src/lab/self/extents/workloads.js';
 
 const BOUNDS = { maxImages: 150, maxImagesPerCut: 8, maxStates: 6000 };
 

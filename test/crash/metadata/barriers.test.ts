@@ -4,12 +4,12 @@
  */
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Report } from '../../../src/crash/explorer-report.js';
+import { exploreEngine } from '../../../src/lab/self/metadata/run.js';
+import { ENGINE_WORKLOADS } from '../../../src/lab/self/metadata/workloads.js';
 import { FreePages } from '../../../src/metadata/engine/free-pages.js';
 import { Halves } from '../../../src/metadata/engine/halves.js';
 import { LogWriter } from '../../../src/metadata/engine/log-writer.js';
 import { type Barrier, withoutBarrier } from '../../support/crash/engine-barriers.js';
-import { exploreEngine } from '../../support/crash/engine-run.js';
-import { ENGINE_WORKLOADS } from '../../support/crash/engine-workloads.js';
 import { firstFailure } from '../../support/crash/flush-mutation.js';
 
 const SEEDS = [1, 2, 3];

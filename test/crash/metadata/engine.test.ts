@@ -5,8 +5,8 @@
 import { describe, expect, it } from 'vitest';
 import { describeReport } from '../../../src/crash/explorer-report.js';
 import type { ProfileName } from '../../../src/crash/profiles.js';
-import { exploreEngine } from '../../support/crash/engine-run.js';
-import { ENGINE_WORKLOADS } from '../../support/crash/engine-workloads.js';
+import { exploreEngine } from '../../../src/lab/self/metadata/run.js';
+import { ENGINE_WORKLOADS } from '../../../src/lab/self/metadata/workloads.js';
 
 /** How many different states of each workload. */
 const PROFILES: readonly [ProfileName, number][] = [

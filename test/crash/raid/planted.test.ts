@@ -3,9 +3,9 @@
  * nothing otherwise (first-half.test.ts, second-half.test.ts).
  */
 import { describe, expect, it } from 'vitest';
-import type { Workload } from '../../support/crash/raid-recording.js';
-import { exploreWorkload, type RaidRunOptions } from '../../support/crash/raid-run.js';
-import { FIRST_HALF, SECOND_HALF } from '../../support/crash/raid-workloads.js';
+import type { Workload } from '../../../src/lab/self/raid/recording.js';
+import { exploreWorkload, type RaidRunOptions } from '../../../src/lab/self/raid/run.js';
+import { FIRST_HALF, SECOND_HALF } from '../../../src/lab/self/raid/workloads.js';
 import { forgetAtOnce, nothing, unflushedDuring, writeOneCopy } from '../../support/planted-faults.js';
 
 function workload(name: string): Workload {

@@ -1,7 +1,7 @@
 /** The tests that are made of each workload. */
 import { describe, expect, it } from 'vitest';
-import type { Workload } from '../../support/crash/raid-recording.js';
-import { exploreWorkload, failuresOf } from '../../support/crash/raid-run.js';
+import type { Workload } from '../../../src/lab/self/raid/recording.js';
+import { exploreWorkload, failuresOf } from '../../../src/lab/self/raid/run.js';
 
 /**
  * Different states are what takes time, and most states are none: so there is a bound to both. The seed is the same

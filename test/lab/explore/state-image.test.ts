@@ -9,7 +9,7 @@ import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { StateContent } from '../../../src/crash/state-content.js';
 import { StateDevice } from '../../../src/crash/state-device.js';
 import { StateImage } from '../../../src/lab/explore/state-image.js';
-import { withCalls } from '../../support/devices/with-calls.js';
+import { withCalls } from '../../../src/lab/self/with-calls.js';
 import { seeded } from '../../support/seed.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 

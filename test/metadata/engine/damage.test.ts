@@ -3,9 +3,9 @@
  * damaged in both is refused with the image and the offset.
  */
 import { describe, expect, it } from 'vitest';
+import { bytesOf, list, put } from '../../../src/lab/self/metadata/model.js';
 import { checkEngine, mendEngine } from '../../../src/metadata/engine/check-engine.js';
 import { allocationOffset, PAGE_BYTES, rootOffset } from '../../../src/metadata/engine/layout.js';
-import { bytesOf, list, put } from './engine-conformance.js';
 import { bytesAt, type EngineStage, fill, keyOf, rot, stage } from './support.js';
 
 /** An engine of two levels with two roots, and with two records in its log. */

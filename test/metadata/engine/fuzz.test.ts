@@ -6,12 +6,12 @@
 import { crc32c } from '@node-rs/crc32';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { UserError } from '../../../src/errors.js';
+import { list, put } from '../../../src/lab/self/metadata/model.js';
 import { checkEngine } from '../../../src/metadata/engine/check-engine.js';
 import * as fields from '../../../src/metadata/engine/fields.js';
 import { PAGE_BYTES, rootOffset } from '../../../src/metadata/engine/layout.js';
 import { type Field, fieldBytes } from '../../../src/structure.js';
 import { chosenSeed, SeededRandom } from '../../support/devices/seeded-random.js';
-import { list, put } from './engine-conformance.js';
 import { bytesAt, type EngineStage, fill, stage } from './support.js';
 
 const random = new SeededRandom(chosenSeed());

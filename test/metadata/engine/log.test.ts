@@ -1,13 +1,13 @@
 /** The log: who shares its writes, what of it counts at an opening, and what it does when it is full. */
 import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { bytesOf, list, put } from '../../../src/lab/self/metadata/model.js';
 import { checkEngine } from '../../../src/metadata/engine/check-engine.js';
 import { BLOCK_BYTES } from '../../../src/metadata/engine/layout.js';
 import { makeEngine } from '../../../src/metadata/engine/make-engine.js';
 import { openEngine } from '../../../src/metadata/engine/open-engine.js';
 import { HeldDevice } from '../../support/devices/held-device.js';
 import { VolatileDevice } from '../../support/devices/volatile-device.js';
-import { bytesOf, list, put } from './engine-conformance.js';
 import { bytesAt, KIB, keyOf, MIB, rot, stage } from './support.js';
 
 const QUIET = { warn: () => undefined };

@@ -1,8 +1,9 @@
 /** An engine over one that is read: the contract of engines, and that nothing reaches what lies below. */
 import { expect, it } from 'vitest';
+import { bytesOf, list, put, take } from '../../../src/lab/self/metadata/model.js';
 import { MemoryEngine } from '../../../src/metadata/engine/memory-engine.js';
 import { OverlayEngine } from '../../../src/metadata/engine/overlay-engine.js';
-import { bytesOf, describeEngine, list, put, take } from './engine-conformance.js';
+import { describeEngine } from './engine-conformance.js';
 
 describeEngine('OverlayEngine', {
   isDurable: false,

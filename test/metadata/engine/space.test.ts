@@ -1,12 +1,12 @@
 /** The room in the range, what fails, and how much an opening reads. */
 import { describe, expect, it } from 'vitest';
+import { bytesOf, EngineModel, list, put, take } from '../../../src/lab/self/metadata/model.js';
 import { checkEngine } from '../../../src/metadata/engine/check-engine.js';
 import type { Change } from '../../../src/metadata/engine/contract.js';
 import type { EmbeddedEngine } from '../../../src/metadata/engine/embedded-engine.js';
 import { makeEngine } from '../../../src/metadata/engine/make-engine.js';
 import { openEngine } from '../../../src/metadata/engine/open-engine.js';
 import { withSeed } from '../../support/devices/seeded-random.js';
-import { bytesOf, EngineModel, list, put, take } from './engine-conformance.js';
 import { fill, KIB, keyOf, MIB, stage } from './support.js';
 
 const SMALL = 2 * (16 * KIB * (3 + 128) + 64 * KIB);

@@ -1,12 +1,12 @@
 /** An engine on a device in memory that can be damaged, counted and made to fail. */
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { put } from '../../../src/lab/self/metadata/model.js';
 import type { EmbeddedEngine } from '../../../src/metadata/engine/embedded-engine.js';
 import type { MetadataFinding } from '../../../src/metadata/engine/findings.js';
 import { type EngineRange, type Layout, planLayout } from '../../../src/metadata/engine/layout.js';
 import { makeEngine } from '../../../src/metadata/engine/make-engine.js';
 import { type OpenEngineOptions, openEngine } from '../../../src/metadata/engine/open-engine.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
-import { put } from './engine-conformance.js';
 
 export const KIB = 1024;
 export const MIB = 1024 * KIB;

@@ -9,6 +9,7 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import net, { type Server, type Socket } from 'node:net';
 import type { BlockDevice } from '../../../src/device/contract.js';
+import { type Delay, turns } from '../../../src/lab/self/delays.js';
 import {
   BASE_ALLOCATION,
   CHUNKS,
@@ -49,7 +50,6 @@ import {
   SIMPLE_REPLY_BYTES,
 } from '../../../src/nbd/protocol/transmission.js';
 import { ConnectionEnded, SocketReader } from '../../../src/nbd/wire/socket-reader.js';
-import { type Delay, turns } from '../../support/devices/delays.js';
 
 /** What becomes of a request: it is done and answered, or done and not answered, or answered with an error, or with any bytes. */
 export type Fate =

@@ -1,7 +1,7 @@
 /** Writes that an array was told of: their stripes are listed by records for others, and wait for none of their own. */
 import { describe, expect, it } from 'vitest';
+import { judgeDevices, makeMembers, SMALL } from '../../../src/lab/self/raid/arrays.js';
 import { RECORD_COPIES } from '../../../src/raid/record/index.js';
-import { judgeDevices, makeMembers, SMALL } from '../../support/arrays.js';
 import {
   MANY,
   newestOn,

@@ -1,11 +1,12 @@
 /** Which of the records that lie on the members counts, and what is suspect where none does. */
 import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { judgeDevices, makeMembers, SMALL } from '../../../src/lab/self/raid/arrays.js';
 import { changeSuperblock, superblockBytes } from '../../../src/raid/md/superblock.js';
 import type { RecordContent } from '../../../src/raid/record/codec.js';
 import { RECORD_HEADER } from '../../../src/raid/record/fields.js';
 import { readPlace } from '../../../src/raid/record/find.js';
-import { judgeDevices, makeMembers, mismatches, openDevices, SMALL } from '../../support/arrays.js';
+import { mismatches, openDevices } from '../../support/arrays.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
 import { type SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
 import { type CrashedArray, crashedArray, eraseRecords, putRecord, rowsOf } from './support/crashed-array.js';

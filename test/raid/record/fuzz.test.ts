@@ -8,6 +8,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { type Range, RangeSet } from '../../../src/device/range-set.js';
 import { UserError } from '../../../src/errors.js';
+import { judgeDevices, SMALL } from '../../../src/lab/self/raid/arrays.js';
 import type { RecordContent } from '../../../src/raid/record/codec.js';
 import {
   RECORD_DIRTY,
@@ -18,7 +19,7 @@ import {
 import type { RecordPlace } from '../../../src/raid/record/places.js';
 import { type Field, fieldBytes } from '../../../src/structure.js';
 import { recoverArray } from '../../../src/volume/recovery.js';
-import { judgeDevices, mismatches, SMALL } from '../../support/arrays.js';
+import { mismatches } from '../../support/arrays.js';
 import { chosenSeed, SeededRandom } from '../../support/devices/seeded-random.js';
 import { type CrashedArray, crashedArray, eraseRecords, putRecord, rowsOf } from './support/crashed-array.js';
 import { newestOn, openFor, placesOf } from './support/watched-array.js';

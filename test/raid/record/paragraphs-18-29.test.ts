@@ -5,10 +5,10 @@
  */
 import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { judgeDevices, makeMembers, SMALL } from '../../../src/lab/self/raid/arrays.js';
 import { RECORD_COPIES } from '../../../src/raid/record/index.js';
 import { fileBytes } from '../../../src/raid/record/places.js';
 import { cached } from '../../../src/volume/stack.js';
-import { judgeDevices, makeMembers, SMALL } from '../../support/arrays.js';
 import { withSeed } from '../../support/devices/seeded-random.js';
 import {
   MANY,

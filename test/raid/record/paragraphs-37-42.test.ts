@@ -4,18 +4,12 @@
  * of them after a crash). Where we do something else on purpose, the test's name says so.
  */
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { judgeDevices, makeMembers, SMALL, type TestShape } from '../../../src/lab/self/raid/arrays.js';
 import { IDLE_MS } from '../../../src/raid/activity.js';
 import { openArray } from '../../../src/raid/open.js';
 import { RECORD_COPIES } from '../../../src/raid/record/index.js';
 import { StripeJournal } from '../../../src/raid/record/stripe-journal.js';
-import {
-  judgeDevices,
-  makeMembers,
-  mismatches,
-  openDevices,
-  SMALL,
-  type TestShape,
-} from '../../support/arrays.js';
+import { mismatches, openDevices } from '../../support/arrays.js';
 import { withSeed } from '../../support/devices/seeded-random.js';
 import { PowerSupply, VolatileDevice } from '../../support/devices/volatile-device.js';
 import { spoilParity } from './support/crashed-array.js';

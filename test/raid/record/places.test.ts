@@ -1,6 +1,8 @@
 /** Where records lie: behind all that md has in the gap, before the data, or nowhere. */
 import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { makeMembers, SMALL, type TestShape } from '../../../src/lab/self/raid/arrays.js';
+import { addBitmap } from '../../../src/lab/self/raid/write-intent-bitmap.js';
 import { readBitmapCopy } from '../../../src/raid/md/bitmap-copy.js';
 import { examineImage } from '../../../src/raid/md/examine.js';
 import type { Superblock } from '../../../src/raid/md/model.js';
@@ -12,8 +14,7 @@ import {
   type RecordPlace,
   SLOTS,
 } from '../../../src/raid/record/places.js';
-import { makeMembers, SMALL, type TestShape } from '../../support/arrays.js';
-import { addBitmap, addPpl } from '../../support/md-features.js';
+import { addPpl } from '../../support/md-features.js';
 import { loadMetadata, metadataCases } from '../../support/md-fixtures.js';
 
 const KIB = 1024;

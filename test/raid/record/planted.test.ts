@@ -4,10 +4,11 @@
  * planted where states are explored, test/crash.)
  */
 import { describe, expect, it } from 'vitest';
+import { makeMembers } from '../../../src/lab/self/raid/arrays.js';
 import { chooseRecord, goodRecords } from '../../../src/raid/record/find.js';
 import { namedRows } from '../../../src/raid/record/open-record.js';
 import { JoinedIntent } from '../../../src/raid/write-intent.js';
-import { abandonArrays, makeMembers, mismatches, openDevices } from '../../support/arrays.js';
+import { abandonArrays, mismatches, openDevices } from '../../support/arrays.js';
 import { SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
 import { forgetAtOnce, recordInside, unflushedDuring, writeOneCopy } from '../../support/planted-faults.js';
 import {

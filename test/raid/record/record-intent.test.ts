@@ -1,12 +1,12 @@
 /** What a record says of an open array: which superblocks it knows, what it does when its room is too small. */
 import { describe, expect, it } from 'vitest';
 import { type Range, RangeSet } from '../../../src/device/range-set.js';
+import { judgeDevices, makeMembers, SMALL, type TestShape } from '../../../src/lab/self/raid/arrays.js';
 import type { RaidArray } from '../../../src/raid/array.js';
 import { setUuidBytes } from '../../../src/raid/md/uuid.js';
 import { type RecordContent, recordBytes } from '../../../src/raid/record/codec.js';
 import { readPlace, superblockHash } from '../../../src/raid/record/find.js';
 import { RecordIntent } from '../../../src/raid/record/record-intent.js';
-import { judgeDevices, makeMembers, SMALL, type TestShape } from '../../support/arrays.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
 import { withSeed } from '../../support/devices/seeded-random.js';
 import { MANY, newestOn, openFor, placesOf, SECTOR, settle, watchedArray } from './support/watched-array.js';

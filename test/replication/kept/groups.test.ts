@@ -7,10 +7,10 @@ import { describe, expect, it } from 'vitest';
 import { byteLength } from '../../../src/device/buffers.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { withCalls } from '../../../src/lab/self/with-calls.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { type Group, KeptGroups, type KeptPart } from '../../../src/replication/kept/groups.js';
 import { withSeed } from '../../support/devices/seeded-random.js';
-import { withCalls } from '../../support/devices/with-calls.js';
 
 const SECTOR = 512;
 const SIZE_BYTES = 1024 * BLOCK_BYTES;

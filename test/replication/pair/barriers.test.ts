@@ -7,6 +7,12 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Report } from '../../../src/crash/explorer-report.js';
 import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
+import { turns } from '../../../src/lab/self/delays.js';
+import type { DeviceName, Side } from '../../../src/lab/self/replication/pair-devices.js';
+import type { PairRecordOptions, PairWorkload } from '../../../src/lab/self/replication/pair-recording.js';
+import { explorePair } from '../../../src/lab/self/replication/pair-run.js';
+import { PAIR_WORKLOADS } from '../../../src/lab/self/replication/pair-workloads.js';
+import { withCalls } from '../../../src/lab/self/with-calls.js';
 import type { BlockRange } from '../../../src/replication/blocks.js';
 import { TransactionLog } from '../../../src/replication/log/transaction-log.js';
 import { MapFile } from '../../../src/replication/map/map-file.js';
@@ -16,12 +22,6 @@ import { Sender } from '../../../src/replication/sending/sender.js';
 import { SecondaryTracking } from '../../../src/replication/tracking/secondary-tracking.js';
 import { expectEachMissed, firstFailure } from '../../support/crash/flush-mutation.js';
 import { sitesIn, withoutFlush } from '../../support/crash/flush-sites.js';
-import { turns } from '../../support/devices/delays.js';
-import { withCalls } from '../../support/devices/with-calls.js';
-import type { DeviceName, Side } from '../../support/replication/pair-devices.js';
-import type { PairRecordOptions, PairWorkload } from '../../support/replication/pair-recording.js';
-import { explorePair } from '../../support/replication/pair-run.js';
-import { PAIR_WORKLOADS } from '../../support/replication/pair-workloads.js';
 
 const SIDES: readonly Side[] = ['all', 'primary', 'second'];
 /** What is found soon is not looked for long. */

@@ -4,8 +4,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { describeReport } from '../../../src/crash/explorer-report.js';
-import { explorePair } from '../../support/replication/pair-run.js';
-import { PAIR_WORKLOADS } from '../../support/replication/pair-workloads.js';
+import { explorePair } from '../../../src/lab/self/replication/pair-run.js';
+import { PAIR_WORKLOADS } from '../../../src/lab/self/replication/pair-workloads.js';
 
 /** Minutes of it are test/crash/replication/. */
 const BOUNDS = { maxImages: 16, maxImagesPerCut: 2, maxStates: 1500 };

@@ -4,6 +4,13 @@
  */
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { SeededRandom } from '../../../src/crash/seeded-random.js';
+import { type Delay, turns } from '../../../src/lab/self/delays.js';
+import { CHAIN_WORKLOADS } from '../../../src/lab/self/replication/chain-workloads.js';
+import { JOINING_WORKLOADS } from '../../../src/lab/self/replication/joining-workloads.js';
+import type { Side } from '../../../src/lab/self/replication/pair-devices.js';
+import type { PairWorkload } from '../../../src/lab/self/replication/pair-recording.js';
+import { explorePair } from '../../../src/lab/self/replication/pair-run.js';
+import { TWO_WORKLOADS } from '../../../src/lab/self/replication/two-workloads.js';
 import type { BlockRange } from '../../../src/replication/blocks.js';
 import { MapFile } from '../../../src/replication/map/map-file.js';
 import { ReplicatedDevice } from '../../../src/replication/replicated-device.js';
@@ -11,13 +18,6 @@ import { Replication } from '../../../src/replication/replication.js';
 import { ListedBlocks } from '../../../src/replication/tracking/listed-blocks.js';
 import { Tracker } from '../../../src/replication/tracking/tracker.js';
 import { firstFailure } from '../../support/crash/flush-mutation.js';
-import { type Delay, turns } from '../../support/devices/delays.js';
-import { CHAIN_WORKLOADS } from '../../support/replication/chain-workloads.js';
-import { JOINING_WORKLOADS } from '../../support/replication/joining-workloads.js';
-import type { Side } from '../../support/replication/pair-devices.js';
-import type { PairWorkload } from '../../support/replication/pair-recording.js';
-import { explorePair } from '../../support/replication/pair-run.js';
-import { TWO_WORKLOADS } from '../../support/replication/two-workloads.js';
 
 const LATE: Delay = { random: new SeededRandom(1), maxTurns: 6 };
 

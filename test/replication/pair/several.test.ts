@@ -4,10 +4,10 @@
  */
 import { describe, expect, it } from 'vitest';
 import { describeReport } from '../../../src/crash/explorer-report.js';
-import { CHAIN_WORKLOADS } from '../../support/replication/chain-workloads.js';
-import { JOINING_WORKLOADS } from '../../support/replication/joining-workloads.js';
-import { explorePair } from '../../support/replication/pair-run.js';
-import { TWO_WORKLOADS } from '../../support/replication/two-workloads.js';
+import { CHAIN_WORKLOADS } from '../../../src/lab/self/replication/chain-workloads.js';
+import { JOINING_WORKLOADS } from '../../../src/lab/self/replication/joining-workloads.js';
+import { explorePair } from '../../../src/lab/self/replication/pair-run.js';
+import { TWO_WORKLOADS } from '../../../src/lab/self/replication/two-workloads.js';
 
 const BOUNDS = { maxImages: 8, maxImagesPerCut: 2, maxStates: 800 };
 const MACHINES = ['primary', 'second', 'third'] as const;

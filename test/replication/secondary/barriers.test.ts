@@ -6,15 +6,15 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Report } from '../../../src/crash/explorer-report.js';
 import type { ProfileName } from '../../../src/crash/profiles.js';
+import type { SecondaryRecordOptions } from '../../../src/lab/self/replication/secondary-recording.js';
+import { exploreSecondary } from '../../../src/lab/self/replication/secondary-run.js';
+import { SECONDARY_WORKLOADS } from '../../../src/lab/self/replication/secondary-workloads.js';
 import { KeptContainer } from '../../../src/replication/secondary/kept-container.js';
 import { LogWriter } from '../../../src/replication/secondary/log-writer.js';
 import { MarksFile } from '../../../src/replication/secondary/marks.js';
 import { type Sequenced, Slots } from '../../../src/replication/secondary/slots.js';
 import { expectEachMissed, firstFailure, NOTHING } from '../../support/crash/flush-mutation.js';
 import { sitesIn, withoutFlush } from '../../support/crash/flush-sites.js';
-import type { SecondaryRecordOptions } from '../../support/replication/secondary-recording.js';
-import { exploreSecondary } from '../../support/replication/secondary-run.js';
-import { SECONDARY_WORKLOADS } from '../../support/replication/secondary-workloads.js';
 
 /** One seed finds nearly all of them; and on a busy machine two seconds were too few to. */
 const SEEDS = [1, 2, 3];

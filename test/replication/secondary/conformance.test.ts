@@ -1,9 +1,5 @@
 /** A secondary is a block device, with whatever lies below. */
 import type { BlockDevice } from '../../../src/device/contract.js';
-import { openSecondary, type SecondaryParts } from '../../../src/replication/secondary/index.js';
-import { describeBlockDevice, type Subject } from '../../conformance/block-device.js';
-import { FaultyDevice } from '../../support/devices/faulty-device.js';
-import { VolatileDevice } from '../../support/devices/volatile-device.js';
 import {
   create,
   lent,
@@ -11,7 +7,11 @@ import {
   type PartName,
   partsBy,
   sizeOf,
-} from '../../support/replication/secondary-parts.js';
+} from '../../../src/lab/self/replication/secondary-parts.js';
+import { openSecondary, type SecondaryParts } from '../../../src/replication/secondary/index.js';
+import { describeBlockDevice, type Subject } from '../../conformance/block-device.js';
+import { FaultyDevice } from '../../support/devices/faulty-device.js';
+import { VolatileDevice } from '../../support/devices/volatile-device.js';
 
 const SIZES = { imageBytes: 1024 * 1024 + 64 * 1024, logBytes: 8 * 1024 * 1024 };
 

@@ -1,10 +1,5 @@
 /** What a secondary does beyond the contract: epochs, their order and their limit, and what they cost. */
 import { describe, expect, it } from 'vitest';
-import { epochCost, openSecondary, type SecondaryDevice } from '../../../src/replication/secondary/index.js';
-import { errorOf, expectSame, pattern, readAt } from '../../conformance/block-device.js';
-import { FaultyDevice } from '../../support/devices/faulty-device.js';
-import { HeldDevice } from '../../support/devices/held-device.js';
-import { type SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
 import {
   contentOf,
   create,
@@ -12,7 +7,12 @@ import {
   lent,
   memoryParts,
   type Sizes,
-} from '../../support/replication/secondary-parts.js';
+} from '../../../src/lab/self/replication/secondary-parts.js';
+import { epochCost, openSecondary, type SecondaryDevice } from '../../../src/replication/secondary/index.js';
+import { errorOf, expectSame, pattern, readAt } from '../../conformance/block-device.js';
+import { FaultyDevice } from '../../support/devices/faulty-device.js';
+import { HeldDevice } from '../../support/devices/held-device.js';
+import { type SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
 
 const SECTOR = 512;
 const SIZES: Sizes = { imageBytes: 256 * 1024, logBytes: 8192 + 128 * 1024 };

@@ -5,8 +5,8 @@
 import { describe, expect, it } from 'vitest';
 import { describeReport } from '../../../src/crash/explorer-report.js';
 import type { ProfileName } from '../../../src/crash/profiles.js';
-import { exploreSecondary } from '../../support/replication/secondary-run.js';
-import { SECONDARY_WORKLOADS } from '../../support/replication/secondary-workloads.js';
+import { exploreSecondary } from '../../../src/lab/self/replication/secondary-run.js';
+import { SECONDARY_WORKLOADS } from '../../../src/lab/self/replication/secondary-workloads.js';
 
 /** How many different states of each workload. */
 const PROFILES: readonly [ProfileName, number][] = [

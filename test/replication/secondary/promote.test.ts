@@ -1,20 +1,20 @@
 /** Promote, state by state: which point it gives, what it refuses, and who is refused afterwards. */
 import { describe, expect, it } from 'vitest';
 import {
-  openSecondary,
-  promote,
-  readMarks,
-  type SecondaryDevice,
-} from '../../../src/replication/secondary/index.js';
-import { expectSame, pattern } from '../../conformance/block-device.js';
-import {
   contentOf,
   create,
   FIRST,
   lent,
   memoryParts,
   SECOND,
-} from '../../support/replication/secondary-parts.js';
+} from '../../../src/lab/self/replication/secondary-parts.js';
+import {
+  openSecondary,
+  promote,
+  readMarks,
+  type SecondaryDevice,
+} from '../../../src/replication/secondary/index.js';
+import { expectSame, pattern } from '../../conformance/block-device.js';
 
 const SIZES = { imageBytes: 64 * 1024, logBytes: 8192 + 64 * 1024 };
 const PROMOTE = { newGeneration: SECOND };

@@ -7,16 +7,6 @@ import { DeviceError } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { UserError } from '../../../src/errors.js';
 import {
-  openSecondary,
-  promote,
-  readMarks,
-  type SecondaryParts,
-} from '../../../src/replication/secondary/index.js';
-import { readHeader } from '../../../src/replication/secondary/parts.js';
-import { HeldDevice } from '../../support/devices/held-device.js';
-import { type SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
-import { VolatileDevice } from '../../support/devices/volatile-device.js';
-import {
   contentOf,
   create,
   lent,
@@ -26,7 +16,17 @@ import {
   partsBy,
   SECOND,
   sizeOf,
-} from '../../support/replication/secondary-parts.js';
+} from '../../../src/lab/self/replication/secondary-parts.js';
+import {
+  openSecondary,
+  promote,
+  readMarks,
+  type SecondaryParts,
+} from '../../../src/replication/secondary/index.js';
+import { readHeader } from '../../../src/replication/secondary/parts.js';
+import { HeldDevice } from '../../support/devices/held-device.js';
+import { type SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
+import { VolatileDevice } from '../../support/devices/volatile-device.js';
 
 const SECTOR = 512;
 const GONE = { device: 'kept', operation: 'flush' } as const;

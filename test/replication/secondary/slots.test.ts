@@ -1,9 +1,9 @@
 /** A state in two slots: at no moment are both in doubt, and when it is answered none is. */
 import { expect, it } from 'vitest';
 import type { Buffers } from '../../../src/device/contract.js';
+import { create, memoryParts } from '../../../src/lab/self/replication/secondary-parts.js';
 import { MarksFile } from '../../../src/replication/secondary/marks.js';
 import { VolatileDevice } from '../../support/devices/volatile-device.js';
-import { create, memoryParts } from '../../support/replication/secondary-parts.js';
 
 const SIZES = { imageBytes: 64 * 1024, logBytes: 8192 + 64 * 1024 };
 

@@ -4,6 +4,19 @@
  */
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { Connection } from '../../../src/lab/self/replication/connection.js';
+import {
+  contentOf,
+  create,
+  FIRST,
+  lent,
+  memoryParts,
+  PARTS,
+  type PartName,
+  partsBy,
+  SECOND,
+} from '../../../src/lab/self/replication/secondary-parts.js';
+import { withCalls } from '../../../src/lab/self/with-calls.js';
 import { BLOCK_BYTES, blocksOf } from '../../../src/replication/blocks.js';
 import { SECTOR_BYTES } from '../../../src/replication/file-header.js';
 import { GatheredEpochs } from '../../../src/replication/gathered-epochs.js';
@@ -16,19 +29,6 @@ import { Replication } from '../../../src/replication/replication.js';
 import { openSecondary, promote, type SecondaryDevice } from '../../../src/replication/secondary/index.js';
 import { DEFAULT_SETTINGS, type ReplicaSettings } from '../../../src/replication/settings.js';
 import { PowerSupply, VolatileDevice } from '../../support/devices/volatile-device.js';
-import { withCalls } from '../../support/devices/with-calls.js';
-import { Connection } from '../../support/replication/connection.js';
-import {
-  contentOf,
-  create,
-  FIRST,
-  lent,
-  memoryParts,
-  PARTS,
-  type PartName,
-  partsBy,
-  SECOND,
-} from '../../support/replication/secondary-parts.js';
 import { TurnClock } from './stage.js';
 
 /** What may be gathered over what takes epochs of `lowerBytes`: see GatheredEpochsOptions. */

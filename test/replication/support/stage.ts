@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { UserError } from '../../../src/errors.js';
+import { Connection } from '../../../src/lab/self/replication/connection.js';
 import { BLOCK_BYTES, blocksOf } from '../../../src/replication/blocks.js';
 import { logFileBytes, TransactionLog } from '../../../src/replication/log/transaction-log.js';
 import { MapFile } from '../../../src/replication/map/map-file.js';
@@ -16,7 +17,6 @@ import { Replication } from '../../../src/replication/replication.js';
 import type { PrimaryFlushes } from '../../../src/replication/sending/primary-flushes.js';
 import { type Clock, DEFAULT_SETTINGS, type ReplicaSettings } from '../../../src/replication/settings.js';
 import { type CutMode, PowerSupply, VolatileDevice } from '../../support/devices/volatile-device.js';
-import { Connection } from '../../support/replication/connection.js';
 import { until } from './parts.js';
 
 /** Barriers that are taken out, to see that it shows. */

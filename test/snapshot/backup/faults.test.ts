@@ -2,10 +2,10 @@
 import { setImmediate as oneTurn } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { UserError } from '../../../src/errors.js';
+import { withCalls } from '../../../src/lab/self/with-calls.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { FaultyDevice } from '../../support/devices/faulty-device.js';
 import { HeldDevice } from '../../support/devices/held-device.js';
-import { withCalls } from '../../support/devices/with-calls.js';
 import {
   atTheDoor,
   BackupBench,

@@ -1,16 +1,16 @@
 /** Snapshots that are made, deleted and read at one time, amid writes. */
 import { expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
-import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
-import { type SeededRandom, shuffled, withSeed } from '../../support/devices/seeded-random.js';
-import { PowerSupply, VolatileDevice } from '../../support/devices/volatile-device.js';
 import {
   DeviceStore,
-  expectMoments,
   firstDifference,
   type StackedSnapshots,
   stackSnapshots,
-} from '../../support/snapshot/kept-snapshots.js';
+} from '../../../src/lab/self/snapshot/kept-snapshots.js';
+import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
+import { type SeededRandom, shuffled, withSeed } from '../../support/devices/seeded-random.js';
+import { PowerSupply, VolatileDevice } from '../../support/devices/volatile-device.js';
+import { expectMoments } from '../../support/snapshot/expect-moments.js';
 
 const BLOCKS = 30;
 

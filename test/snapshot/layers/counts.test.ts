@@ -1,11 +1,11 @@
 /** How much was changed since each snapshot: what the maps of what was changed say, without their being put together. */
 import { afterEach, expect, it, vi } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { DeviceStore, stackSnapshots } from '../../../src/lab/self/snapshot/kept-snapshots.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { BlockMap } from '../../../src/replication/map/block-map.js';
 import type { Snapshots } from '../../../src/snapshot/snapshots.js';
 import { withSeed } from '../../support/devices/seeded-random.js';
-import { DeviceStore, stackSnapshots } from '../../support/snapshot/kept-snapshots.js';
 
 const BLOCKS = 40;
 

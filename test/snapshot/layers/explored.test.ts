@@ -5,8 +5,8 @@
 import { describe, expect, it } from 'vitest';
 import { describeReport } from '../../../src/crash/explorer-report.js';
 import type { ProfileName } from '../../../src/crash/profiles.js';
-import { exploreSnapshots } from '../../support/snapshot/snapshot-run.js';
-import { SNAPSHOTS_WORKLOADS } from '../../support/snapshot/snapshot-workloads.js';
+import { exploreSnapshots } from '../../../src/lab/self/snapshot/run.js';
+import { SNAPSHOTS_WORKLOADS } from '../../../src/lab/self/snapshot/workloads.js';
 
 /** How many different states of each workload. */
 const PROFILES: readonly [ProfileName, number][] = [

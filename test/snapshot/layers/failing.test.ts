@@ -2,16 +2,16 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { UserError } from '../../../src/errors.js';
-import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
-import type { LayerRecord, MomentRecord } from '../../../src/snapshot/layers/records.js';
-import { FaultyDevice } from '../../support/devices/faulty-device.js';
 import {
   contentOf,
   DeviceStore,
   firstDifference,
   type StackedSnapshots,
   stackSnapshots,
-} from '../../support/snapshot/kept-snapshots.js';
+} from '../../../src/lab/self/snapshot/kept-snapshots.js';
+import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
+import type { LayerRecord, MomentRecord } from '../../../src/snapshot/layers/records.js';
+import { FaultyDevice } from '../../support/devices/faulty-device.js';
 
 const BLOCKS = 16;
 const GROWING = { onOverflow: 'grow', place: '', layerBytes: null } as const;

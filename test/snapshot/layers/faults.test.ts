@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { DeviceError } from '../../../src/device/contract.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { UserError } from '../../../src/errors.js';
+import { contentOf, DeviceStore, stackSnapshots } from '../../../src/lab/self/snapshot/kept-snapshots.js';
+import { withCalls } from '../../../src/lab/self/with-calls.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { Layer } from '../../../src/snapshot/layers/layer.js';
-import { withCalls } from '../../support/devices/with-calls.js';
-import { contentOf, DeviceStore, stackSnapshots } from '../../support/snapshot/kept-snapshots.js';
 
 const BLOCKS = 8;
 const GROWING = { kind: 'snapshot', onOverflow: 'grow', place: '', layerBytes: null } as const;

@@ -1,16 +1,16 @@
 /** Trims and zeroing of large ranges of a volume with snapshots: what they cost, and that what was there is kept. */
 import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
-import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
-import { FaultyDevice } from '../../support/devices/faulty-device.js';
-import { withSeed } from '../../support/devices/seeded-random.js';
 import {
   contentOf,
   DeviceStore,
-  expectMoments,
   firstDifference,
   stackSnapshots,
-} from '../../support/snapshot/kept-snapshots.js';
+} from '../../../src/lab/self/snapshot/kept-snapshots.js';
+import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
+import { FaultyDevice } from '../../support/devices/faulty-device.js';
+import { withSeed } from '../../support/devices/seeded-random.js';
+import { expectMoments } from '../../support/snapshot/expect-moments.js';
 
 const MIB = 1024 * 1024;
 const SIZE = 48 * MIB + 512;

@@ -7,6 +7,13 @@ import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { bufferList } from '../../../src/device/buffers.js';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import type { HoldingDevice } from '../../../src/device/holding-device.js';
+import { type Delay, turns } from '../../../src/lab/self/delays.js';
+import type { Wrap } from '../../../src/lab/self/snapshot/explored-store.js';
+import { ExploredStore, type PartName } from '../../../src/lab/self/snapshot/explored-store.js';
+import { exploreSnapshots } from '../../../src/lab/self/snapshot/run.js';
+import { SealedSlots } from '../../../src/lab/self/snapshot/sealed-slots.js';
+import { SNAPSHOTS_WORKLOADS } from '../../../src/lab/self/snapshot/workloads.js';
+import { withCalls } from '../../../src/lab/self/with-calls.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { KEPT_ENTRY, KEPT_GROUP, KEPT_KINDS } from '../../../src/replication/kept/fields.js';
 import { SlotContainer } from '../../../src/snapshot/container/slots.js';
@@ -15,13 +22,6 @@ import { Layer } from '../../../src/snapshot/layers/layer.js';
 import type { MomentRecord } from '../../../src/snapshot/layers/records.js';
 import { Moments } from '../../../src/snapshot/moments.js';
 import { firstFailure } from '../../support/crash/flush-mutation.js';
-import { type Delay, turns } from '../../support/devices/delays.js';
-import { withCalls } from '../../support/devices/with-calls.js';
-import { ExploredStore, type PartName } from '../../support/snapshot/explored-store.js';
-import { SealedSlots } from '../../support/snapshot/sealed-slots.js';
-import type { Wrap } from '../../support/snapshot/snapshot-recording.js';
-import { exploreSnapshots } from '../../support/snapshot/snapshot-run.js';
-import { SNAPSHOTS_WORKLOADS } from '../../support/snapshot/snapshot-workloads.js';
 
 const LATE: Delay = { random: new SeededRandom(1), maxTurns: 6 };
 

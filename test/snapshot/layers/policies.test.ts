@@ -1,20 +1,20 @@
 /** A container that fills up: what it was asked to do then. */
 import { describe, expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { HandClock } from '../../../src/lab/self/replication/hand-clock.js';
+import {
+  contentOf,
+  DeviceStore,
+  type StackedSnapshots,
+  stackSnapshots,
+} from '../../../src/lab/self/snapshot/kept-snapshots.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { GateDevice } from '../../../src/snapshot/gate.js';
 import { Chain } from '../../../src/snapshot/layers/chain.js';
 import { Layer } from '../../../src/snapshot/layers/layer.js';
 import type { NewMoment } from '../../../src/snapshot/moment.js';
 import { shuffled, withSeed } from '../../support/devices/seeded-random.js';
-import { HandClock } from '../../support/replication/hand-clock.js';
-import {
-  contentOf,
-  DeviceStore,
-  expectMoments,
-  type StackedSnapshots,
-  stackSnapshots,
-} from '../../support/snapshot/kept-snapshots.js';
+import { expectMoments } from '../../support/snapshot/expect-moments.js';
 
 const BLOCKS = 24;
 /** Of a block that is kept by itself. */

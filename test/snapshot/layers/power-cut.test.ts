@@ -4,18 +4,18 @@
  */
 import { expect, it } from 'vitest';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import {
+  contentOf,
+  DeviceStore,
+  firstDifference,
+  type StackedSnapshots,
+  stackSnapshots,
+} from '../../../src/lab/self/snapshot/kept-snapshots.js';
 import { BLOCK_BYTES } from '../../../src/replication/blocks.js';
 import { cached } from '../../../src/volume/stack.js';
 import { type SeededRandom, withSeed } from '../../support/devices/seeded-random.js';
 import { PowerSupply, VolatileDevice } from '../../support/devices/volatile-device.js';
-import {
-  contentOf,
-  DeviceStore,
-  expectMoments,
-  firstDifference,
-  type StackedSnapshots,
-  stackSnapshots,
-} from '../../support/snapshot/kept-snapshots.js';
+import { expectMoments } from '../../support/snapshot/expect-moments.js';
 
 const BLOCKS = 60;
 const ROUNDS = 60;

@@ -3,9 +3,9 @@
  * them out.
  */
 import type { BlockDevice } from '../../../src/device/contract.js';
+import { RANGE_OFFSET } from '../../../src/lab/self/metadata/recording.js';
+import { withCalls } from '../../../src/lab/self/with-calls.js';
 import { BLOCK_BYTES, halfBytesOf, PAGE_BYTES } from '../../../src/metadata/engine/layout.js';
-import { withCalls } from '../devices/with-calls.js';
-import { RANGE_OFFSET } from './engine-recording.js';
 
 export type Barrier =
   | 'fua of a log record'

@@ -14,7 +14,7 @@ import {
   type WriteOptions,
 } from '../../../src/device/contract.js';
 import { isNoSpace } from '../../../src/device/device-errors.js';
-import { type Delay, delayed } from './delays.js';
+import { type Delay, delayed } from '../../../src/lab/self/delays.js';
 import { SeededRandom } from './seeded-random.js';
 
 export type FaultyOperation = 'read' | 'write' | 'write-zeroes' | 'trim' | 'flush' | 'extents';

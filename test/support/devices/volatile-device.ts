@@ -14,7 +14,7 @@ import type { BlockDevice, Buffers, Extent, WriteOptions } from '../../../src/de
 import { ExtentList } from '../../../src/device/extent-list.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
 import { SparseMemory } from '../../../src/device/sparse-memory.js';
-import { type Delay, turns } from './delays.js';
+import { type Delay, turns } from '../../../src/lab/self/delays.js';
 import { SeededRandom } from './seeded-random.js';
 
 const SECTOR_BYTES = 512;

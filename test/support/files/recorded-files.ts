@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { basename, dirname } from 'node:path';
-import { withCalls } from '../devices/with-calls.js';
+import { withCalls } from '../../../src/lab/self/with-calls.js';
 
 /** A file or a folder, whatever its name. */
 export type Inode = number;

@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { BlockDevice } from '../../../src/device/contract.js';
 import { HoldingDevice } from '../../../src/device/holding-device.js';
 import { MemoryDevice } from '../../../src/device/memory.js';
+import { HandClock } from '../../../src/lab/self/replication/hand-clock.js';
 import { BLOCK_BYTES, blocksOf } from '../../../src/replication/blocks.js';
 import { BlockMap } from '../../../src/replication/map/block-map.js';
 import { Backup, type BackupOptions, type BackupResult } from '../../../src/snapshot/backup/backup.js';
@@ -13,7 +14,6 @@ import type { BackupTarget } from '../../../src/snapshot/backup/target.js';
 import { SlotContainer } from '../../../src/snapshot/container/slots.js';
 import { GateDevice } from '../../../src/snapshot/gate.js';
 import { Moments } from '../../../src/snapshot/moments.js';
-import { HandClock } from '../replication/hand-clock.js';
 
 export const CHUNK_BLOCKS = 256;
 

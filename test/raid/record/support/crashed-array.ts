@@ -1,11 +1,11 @@
 /** Arrays that were cut amid writes, and records that are put on their members by hand. */
 import type { BlockDevice } from '../../../../src/device/contract.js';
 import type { MemoryDevice } from '../../../../src/device/memory.js';
+import { judgeDevices, makeMembers, SMALL, type TestShape } from '../../../../src/lab/self/raid/arrays.js';
 import { setUuidBytes } from '../../../../src/raid/md/uuid.js';
 import { geometryOf } from '../../../../src/raid/open.js';
 import { encodeRecord, type RecordContent } from '../../../../src/raid/record/codec.js';
 import { SLOTS } from '../../../../src/raid/record/places.js';
-import { judgeDevices, makeMembers, SMALL, type TestShape } from '../../../support/arrays.js';
 import type { SeededRandom } from '../../../support/devices/seeded-random.js';
 import { openFor, placesOf } from './watched-array.js';
 

@@ -1,10 +1,10 @@
 /** Volumes on files that were cut amid writes: as a user finds them. */
 
 import { ImageFile, type ImageFileOptions } from '../../../../src/device/image-file.js';
+import { judgeDevices } from '../../../../src/lab/self/raid/arrays.js';
 import { RECORD_COPIES } from '../../../../src/raid/record/index.js';
 import { fileBytes } from '../../../../src/raid/record/places.js';
 import { openVolume } from '../../../../src/volume/index.js';
-import { judgeDevices } from '../../../support/arrays.js';
 import type { SeededRandom } from '../../../support/devices/seeded-random.js';
 import type { TestVolume } from '../../../support/volumes.js';
 import { spoilParity } from './crashed-array.js';

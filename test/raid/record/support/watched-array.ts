@@ -9,13 +9,13 @@ import type { Operation } from '../../../../src/crash/trace.js';
 import { bufferList } from '../../../../src/device/buffers.js';
 import type { BlockDevice } from '../../../../src/device/contract.js';
 import { MemoryDevice } from '../../../../src/device/memory.js';
+import { judgeDevices, makeMembers, SMALL, type TestShape } from '../../../../src/lab/self/raid/arrays.js';
 import type { RaidArray } from '../../../../src/raid/array.js';
 import { setUuidBytes } from '../../../../src/raid/md/uuid.js';
 import { type OpenArrayOptions, openArray } from '../../../../src/raid/open.js';
 import { decodeRecord, isDamagedRecord, type RecordContent } from '../../../../src/raid/record/codec.js';
 import { memberPlace, type RecordPlace, SLOTS } from '../../../../src/raid/record/places.js';
 import { UncheckedBytes } from '../../../../src/structure.js';
-import { judgeDevices, makeMembers, SMALL, type TestShape } from '../../../support/arrays.js';
 import { HeldDevice } from '../../../support/devices/held-device.js';
 
 /** 400 stripes of 8 KiB: more than stay listed when they are clean. */
