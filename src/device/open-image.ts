@@ -43,9 +43,10 @@ export interface Elsewhere {
 
 const elsewhere: Elsewhere[] = [];
 
-/** Makes names of another kind known, for as long as the process runs. */
-export function openElsewhere(kind: Elsewhere): void {
+/** Makes names of another kind known, for as long as the process runs, or until what it returns is called. */
+export function openElsewhere(kind: Elsewhere): () => void {
   elsewhere.push(kind);
+  return () => void elsewhere.splice(elsewhere.indexOf(kind), 1);
 }
 
 /** As `ImageFile.open`, with the same errors; what is known to lie elsewhere has errors of its own. */

@@ -105,17 +105,20 @@ class Reading implements DiskReading {
   }
 }
 
+/** What cannot be read in one is read in parts of these sizes: rows of an array, then sectors. */
+const PARTS_BYTES: readonly number[] = [4096, SECTOR_BYTES];
+
 /** Offsets in `into` of the sectors that cannot be read. */
 async function readAsFarAsCan(device: BlockDevice, offset: number, into: Uint8Array): Promise<Set<number>> {
   const lost = new Set<number>();
-  try {
-    await device.read(offset, into);
-    return lost;
-  } catch {
-    // Which of it cannot be read is found out one by one.
-  }
-  for (let at = 0; at < into.length; at += SECTOR_BYTES) {
-    await device.read(offset + at, into.subarray(at, at + SECTOR_BYTES)).catch(() => void lost.add(at));
-  }
+  const read = async (from: number, to: number, [part, ...smaller]: readonly number[]): Promise<void> => {
+    try {
+      await device.read(offset + from, into.subarray(from, to));
+    } catch {
+      if (part === undefined) lost.add(from);
+      else for (let at = from; at < to; at += part) await read(at, Math.min(to, at + part), smaller);
+    }
+  };
+  await read(0, into.length, PARTS_BYTES);
   return lost;
 }

@@ -6,19 +6,18 @@ import { StateContent } from '../../crash/state-content.js';
 import { StateDevice } from '../../crash/state-device.js';
 import type { StoredTrace, StoredVolume } from '../../crash/trace-file/trace-reader.js';
 import { UserError } from '../../errors.js';
-import { locateVolume } from '../../volume/locate.js';
 import { openVolume } from '../../volume/volume.js';
 import { assertHoldsUncut } from '../explore/uncut.js';
 import { DiskBase } from './disk-reading.js';
 import { OwedDisk, sectorsAsked } from './owed.js';
 import { StagedVolume } from './staged-volume.js';
+import { TouchedRows } from './touched-rows.js';
 import { onDisk, type RecordedDisks } from './volume-looks.js';
 import { VolumeSubject } from './volume-subject.js';
 
 export interface ExploreVolumeOptions extends Omit<ExploreOptions, 'atOnce' | 'spared'> {
   /** In which the run makes a folder of its own. */
   readonly directory: string;
-  /** Its reason is thrown. */
   readonly signal: AbortSignal;
 }
 
@@ -30,11 +29,13 @@ export async function exploreVolume(trace: StoredTrace, options: ExploreVolumeOp
   try {
     const initial = trace.devices.map((_, device) => StateContent.over(device, trace.base(device)));
     const disks = await disksBefore(trace, volume, staged, initial);
-    const members = await membersOf(trace, staged, initial);
-    const { signal } = options;
-    const subject = new VolumeSubject({ trace, initial, staged, disks, members, signal });
-    await assertHoldsUncut(trace, subject, 'This is a fault of the volume, or of the recording.');
-    return await explore(subject, { ...options, atOnce: 1 });
+    const { members, touched } = await membersOf(trace, staged, initial);
+    const of = { trace, initial, staged, disks, members };
+    const whole = new VolumeSubject({ ...of, touched: null });
+    await assertHoldsUncut(trace, whole, 'This is a fault of the volume, or of the recording.');
+    return await withoutStackTraces(() =>
+      explore(new VolumeSubject({ ...of, touched }), { ...options, atOnce: 1 }),
+    );
   } finally {
     await staged.remove();
   }
@@ -67,22 +68,43 @@ async function disksBefore(
   });
 }
 
-/** Of an array: each of them may be gone after a cut. */
+interface Members {
+  /** Of an array: each of them may be gone after a cut. */
+  readonly members: readonly number[];
+  readonly touched: TouchedRows | null;
+}
+
 async function membersOf(
   trace: StoredTrace,
   staged: StagedVolume,
   initial: readonly StateContent[],
-): Promise<number[]> {
+): Promise<Members> {
   return staged.with(fresh(trace, initial), null, async () => {
-    const located = await locateVolume([staged.path]);
     const volume = await openVolume([staged.path], { access: 'read', warn: () => undefined });
     try {
-      if (volume.array === null || volume.array.core.isDegraded) return [];
-      return located.images.flatMap((image) => staged.indexOf(image) ?? []);
+      if (volume.array === null || volume.array.core.isDegraded) return { members: [], touched: null };
+      const { core } = volume.array;
+      const dataOffsets = new Map<number, number>();
+      for (const { image, superblock } of core.slotMembers())
+        dataOffsets.set(staged.indexOf(image)!, superblock.dataOffset);
+      const touched = new TouchedRows(dataOffsets, core.geometry.memberSizeBytes);
+      touched.add(trace);
+      return { members: [...dataOffsets.keys()], touched };
     } finally {
       await volume.close();
     }
   });
+}
+
+/** Refusals are made by the thousand, and where they come from is what takes longest; of what nobody expects one place is told. */
+async function withoutStackTraces<T>(body: () => Promise<T>): Promise<T> {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 1;
+  try {
+    return await body();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 function isNoVolume(): UserError {

@@ -1,6 +1,6 @@
 /**
  * A recorded volume in some state, to be opened by the product's own code: its small files lie in a folder, its images are empty files beside
- * them that say no more than that there is one, and whoever opens them gets what a state's devices hold, in memory.
+ * them that say no more than that there is one. They are not opened: what a state's devices hold in memory is, by their names.
  *
  * Nothing else can be opened meanwhile: a path in a list that leads elsewhere must not reach somebody's images.
  */
@@ -13,7 +13,7 @@ import type { StoredTrace, StoredVolume } from '../../crash/trace-file/trace-rea
 import type { BlockDevice } from '../../device/contract.js';
 import { fileError } from '../../device/device-errors.js';
 import type { ImageFileOptions } from '../../device/image-file.js';
-import { interpose } from '../../device/open-image.js';
+import { interpose, openElsewhere } from '../../device/open-image.js';
 import { UserError } from '../../errors.js';
 
 interface Shown {
@@ -76,14 +76,20 @@ export class StagedVolume {
     await this.#takeAway(missing < 0 ? null : missing);
     this.#shown = devices.map((device) => device && { device, recorder });
     if (recorder !== null) this.#count(recorder, devices);
-    const uninstall = interpose(
-      (image, options) => this.#show(image, options),
+    const unguard = interpose(
+      (image) => image,
       async (path) => void this.#known(path),
     );
+    const unshow = openElsewhere({
+      // What is missing is looked for among the files, where it is not.
+      isName: (path) => this.#shown[this.#known(path)] !== null,
+      open: async (path, options) => this.#show(path, options),
+    });
     try {
       return await body();
     } finally {
-      uninstall();
+      unshow();
+      unguard();
       this.#shown = [];
     }
   }
@@ -97,14 +103,13 @@ export class StagedVolume {
     }
   }
 
-  #show(image: BlockDevice, { readOnly }: ImageFileOptions): BlockDevice {
-    const index = this.#known(image.name);
+  #show(path: string, { readOnly }: ImageFileOptions): BlockDevice {
+    const index = this.#known(path);
     const { device, recorder } = this.#shown[index]!;
     const { size } = device;
     // Several may have it open: each its own, of one content.
-    const own = new StateDevice(device.content, { name: image.name, size, readOnly });
-    const close = (): Promise<void> => image.close();
-    return (recorder ?? new Recorder({ keepEvents: false })).record(own, { identity: `${index}`, close });
+    const own = new StateDevice(device.content, { name: path, size, readOnly });
+    return (recorder ?? new Recorder({ keepEvents: false })).record(own, { identity: `${index}` });
   }
 
   #known(path: string): number {

@@ -3,6 +3,7 @@ import type { Breach } from '../../crash/explorer-failure.js';
 import type { BlockDevice } from '../../device/contract.js';
 import { UserError } from '../../errors.js';
 import { FileDevice } from '../../extents/index.js';
+import type { ScrubOptions } from '../../raid/scrub.js';
 import { lookAt } from '../../volume/fsck-look.js';
 import type { Volume } from '../../volume/model.js';
 import { openVolume } from '../../volume/volume.js';
@@ -18,10 +19,10 @@ export type RecordedDisks = readonly {
 
 const warn = (): void => undefined;
 
-/** Whether each stripe whose parity is wrong is one that the records list. What a look cannot look at it says by a finding. */
-export async function parityAsListed(path: string, isWhole: boolean): Promise<Breach | null> {
+/** Whether each stripe whose parity is wrong is one that the records list; null: none is looked at. What a look cannot look at it says by a finding. */
+export async function parityAsListed(path: string, scrub: ScrubOptions | null): Promise<Breach | null> {
   return caught('a look fails', async () => {
-    const { scrubbed, suspect } = await lookAt([path], { scrub: isWhole ? {} : null, warn });
+    const { scrubbed, suspect } = await lookAt([path], { scrub, warn });
     const unlisted = scrubbed?.find(
       ({ rows }) => !suspect.some(({ start, end }) => start <= rows.start && rows.end <= end),
     );
@@ -32,9 +33,9 @@ export async function parityAsListed(path: string, isWhole: boolean): Promise<Br
 }
 
 /** The volume is closed, and clean, after it. */
-export async function fsckOf(path: string): Promise<Breach | null> {
+export async function fsckOf(path: string, scrub: ScrubOptions): Promise<Breach | null> {
   return caught('fsck fails', async () => {
-    const { findings } = await lookAt([path], { scrub: {}, warn });
+    const { findings } = await lookAt([path], { scrub, warn });
     const finding = findings.find(({ severity }) => severity !== 'info');
     if (finding === undefined) return null;
     return { invariant: `after recovery: ${finding.code}`, message: finding.message };

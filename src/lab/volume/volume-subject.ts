@@ -18,10 +18,12 @@ import { Recorder } from '../../crash/recorder.js';
 import type { StateContent } from '../../crash/state-content.js';
 import type { StateDevice } from '../../crash/state-device.js';
 import type { Trace } from '../../crash/trace.js';
+import type { ScrubOptions } from '../../raid/scrub.js';
 import { type DiskReading, UNKNOWN, UNREADABLE } from './disk-reading.js';
 import type { OwedDisk } from './owed.js';
 import { SECTOR_BYTES } from './owed.js';
 import type { StagedVolume } from './staged-volume.js';
+import type { TouchedRows } from './touched-rows.js';
 import { fsckOf, openOnce, parityAsListed, type RecordedDisks } from './volume-looks.js';
 
 export interface VolumeReading {
@@ -38,7 +40,8 @@ export interface VolumeSubjectOptions {
   readonly disks: RecordedDisks;
   /** Devices that may be missing: members of an array. */
   readonly members: readonly number[];
-  readonly signal: AbortSignal;
+  /** Whose parity is looked at in each state; null: that of all rows. */
+  readonly touched: TouchedRows | null;
 }
 
 export class VolumeSubject implements Subject<VolumeReading, number> {
@@ -72,7 +75,6 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
   }
 
   async evaluate(state: ExploredState): Promise<Evaluation<VolumeReading>> {
-    this.options.signal.throwIfAborted();
     const recorder = new Recorder();
     const reading = await this.#read(state, recorder);
     const { breach, disks } = reading;
@@ -102,11 +104,18 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
     return null;
   }
 
+  get #scrub(): ScrubOptions {
+    const { touched } = this.options;
+    return touched === null ? {} : { rows: touched.rows };
+  }
+
   /** A look at what the cut has left, before anybody has mended it. */
   async #look(devices: readonly (StateDevice | null)[], isWhole: boolean): Promise<Breach | null> {
     const { staged } = this.options;
     const recorder = new Recorder();
-    const breach = await staged.with(devices, recorder, () => parityAsListed(staged.path, isWhole));
+    const breach = await staged.with(devices, recorder, () =>
+      parityAsListed(staged.path, isWhole ? this.#scrub : null),
+    );
     if (breach !== null || recorder.trace.events.length === 0) return breach;
     return {
       invariant: 'a look has written',
@@ -125,9 +134,13 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
       openOnce(staged.path, disks, { isWhole, mayRefuse }),
     );
     if ('breach' in opened) return { breach: opened.breach, disks: null };
+    this.options.touched?.add(recorder.trace);
     const spoilt = spoiltBreach(opened.disks, disks, isWhole);
     if (spoilt !== null || !isWhole) return { breach: spoilt, disks: opened.disks };
-    return { breach: await staged.with(devices, null, () => fsckOf(staged.path)), disks: opened.disks };
+    return {
+      breach: await staged.with(devices, null, () => fsckOf(staged.path, this.#scrub)),
+      disks: opened.disks,
+    };
   }
 }
 

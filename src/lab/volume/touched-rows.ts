@@ -1,0 +1,37 @@
+/**
+ * Rows of an array in which anything was written since its trace began, by clients or by a recovery. The parity of all others is
+ * what it was in every state: it is enough that all rows were checked once.
+ */
+import type { Trace } from '../../crash/trace.js';
+import { type Range, RangeSet } from '../../device/range-set.js';
+import { ROW_BYTES } from '../../raid/md/model.js';
+
+export class TouchedRows {
+  readonly #rows = new RangeSet();
+
+  constructor(
+    /** By device of the trace: where the data of a member begins on it, in bytes. */
+    private readonly dataOffsets: ReadonlyMap<number, number>,
+    private readonly memberSizeBytes: number,
+  ) {}
+
+  add({ events }: Trace): void {
+    for (const event of events) {
+      if (event.kind !== 'submit') continue;
+      const { device, offset, length } = event.operation;
+      const dataOffset = this.dataOffsets.get(device);
+      if (dataOffset !== undefined && length > 0) this.#addRows(offset - dataOffset, length);
+    }
+  }
+
+  /** Of each member's data, whole rows, ascending. */
+  get rows(): readonly Range[] {
+    return [...this.#rows.list()];
+  }
+
+  #addRows(offset: number, length: number): void {
+    const start = Math.max(0, Math.floor(offset / ROW_BYTES) * ROW_BYTES);
+    const end = Math.min(this.memberSizeBytes, Math.ceil((offset + length) / ROW_BYTES) * ROW_BYTES);
+    this.#rows.add(start, end);
+  }
+}
