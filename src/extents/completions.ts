@@ -1,6 +1,6 @@
 /**
  * What is hardened is completed in the background, in the order in which it was hardened (metadata/completion.ts does
- * it). A target that fails is waited for, with a limit (paragraph 51). When it has not come back by then:
+ * it). A target that fails is waited for, with a limit (paragraph 51); not an array that has lost what it held. When it has not come back by then:
  * - the journal has a target of its own, and nothing of the transaction was copied home: it is aborted, and with it
  *   the later ones of the same file, youngest first: they were made on top of it, and a file is as of a commit point;
  * - else nothing is lost, but nothing can go on either: the store refuses commits until it is recovered.
@@ -154,7 +154,8 @@ export class Completions {
       const nowMs = settings.clock.nowMs();
       failingSinceMs ??= nowMs;
       // What waits for another client's has no limit: that client is alive, or its lease ends.
-      const isOver = outcome !== 'blocked' && nowMs - failingSinceMs >= settings.waitForTargetMs;
+      const isLate = nowMs - failingSinceMs >= settings.waitForTargetMs;
+      const isOver = outcome !== 'blocked' && (isLate || comesNeverBack(outcome));
       if (!isOver && !session.hasEnded) {
         await settings.clock.wait(retryMs);
         retryMs = Math.min(LONGEST_RETRY_MS, 2 * retryMs);
@@ -290,6 +291,11 @@ export class Completions {
     this.#stuck ??= stuckError(cause);
     for (const { reject } of this.#queue) reject(this.#stuck);
   }
+}
+
+/** What an array cannot tell it cannot tell later: its members have been tried, and one that is brought back comes by an opening. */
+function comesNeverBack({ code }: CompletionError): boolean {
+  return code === 'DATA_UNAVAILABLE';
 }
 
 function isOf({ file }: Waiting, wanted: number): boolean {

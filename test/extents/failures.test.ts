@@ -1,6 +1,8 @@
 /** Targets that fail, by the cases of paragraph 51 (data journaling); and a lease that ends (paragraph 48). */
 import { describe, expect, it } from 'vitest';
 import type { BlockDevice } from '../../src/device/contract.js';
+import { UserError } from '../../src/errors.js';
+import { withCalls } from '../../src/lab/self/with-calls.js';
 import { FaultyDevice } from '../support/devices/faulty-device.js';
 import { contentOf, EXTENT_BYTES, filled, Stage, type StageOptions } from './support/stage.js';
 
@@ -154,6 +156,24 @@ describe('paragraph 51: a target fails after the commit has started', () => {
     const again = await stage.open();
     expect(again.recovery).toMatchObject({ redoneTransactions: 1, statistics: { copiedHomeBlocks: 1 } });
     expect((await contentOf(await again.openFile('disk', { access: 'read' })))[0]).toBe(2);
+  });
+
+  it('where the array it lies on has lost what is to be copied: it is not waited for, as that never comes back', async () => {
+    let isLost = false;
+    const read = (device: BlockDevice): BlockDevice['read'] => {
+      return (offset, into) =>
+        isLost
+          ? Promise.reject(new UserError('DATA_UNAVAILABLE', `${device.name}: in doubt`))
+          : device.read(offset, into);
+    };
+    const wrap = (device: BlockDevice) => withCalls(device, { read: read(device) });
+    const { file, waits } = await twoTargets({ wrap });
+    await file.write(0, filled(EXTENT_BYTES, 1));
+    await file.commit({ isComplete: true });
+    await file.write(0, filled(512, 2));
+    isLost = true;
+    await expect(file.commit()).rejects.toMatchObject({ code: 'DATA_UNAVAILABLE' });
+    expect(waits).toEqual([]);
   });
 
   it('where journal and data share it: the commit was acknowledged and stays, whatever happens', async () => {

@@ -2,9 +2,11 @@
  * What a disk holds, as numbers: of each sector that its clients have written, which of its contents it has. What they have not written is
  * compared at once: it is to be what it was.
  *
- * All of a disk of 64 MiB is read; of a larger one the pieces in which something was written, and those beside them.
+ * All of a disk of 64 MiB is compared, of a larger one the pieces in which something was written and those beside them; but not what can be no
+ * other than it was, as nothing was written to where it lies.
  */
 import type { BlockDevice } from '../../device/contract.js';
+import type { Range } from '../../device/range-set.js';
 import { type OwedDisk, SECTOR_BYTES } from './owed.js';
 
 const PIECE_BYTES = 64 * 1024;
@@ -55,10 +57,20 @@ export class DiskBase {
     return bytes;
   }
 
-  async compare(device: BlockDevice, owed: OwedDisk): Promise<DiskReading> {
+  /** Pieces in which none of these bytes lie, and nothing that is owed, may be left out; null: none may. */
+  async compare(device: BlockDevice, owed: OwedDisk, changed: readonly Range[] | null): Promise<DiskReading> {
     const reading = new Reading(owed);
-    for (const [piece, before] of this.#pieces) await reading.piece(device, piece * PIECE_BYTES, before);
+    const wanted = changed === null ? null : this.#piecesOf(owed, changed);
+    for (const [piece, before] of this.#pieces)
+      if (wanted?.has(piece) !== false) await reading.piece(device, piece * PIECE_BYTES, before);
     return reading;
+  }
+
+  #piecesOf({ sectors }: OwedDisk, changed: readonly Range[]): Set<number> {
+    const pieces = new Set(sectors.map(({ sector }) => Math.floor((sector * SECTOR_BYTES) / PIECE_BYTES)));
+    for (const { start, end } of changed)
+      for (let piece = Math.floor(start / PIECE_BYTES); piece * PIECE_BYTES < end; piece++) pieces.add(piece);
+    return pieces;
   }
 
   private piecesFor(sectors: ReadonlySet<number>): number[] {
@@ -86,8 +98,13 @@ class Reading implements DiskReading {
   /** Pieces come in order. */
   async piece(device: BlockDevice, offset: number, before: Uint8Array): Promise<void> {
     const now = new Uint8Array(before.length);
-    const lost = await readAsFarAsCan(device, offset, now);
     const { sectors } = this.owed;
+    const isOwed = (from: number, to: number): boolean =>
+      sectors.some(({ sector }) => {
+        const at = sector * SECTOR_BYTES - offset;
+        return at >= from && at < to;
+      });
+    const lost = await readAsFarAsCan(device, offset, now, isOwed);
     while (this.#next < sectors.length) {
       const { sector, contents } = sectors[this.#next]!;
       const at = sector * SECTOR_BYTES - offset;
@@ -105,20 +122,32 @@ class Reading implements DiskReading {
   }
 }
 
-/** What cannot be read in one is read in parts of these sizes: rows of an array, then sectors. */
-const PARTS_BYTES: readonly number[] = [4096, SECTOR_BYTES];
+/** Of an array: of these some may be in doubt. */
+const ROW_BYTES = 4096;
 
-/** Offsets in `into` of the sectors that cannot be read. */
-async function readAsFarAsCan(device: BlockDevice, offset: number, into: Uint8Array): Promise<Set<number>> {
+/**
+ * Offsets in `into` of the sectors that cannot be read: found row by row, and within a row sector by sector where
+ * something is owed.
+ */
+async function readAsFarAsCan(
+  device: BlockDevice,
+  offset: number,
+  into: Uint8Array,
+  isOwed: (from: number, to: number) => boolean,
+): Promise<Set<number>> {
   const lost = new Set<number>();
-  const read = async (from: number, to: number, [part, ...smaller]: readonly number[]): Promise<void> => {
-    try {
-      await device.read(offset + from, into.subarray(from, to));
-    } catch {
-      if (part === undefined) lost.add(from);
-      else for (let at = from; at < to; at += part) await read(at, Math.min(to, at + part), smaller);
-    }
-  };
-  await read(0, into.length, PARTS_BYTES);
+  const isRead = (from: number, to: number): Promise<boolean> =>
+    device.read(offset + from, into.subarray(from, to)).then(
+      () => true,
+      () => false,
+    );
+  if (await isRead(0, into.length)) return lost;
+  for (let row = 0; row < into.length; row += ROW_BYTES) {
+    const end = Math.min(into.length, row + ROW_BYTES);
+    if (await isRead(row, end)) continue;
+    const isOneByOne = isOwed(row, end);
+    for (let at = row; at < end; at += SECTOR_BYTES)
+      if (!isOneByOne || !(await isRead(at, Math.min(end, at + SECTOR_BYTES)))) lost.add(at);
+  }
   return lost;
 }

@@ -87,7 +87,7 @@ async function membersOf(
       const dataOffsets = new Map<number, number>();
       for (const { image, superblock } of core.slotMembers())
         dataOffsets.set(staged.indexOf(image)!, superblock.dataOffset);
-      const touched = new TouchedRows(dataOffsets, core.geometry.memberSizeBytes);
+      const touched = new TouchedRows(dataOffsets, core.geometry);
       touched.add(trace);
       return { members: [...dataOffsets.keys()], touched };
     } finally {

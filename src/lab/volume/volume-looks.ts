@@ -1,6 +1,7 @@
 /** What the product's own commands find of a staged volume: a look before it is mended, one opening for writing, and fsck after it. */
 import type { Breach } from '../../crash/explorer-failure.js';
 import type { BlockDevice } from '../../device/contract.js';
+import type { Range } from '../../device/range-set.js';
 import { UserError } from '../../errors.js';
 import { FileDevice } from '../../extents/index.js';
 import type { ScrubOptions } from '../../raid/scrub.js';
@@ -45,22 +46,27 @@ export async function fsckOf(path: string, scrub: ScrubOptions): Promise<Breach 
 export interface OpenedState {
   /** All images are there. */
   readonly isWhole: boolean;
-  /** It was mended without a member, and the power went again: what that member held of rows that were being written is lost. */
+  /**
+   * It was mended without a member, and the power went again: what that member held of rows that were being written is lost,
+   * metadata of a volume of files among it.
+   */
   readonly mayRefuse: boolean;
+  /** Bytes of the disk that may be other than they were, once it is open; null: any. */
+  changed(): readonly Range[] | null;
 }
 
 /** Opens it for writing, reads all that clients may see, and closes it. */
 export async function openOnce(
   path: string,
   disks: RecordedDisks,
-  { isWhole, mayRefuse }: OpenedState,
+  state: OpenedState,
 ): Promise<{ readonly disks: readonly DiskReading[] } | { readonly breach: Breach }> {
   let readings: DiskReading[] = [];
   const breach = await caught('it cannot be opened', async () => {
     try {
-      readings = await readAll(path, disks, isWhole);
+      readings = await readAll(path, disks, state);
     } catch (error) {
-      if (!mayRefuse || !(error instanceof UserError)) throw error;
+      if (!(error instanceof UserError) || !(state.mayRefuse || isLost(error, state))) throw error;
       readings = disks.map(({ owed }) => nothingReadable(owed));
     }
     return null;
@@ -68,12 +74,19 @@ export async function openOnce(
   return breach === null ? { disks: readings } : { breach };
 }
 
-async function readAll(path: string, disks: RecordedDisks, isWhole: boolean): Promise<DiskReading[]> {
-  const volume = await openForced(path, isWhole);
+/** A transaction that is to be completed, of which the missing member held a part that is in doubt. */
+function isLost({ code }: UserError, { isWhole }: OpenedState): boolean {
+  return !isWhole && code === 'DATA_UNAVAILABLE';
+}
+
+async function readAll(path: string, disks: RecordedDisks, state: OpenedState): Promise<DiskReading[]> {
+  const volume = await openForced(path, state.isWhole);
   try {
+    // Where a file lies is told by what was written: it may be anywhere.
+    const changed = volume.files === null ? state.changed() : null;
     const readings: DiskReading[] = [];
     for (const { name, base, owed } of disks)
-      readings.push(await onDisk(volume, name, (disk) => base.compare(disk, owed)));
+      readings.push(await onDisk(volume, name, (disk) => base.compare(disk, owed, changed)));
     return readings;
   } finally {
     await volume.close();

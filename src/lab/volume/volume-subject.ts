@@ -124,17 +124,21 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
   }
 
   async #read(state: ExploredState, recorder: Recorder): Promise<VolumeReading> {
-    const { staged, disks } = this.options;
+    const { staged, disks, touched } = this.options;
     const isWhole = state.missing === null;
     const devices = state.devices();
     const looked = await this.#look(devices, isWhole);
     if (looked !== null) return { breach: looked, disks: null };
     const mayRefuse = !isWhole && state.isSecondCut;
+    const changed = () => {
+      touched?.add(recorder.trace);
+      return touched?.data ?? null;
+    };
     const opened = await staged.with(devices, recorder, () =>
-      openOnce(staged.path, disks, { isWhole, mayRefuse }),
+      openOnce(staged.path, disks, { isWhole, mayRefuse, changed }),
     );
     if ('breach' in opened) return { breach: opened.breach, disks: null };
-    this.options.touched?.add(recorder.trace);
+    touched?.add(recorder.trace);
     const spoilt = spoiltBreach(opened.disks, disks, isWhole);
     if (spoilt !== null || !isWhole) return { breach: spoilt, disks: opened.disks };
     return {
