@@ -2,6 +2,7 @@
 import { UserError } from '../errors.js';
 import { backup } from './backup.js';
 import type { Bench } from './bench.js';
+import { crashLab } from './crash-lab.js';
 import { degradedReads } from './degraded-reads.js';
 import { extents } from './extents.js';
 import { kernels } from './kernels.js';
@@ -25,6 +26,7 @@ export const BENCHES: readonly Bench[] = [
   extents,
   replication,
   backup,
+  crashLab,
 ];
 
 /**

@@ -7,8 +7,8 @@
  * looked at when a command has ended, and once more before the file is changed, since a process that has left the command may go on. Where a
  * file can be written without a trace of that (a mapped file of a tmpfs) it is made anew for each state.
  */
-import type { BigIntStats } from 'node:fs';
-import { type FileHandle, open, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { type BigIntStats, closeSync, openSync, statSync, utimesSync, writeSync } from 'node:fs';
+import { open, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { StateDevice } from '../../crash/state-device.js';
 import { fileError } from '../../device/device-errors.js';
@@ -41,15 +41,15 @@ export class StateImage {
 
   /** Whether it was written since it was shown; then the next one is a new file. */
   async wasWritten(device: StateDevice): Promise<boolean> {
-    const isUntouched = await this.#isAsShown(device.size);
+    const isUntouched = this.#isAsShown(device.size);
     this.#isRenewed ??= (await statfs(dirname(this.path))).type === TMPFS;
     if (!isUntouched || this.#isRenewed) this.#changed = null;
     return !isUntouched;
   }
 
-  async #isAsShown(size: number): Promise<boolean> {
-    const found = await stat(this.path, { bigint: true }).catch(() => null);
-    if (found === null || this.#stamp === null) return false;
+  #isAsShown(size: number): boolean {
+    const found = statSync(this.path, { bigint: true, throwIfNoEntry: false });
+    if (found === undefined || this.#stamp === null) return false;
     const { mtimeMs } = found;
     return (
       mtimeMs === BigInt(UNTOUCHED * 1000) && found.size === BigInt(size) && stampOf(found) === this.#stamp
@@ -58,21 +58,15 @@ export class StateImage {
 
   async #show(device: StateDevice): Promise<void> {
     const { content } = device;
-    if (this.#changed !== null && !(await this.#isAsShown(device.size))) this.#changed = null;
+    if (this.#changed !== null && !this.#isAsShown(device.size)) this.#changed = null;
     const before = this.#changed;
     const changed = new Set(content.changedPages());
     const isNew = before === null;
-    if (isNew) await rm(this.path, { force: true });
     const pages = isNew ? content.pages() : [...before, ...[...changed].filter((page) => !before.has(page))];
-    const file = await open(this.path, isNew ? 'wx' : 'r+', 0o600);
-    try {
-      if (isNew) await file.truncate(device.size);
-      for (const { from, count } of runsOf(pages)) await put(file, device, from, count);
-    } finally {
-      await file.close();
-    }
-    await utimes(this.path, UNTOUCHED, UNTOUCHED);
-    this.#stamp = stampOf(await stat(this.path, { bigint: true }));
+    if (isNew) await makeFile(this.path, device, runsOf(pages));
+    else changeFile(this.path, device, runsOf(pages));
+    utimesSync(this.path, UNTOUCHED, UNTOUCHED);
+    this.#stamp = stampOf(statSync(this.path, { bigint: true }));
     this.#changed = changed;
   }
 }
@@ -81,15 +75,48 @@ function stampOf({ ino, ctimeNs }: BigIntStats): string {
   return `${ino} ${ctimeNs}`;
 }
 
-async function put(file: FileHandle, device: StateDevice, from: number, count: number): Promise<void> {
+async function makeFile(path: string, device: StateDevice, runs: Iterable<Run>): Promise<void> {
+  await rm(path, { force: true });
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.truncate(device.size);
+    for (const run of runs) {
+      const { offset, bytes } = contentOf(device, run);
+      for (let at = 0; at < bytes.length; )
+        at += (await file.write(bytes, at, bytes.length - at, offset + at)).bytesWritten;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** Some pages: to have a thread of the pool do it would take several times as long. */
+function changeFile(path: string, device: StateDevice, runs: Iterable<Run>): void {
+  const file = openSync(path, 'r+');
+  try {
+    for (const run of runs) {
+      const { offset, bytes } = contentOf(device, run);
+      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, bytes.length - at, offset + at);
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+function contentOf(device: StateDevice, { from, count }: Run): { offset: number; bytes: Uint8Array } {
   const offset = from * PAGE_BYTES;
   const bytes = new Uint8Array(Math.min(count * PAGE_BYTES, device.size - offset));
   device.content.read(offset, bytes);
-  for (let at = 0; at < bytes.length; )
-    at += (await file.write(bytes, at, bytes.length - at, offset + at)).bytesWritten;
+  return { offset, bytes };
 }
 
-function* runsOf(pages: Iterable<number>): Generator<{ readonly from: number; readonly count: number }> {
+/** Pages that lie beside each other. */
+interface Run {
+  readonly from: number;
+  readonly count: number;
+}
+
+function* runsOf(pages: Iterable<number>): Generator<Run> {
   let run: { from: number; count: number } | null = null;
   for (const page of [...pages].sort((a, b) => a - b)) {
     if (run !== null && page === run.from + run.count && run.count < MOST_PAGES) run.count += 1;

@@ -9,7 +9,6 @@ import { SeededRandom } from '../../../src/crash/seeded-random.js';
 import { StateContent } from '../../../src/crash/state-content.js';
 import { StateDevice } from '../../../src/crash/state-device.js';
 import { StateImage } from '../../../src/lab/explore/state-image.js';
-import { withCalls } from '../../../src/lab/self/with-calls.js';
 import { seeded } from '../../support/seed.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 
@@ -77,26 +76,28 @@ it('costs what differs: pages that states share are not written again', async ()
   await expectHolds(path, second);
 });
 
-/** Offsets and bytes, of what is written through node:fs/promises. */
+/** Offsets and bytes, of what is written by calls of node:fs. */
 async function writtenTo(path: string, body: () => Promise<void>): Promise<[number, number][]> {
-  const real = { ...fs.promises };
+  const real = { ...fs };
   const writes: [number, number][] = [];
-  const watched = async (...args: Parameters<typeof real.open>) => {
-    const handle = await real.open(...args);
-    if (args[0] !== path) return handle;
-    return withCalls<fs.promises.FileHandle>(handle, {
-      write: (async (bytes: Uint8Array, from: number, length: number, at: number) => {
-        writes.push([at, length]);
-        return handle.write(bytes, from, length, at);
-      }) as unknown as typeof handle.write,
-    });
+  const files = new Set<number>();
+  const watched = {
+    openSync(...args: Parameters<typeof fs.openSync>) {
+      const file = real.openSync(...args);
+      if (args[0] === path) files.add(file);
+      return file;
+    },
+    writeSync(file: number, bytes: Uint8Array, from: number, length: number, at: number) {
+      if (files.has(file)) writes.push([at, length]);
+      return real.writeSync(file, bytes, from, length, at);
+    },
   };
-  Object.assign(fs.promises, { open: watched });
+  Object.assign(fs, watched);
   syncBuiltinESMExports();
   try {
     await body();
   } finally {
-    Object.assign(fs.promises, { open: real.open });
+    Object.assign(fs, { openSync: real.openSync, writeSync: real.writeSync });
     syncBuiltinESMExports();
   }
   return writes;
