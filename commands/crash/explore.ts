@@ -62,6 +62,11 @@ A failing state is made as small as it can be, and told; --failures keeps it for
       helpValue: 'COMMAND',
       description: 'runs on each state before the check, and is cut too',
     }),
+    'assume-clean': Flags.boolean({
+      exclusive: ['check', 'self'],
+      description:
+        'of an array: as if it had no dirty-stripe record and were started all the same. What a member that is lost after the cut held shows the write hole',
+    }),
     profile: Flags.option({
       options: PROFILE_NAMES,
       default: DEFAULT_PROFILE,
@@ -186,7 +191,9 @@ A failing state is made as small as it can be, and told; --failures keeps it for
 
   async #exploreVolume(trace: StoredTrace): Promise<ExploredTrace> {
     const { exploreVolume } = await import('../../src/lab/volume/explore-volume.js');
-    const report = await this.#withProgress((limits) => exploreVolume(trace, limits));
+    const report = await this.#withProgress((limits) =>
+      exploreVolume(trace, { ...limits, assumesClean: this.flags['assume-clean'] }),
+    );
     return { report, checkRuns: report.checks, writingRuns: 0 };
   }
 

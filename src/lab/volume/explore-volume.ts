@@ -18,6 +18,8 @@ import { VolumeSubject } from './volume-subject.js';
 export interface ExploreVolumeOptions extends Omit<ExploreOptions, 'atOnce' | 'spared'> {
   /** In which the run makes a folder of its own. */
   readonly directory: string;
+  /** As if the array had no record of dirty stripes and were started after each cut all the same: the write hole is to be seen. */
+  readonly assumesClean?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -31,10 +33,12 @@ export async function exploreVolume(trace: StoredTrace, options: ExploreVolumeOp
     const disks = await disksBefore(trace, volume, staged, initial);
     const { members, touched } = await membersOf(trace, staged, initial);
     const of = { trace, initial, staged, disks, members };
-    const whole = new VolumeSubject({ ...of, touched: null });
+    const { assumesClean = false } = options;
+    if (assumesClean && members.length === 0) throw hasNoParity();
+    const whole = new VolumeSubject({ ...of, touched: null, assumesClean: false });
     await assertHoldsUncut(trace, whole, 'This is a fault of the volume, or of the recording.');
     return await withoutStackTraces(() =>
-      explore(new VolumeSubject({ ...of, touched }), { ...options, atOnce: 1 }),
+      explore(new VolumeSubject({ ...of, touched, assumesClean }), { ...options, atOnce: 1 }),
     );
   } finally {
     await staged.remove();
@@ -111,4 +115,14 @@ function isNoVolume(): UserError {
   return new UserError('UNSUPPORTED', 'the trace is of a disk, and says nothing of what must hold on it', {
     hint: 'Give a --check; a trace of a volume (crash record VOLUME) is checked by itself.',
   });
+}
+
+function hasNoParity(): UserError {
+  return new UserError(
+    'UNSUPPORTED',
+    '--assume-clean is for arrays that were whole when they were recorded',
+    {
+      hint: 'Leave it out: what has no parity to lose has no write hole.',
+    },
+  );
 }

@@ -11,6 +11,9 @@
  *
  * Recoveries are cut too, by the explorer, and what they leave is owed the same: so recovering twice leaves what recovering once does. That
  * any one member may be taken away after a recovery follows: all data is right, and so is all parity.
+ *
+ * `assumesClean` shows what the record is for: the states are those of an array that has none and is started all the same. That its parity may
+ * be wrong is how that is begun, and is not looked at; what clients read is held to 3, and without a member it is the write hole that breaks it.
  */
 import type { Breach } from '../../crash/explorer-failure.js';
 import type { Evaluation, ExploredState, Subject } from '../../crash/explorer-subject.js';
@@ -19,6 +22,7 @@ import type { StateContent } from '../../crash/state-content.js';
 import type { StateDevice } from '../../crash/state-device.js';
 import type { Trace } from '../../crash/trace.js';
 import type { ScrubOptions } from '../../raid/scrub.js';
+import { assumeClean } from './assumed-clean.js';
 import { type DiskReading, UNKNOWN, UNREADABLE } from './disk-reading.js';
 import type { OwedDisk } from './owed.js';
 import { SECTOR_BYTES } from './owed.js';
@@ -42,6 +46,7 @@ export interface VolumeSubjectOptions {
   readonly members: readonly number[];
   /** Whose parity is looked at in each state; null: that of all rows. */
   readonly touched: TouchedRows | null;
+  readonly assumesClean: boolean;
 }
 
 export class VolumeSubject implements Subject<VolumeReading, number> {
@@ -124,10 +129,11 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
   }
 
   async #read(state: ExploredState, recorder: Recorder): Promise<VolumeReading> {
-    const { staged, disks, touched } = this.options;
+    const { staged, disks, touched, assumesClean } = this.options;
     const isWhole = state.missing === null;
     const devices = state.devices();
-    const looked = await this.#look(devices, isWhole);
+    for (const device of assumesClean ? devices : []) if (device !== null) await assumeClean(device);
+    const looked = assumesClean ? null : await this.#look(devices, isWhole);
     if (looked !== null) return { breach: looked, disks: null };
     const mayRefuse = !isWhole && state.isSecondCut;
     const changed = () => {
@@ -140,7 +146,7 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
     if ('breach' in opened) return { breach: opened.breach, disks: null };
     touched?.add(recorder.trace);
     const spoilt = spoiltBreach(opened.disks, disks, isWhole);
-    if (spoilt !== null || !isWhole) return { breach: spoilt, disks: opened.disks };
+    if (spoilt !== null || !isWhole || assumesClean) return { breach: spoilt, disks: opened.disks };
     return {
       breach: await staged.with(devices, null, () => fsckOf(staged.path, this.#scrub)),
       disks: opened.disks,
