@@ -8,7 +8,7 @@ import { HoldfastCommand, type Outcome } from '../src/cli/base-command.js';
 export default class DemoCommand extends HoldfastCommand<typeof DemoCommand> {
   static override summary = 'Tell the whole story on a small volume, every step checked';
   static override description =
-    'Makes a RAID-5 volume of image files, fills it with a real ext4 filesystem, loses a member, rebuilds it, finds and repairs a rotten parity, has its power cut amid writes and recovers, and reads arrays that the Linux kernel made. It runs the commands that it shows, in a temporary directory. Exit code 1 tells that a check failed.';
+    'Makes a RAID-5 volume of image files, fills it with a real ext4 filesystem, loses a member, rebuilds it, finds and repairs a rotten parity, has its power cut amid writes and recovers, finds by the crash lab which flush a program has forgotten, and reads arrays that the Linux kernel made. It runs the commands that it shows, in a temporary directory. Exit code 1 tells that a check failed.';
   static override examples = [
     '<%= config.bin %> demo',
     '<%= config.bin %> demo --directory /tmp/demo --keep',

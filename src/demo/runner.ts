@@ -54,7 +54,7 @@ export class Runner {
     expected: readonly number[] = [0],
     input?: Uint8Array,
   ): Promise<CommandRun> {
-    this.context.say(`  $ holdfast ${args.join(' ')}`);
+    this.context.say(`  $ holdfast ${args.map(quoted).join(' ')}`);
     const run = await this.spawn([...this.context.program, ...args], input);
     if (!expected.includes(run.exitCode)) {
       throw failed(
@@ -142,6 +142,11 @@ export class Runner {
       child.stdin.end(input);
     });
   }
+}
+
+/** As it is to be typed, where it is no plain word. */
+function quoted(word: string): string {
+  return /[\s"'$]/.test(word) ? `'${word.replaceAll("'", "'\\''")}'` : word;
 }
 
 export function sha256(bytes: Uint8Array): string {

@@ -3,7 +3,7 @@
  * the same, gets the member back on another image, has a parity rot and be repaired, has its power cut amid writes, and
  * holds what it held. Then files whose writes are all there or not at all, whenever the power goes; and a
  * secondary that is away, comes back, and is promoted. Last a backup that is taken while all is overwritten, and
- * a snapshot that outlives a power cut.
+ * a snapshot that outlives a power cut, and a program whose forgotten flush the crash lab finds.
  */
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ import { packagePath } from '../package-root.js';
 import { backUp } from './backup.js';
 import { journalFiles } from './files.js';
 import { readKernelArrays } from './kernel-arrays.js';
+import { findForgottenFlush } from './lab.js';
 import { cutPower } from './power-cut.js';
 import { replicate } from './replica.js';
 import { type DemoContext, Runner, sha256 } from './runner.js';
@@ -47,6 +48,7 @@ export async function tellStory(context: DemoContext): Promise<number> {
   await replicate(runner, content);
   await backUp(runner, content);
   await keepMoments(runner, content);
+  await findForgottenFlush(runner);
   await readKernelArrays(runner);
   return runner.passed;
 }
