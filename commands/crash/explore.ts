@@ -240,9 +240,15 @@ A failing state is made as small as it can be, and told; --failures keeps it for
     if (folder === undefined) return [];
     const { saveFailure } = await import('../../src/lab/explore/failure-file.js');
     const { saveSummary } = await import('../../src/lab/report/found.js');
-    await saveSummary(folder, report);
     const files: string[] = [];
-    for (const failure of report.failures) files.push(await saveFailure(folder, failure, { trace, path }));
+    try {
+      await saveSummary(folder, report);
+      for (const failure of report.failures) files.push(await saveFailure(folder, failure, { trace, path }));
+    } catch (error) {
+      // What was found may have taken hours: it is told all the same.
+      if (report.failures.length === 0 || !(error instanceof UserError)) throw error;
+      this.warn(`what was found is not kept: ${error.message}`);
+    }
     return files;
   }
 }

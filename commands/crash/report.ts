@@ -6,6 +6,7 @@ import * as Flags from '@oclif/core/flags';
 import { HoldfastCommand, type Outcome } from '../../src/cli/base-command.js';
 import type { StoredTrace } from '../../src/crash/trace-file/trace-reader.js';
 import { fileError } from '../../src/device/device-errors.js';
+import { wholeOrNone } from '../../src/device/whole-or-none.js';
 import { UserError } from '../../src/errors.js';
 import type { FailureFile } from '../../src/lab/explore/failure-file.js';
 import type { PageFailure } from '../../src/lab/report/html.js';
@@ -99,7 +100,7 @@ async function recoveryOf(path: string, point: FailureFile['point']): Promise<Pa
 
 async function replaced(path: string, text: string): Promise<string> {
   try {
-    await writeFile(path, text);
+    await wholeOrNone(path, () => writeFile(path, text));
   } catch (error) {
     throw fileError(path, 'written', error);
   }

@@ -5,7 +5,7 @@
  * Contents are known by the first 128 bits of their SHA-256: each is kept once, however often it is written.
  */
 import { hash, randomBytes } from 'node:crypto';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { deflateRaw } from 'node:zlib';
@@ -32,6 +32,8 @@ const FRAME_MS = 100;
 const LIMIT_BYTES = 64 * 1024 * 1024;
 /** Where a frame did not shrink, so many that follow are not tried. */
 const UNTRIED_FRAMES = 15;
+/** A shorter one says nothing of those after it, and costs little to try. */
+const TELLING_BYTES = 16 * 1024;
 /** It did not, where it came to more than this part of its bytes. */
 const WORTH = 0.9;
 const ZEROES = Buffer.alloc(PIECE_BYTES);
@@ -87,6 +89,8 @@ export class TraceWriter {
     } catch (error) {
       await file?.close();
       if (systemCode(error) === 'EEXIST') throw isThere(path);
+      // It is ours, and says nothing.
+      if (file !== null) await rm(path, { force: true });
       throw fileError(path, 'made', error);
     }
     return new TraceWriter(path, file, id, about);
@@ -168,6 +172,13 @@ export class TraceWriter {
   async ready(): Promise<void> {
     while (this.#waitingBytes > this.#limitBytes && this.#failure === null)
       await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    this.#assertGood();
+  }
+
+  /** Returns when all that was told is in the file; durable is what `close` makes it. Throws as `ready`. */
+  async written(): Promise<void> {
+    this.#seal();
+    await this.#writing;
     this.#assertGood();
   }
 
@@ -262,7 +273,7 @@ export class TraceWriter {
     }
     const deflated = await deflate(raw, { level: 1 });
     if (deflated.length < raw.length * WORTH) return deflated;
-    this.#untried = UNTRIED_FRAMES;
+    if (raw.length >= TELLING_BYTES) this.#untried = UNTRIED_FRAMES;
     return deflated.length < raw.length ? deflated : raw;
   }
 

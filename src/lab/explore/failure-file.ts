@@ -9,6 +9,7 @@ import type { Trace } from '../../crash/trace.js';
 import { readTrace, type StoredTrace } from '../../crash/trace-file/trace-reader.js';
 import { TraceWriter } from '../../crash/trace-file/trace-writer.js';
 import { fileError } from '../../device/device-errors.js';
+import { wholeOrNone } from '../../device/whole-or-none.js';
 import { UserError } from '../../errors.js';
 import { readCheckedJson } from '../../volume/checked-json.js';
 import { initialContents } from './explore-trace.js';
@@ -59,13 +60,15 @@ export async function saveFailure(
     recovered:
       recovered === null ? null : { point: pointOut(recovered.point), trace: `${name}.recovery.trace` },
   };
-  try {
-    await mkdir(folder, { recursive: true });
-    await writeFile(file, `${JSON.stringify(content, null, 1)}\n`, { flag: 'wx' });
-  } catch (error) {
-    throw fileError(file, 'written', error);
-  }
-  if (recovered !== null) await saveTrace(join(folder, content.recovered!.trace), recovered.trace, trace);
+  await wholeOrNone(file, async () => {
+    try {
+      await mkdir(folder, { recursive: true });
+      await writeFile(file, `${JSON.stringify(content, null, 1)}\n`, { flag: 'wx' });
+    } catch (error) {
+      throw fileError(file, 'written', error);
+    }
+    if (recovered !== null) await saveTrace(join(folder, content.recovered!.trace), recovered.trace, trace);
+  });
   return file;
 }
 
@@ -108,10 +111,12 @@ export function pointOf({ point }: FailureFile): StatePoint {
 }
 
 async function saveTrace(path: string, trace: Trace, { devices }: StoredTrace): Promise<void> {
-  const writer = await TraceWriter.create(path, { command: [] });
-  for (const device of devices) writer.device(device);
-  for (const event of trace.events) writer.event(event);
-  await writer.close();
+  await wholeOrNone(path, async () => {
+    const writer = await TraceWriter.create(path, { command: [] });
+    for (const device of devices) writer.device(device);
+    for (const event of trace.events) writer.event(event);
+    await writer.close();
+  });
 }
 
 function pointOut({ cut, kept, dropped, torn }: StatePoint): FailureFile['point'] {

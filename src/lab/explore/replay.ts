@@ -7,6 +7,8 @@ import { StateDevice } from '../../crash/state-device.js';
 import { CutWalk } from '../../crash/states.js';
 import { KeptWrites } from '../../crash/states-kept.js';
 import type { StoredTrace } from '../../crash/trace-file/trace-reader.js';
+import { fileError } from '../../device/device-errors.js';
+import { wholeOrNone } from '../../device/whole-or-none.js';
 import { UserError } from '../../errors.js';
 import { initialContents } from './explore-trace.js';
 import { StateImage } from './state-image.js';
@@ -51,7 +53,14 @@ export async function putOnImages(
     const { name, size } = trace.devices[at]!;
     return new StateDevice(content, { name, size });
   });
-  if (devices.length > 1) await mkdir(output, { recursive: true });
+  return wholeOrNone(output, () => put(devices, output));
+}
+
+async function put(devices: readonly StateDevice[], output: string): Promise<string[]> {
+  if (devices.length > 1)
+    await mkdir(output, { recursive: true }).catch((error: unknown) => {
+      throw fileError(output, 'made', error);
+    });
   const paths: string[] = [];
   for (const [at, device] of devices.entries()) {
     const path = devices.length === 1 ? output : join(output, `${at}-${basename(device.name)}`);

@@ -83,7 +83,9 @@ export class Stage {
 
   async #marks(marks: readonly Mark[]): Promise<Record<string, string>> {
     const path = join(this.options.directory, 'marks');
-    await writeFile(path, marks.map(({ name }) => `${name}\n`).join(''));
+    await writeFile(path, marks.map(({ name }) => `${name}\n`).join('')).catch((error: unknown) => {
+      throw fileError(path, 'written', error);
+    });
     return { marks: path, mark: marks.at(-1)?.name ?? '' };
   }
 

@@ -23,8 +23,13 @@ export class Stages {
       throw fileError(directory, 'written', error);
     });
     const stages: Stage[] = [];
-    for (let at = 0; at < count; at++)
-      stages.push(await Stage.make({ ...options, directory: join(own, `${at}`) }));
+    try {
+      for (let at = 0; at < count; at++)
+        stages.push(await Stage.make({ ...options, directory: join(own, `${at}`) }));
+    } catch (error) {
+      await rm(own, { recursive: true, force: true });
+      throw error;
+    }
     return new Stages(own, stages);
   }
 

@@ -1,6 +1,6 @@
 /** A failure of a recorded program with the fewest events, as a trace and a failure of their own. */
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Breach } from '../../crash/explorer-failure.js';
 import { PROFILES } from '../../crash/profiles.js';
 import type { StateContent } from '../../crash/state-content.js';
@@ -9,6 +9,7 @@ import type { Mark, Operation, Trace } from '../../crash/trace.js';
 import { readTrace, type StoredTrace } from '../../crash/trace-file/trace-reader.js';
 import { TraceWriter } from '../../crash/trace-file/trace-writer.js';
 import { fileError } from '../../device/device-errors.js';
+import { wholeOrNone } from '../../device/whole-or-none.js';
 import { UserError } from '../../errors.js';
 import { breachOf } from '../explore/command-subject.js';
 import { initialContents } from '../explore/explore-trace.js';
@@ -68,7 +69,8 @@ export async function minimizeFailure(
         return isCutShort;
       },
     });
-    const saved = await save(trace, failure, smallest, folder);
+    const path = join(folder, 'minimal.trace');
+    const saved = await wholeOrNone(path, () => save(trace, failure, smallest, path));
     const { events, devices } = smallest.trace;
     return {
       ...saved,
@@ -94,12 +96,12 @@ async function save(
   trace: StoredTrace,
   failure: FailureFile,
   { trace: { events }, point }: Smallest,
-  folder: string,
+  path: string,
 ): Promise<{ readonly trace: string; readonly failure: string }> {
+  const folder = dirname(path);
   await mkdir(folder, { recursive: true }).catch((error: unknown) => {
     throw fileError(folder, 'made', error);
   });
-  const path = join(folder, 'minimal.trace');
   const writer = await TraceWriter.create(path, { command: trace.command });
   for (const [at, device] of trace.devices.entries()) {
     writer.device(device);

@@ -8,6 +8,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileError } from '../../device/device-errors.js';
 import { UserError } from '../../errors.js';
 import { closeInOrder } from '../../volume/stack.js';
 import { type DiskOptions, openDisk, type RecordedDisk } from './disk.js';
@@ -57,6 +58,8 @@ export async function recordDisk(name: string, options: RecordOptions): Promise<
     throw error;
   });
   const report = await within(disk, recording, async (directory) => {
+    // A trace that has not what the disk held says nothing of it: then the command is not begun.
+    await recording.written();
     if (recording.failure !== null) throw recording.failure.error;
     hasBegun = true;
     return runOn(disk, recording, options, directory);
@@ -71,16 +74,21 @@ async function within(
   recording: Recording,
   use: (directory: string) => Promise<Pick<RecordReport, 'refusedMarks' | 'exitCode'>>,
 ): Promise<RecordReport> {
-  const directory = await mkdtemp(join(tmpdir(), 'holdfast-'));
+  let directory: string | null = null;
   let used: { readonly value: Pick<RecordReport, 'refusedMarks' | 'exitCode'> } | null = null;
   await closeInOrder([
     async () => {
+      directory = await mkdtemp(join(tmpdir(), 'holdfast-')).catch((error: unknown) => {
+        throw fileError(tmpdir(), 'written', error);
+      });
       used = { value: await use(directory) };
     },
     () => disk.stop(),
     () => recording.end(),
     () => disk.close(),
-    () => rm(directory, { recursive: true, force: true }),
+    async () => {
+      if (directory !== null) await rm(directory, { recursive: true, force: true });
+    },
   ]);
   const { devices, counts, bytes } = recording;
   return { devices, ...counts, traceBytes: bytes, ...used!.value };

@@ -121,9 +121,18 @@ export class Recording {
 
   /** Returns when the sink takes more; false: the recording has ended. */
   async ready(): Promise<boolean> {
+    return this.#afterSink(() => this.#sink.ready());
+  }
+
+  /** Returns when all that was told so far is written; false: the recording has ended. */
+  async written(): Promise<boolean> {
+    return this.#afterSink(() => this.#sink.written());
+  }
+
+  async #afterSink(wait: () => Promise<void>): Promise<boolean> {
     if (!this.#isOpen) return false;
     try {
-      await this.#sink.ready();
+      await wait();
     } catch (error) {
       this.#fail(error);
     }

@@ -16,6 +16,8 @@ export interface TraceSink {
   event(event: TraceEvent): void;
   /** Returns when little enough waits to be written; throws what writing threw. */
   ready(): Promise<void>;
+  /** Returns when nothing waits to be written any more; throws what writing threw. */
+  written(): Promise<void>;
   /** All of it is durable, and whole. */
   close(): Promise<void>;
   /** So far. */

@@ -18,7 +18,7 @@ export const UNREADABLE = -2;
 
 export interface DiskReading {
   /** By the sectors of what is owed. */
-  readonly contents: Int16Array;
+  readonly contents: Int32Array;
   /** The first byte of a sector that nobody wrote, and that is not what it was; or cannot be read, of so many. */
   readonly spoilt: number | null;
   readonly unreadable: number;
@@ -27,7 +27,7 @@ export interface DiskReading {
 /** Of a disk that cannot be come to. */
 export function nothingReadable({ sectors }: OwedDisk): DiskReading {
   return {
-    contents: new Int16Array(sectors.length).fill(UNREADABLE),
+    contents: new Int32Array(sectors.length).fill(UNREADABLE),
     ...{ spoilt: null, unreadable: sectors.length },
   };
 }
@@ -86,13 +86,13 @@ export class DiskBase {
 }
 
 class Reading implements DiskReading {
-  readonly contents: Int16Array;
+  readonly contents: Int32Array;
   spoilt: number | null = null;
   unreadable = 0;
   #next = 0;
 
   constructor(private readonly owed: OwedDisk) {
-    this.contents = new Int16Array(owed.sectors.length).fill(UNKNOWN);
+    this.contents = new Int32Array(owed.sectors.length).fill(UNKNOWN);
   }
 
   /** Pieces come in order. */

@@ -54,6 +54,10 @@ export class MemorySink implements TraceSink {
     if (this.failure !== null) throw this.failure;
   }
 
+  written(): Promise<void> {
+    return this.ready();
+  }
+
   async close(): Promise<void> {
     this.isClosed = true;
     if (this.failure !== null) throw this.failure;
