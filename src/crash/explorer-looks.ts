@@ -10,7 +10,8 @@ export interface Counts {
   readonly states: number;
   /** Different ones. */
   readonly images: number;
-  readonly checks: number;
+  /** Checks of states that nobody had to wait for: those of the others are counted when they have ended. */
+  readonly checksAtOnce: number;
   /** Of the cut: subsets that were seen before. */
   readonly subsets: number;
 }

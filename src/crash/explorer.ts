@@ -70,6 +70,8 @@ class Explorer<Reading, Obligations> {
   private secondStates = 0;
   private evaluations = 0;
   private checks = 0;
+  /** Of these: of states that nobody waited for. Those that are waited for are counted in their turn. */
+  private checksAtOnce = 0;
   private cuts = 0;
   private exhaustiveCuts = 0;
 
@@ -151,7 +153,8 @@ class Explorer<Reading, Obligations> {
         const ends = this.look(place, this.stateOf(place, state, missing), number);
         if (ends === null) this.passed(place, number);
         else {
-          const counts = { states: this.states, images: this.evaluations, checks: this.checks, subsets };
+          const { states, evaluations: images, checksAtOnce } = this;
+          const counts = { states, images, checksAtOnce, subsets };
           await looks.add({ number, missing, kept: state.kept, counts, ends });
         }
       }
@@ -162,7 +165,7 @@ class Explorer<Reading, Obligations> {
       subsets = stoppedAt.subsets;
       this.states = stoppedAt.states;
       this.evaluations = stoppedAt.images;
-      this.checks = stoppedAt.checks;
+      this.checks -= this.checksAtOnce - stoppedAt.checksAtOnce;
     }
     for (const found of looks.found) await this.fail(place, found);
     return subsets;
@@ -192,6 +195,7 @@ class Explorer<Reading, Obligations> {
     };
     if (breach !== null) return Promise.resolve(breach).then((found) => ({ breach: found, settle }));
     settle();
+    this.checksAtOnce += tally.checks;
     return null;
   }
 

@@ -100,6 +100,31 @@ describe.each([
   });
 });
 
+it('a state that is found amid a cut ends the run with the same counts, however many are under way then', async () => {
+  const run = async (atOnce: number) => {
+    const subject = await slowSubject(
+      three(() => true),
+      new SeededRandom(atOnce),
+    );
+    const midst: typeof subject = {
+      ...subject,
+      async check(reading, owed, state) {
+        const [device] = state!.devices();
+        const sectors = await Promise.all([0, 8, 16].map((sector) => get(device!, sector)));
+        await subject.check(reading, owed, state);
+        return sectors.join() === '1,0,1' ? { invariant: 'midst', message: 'two of three' } : null;
+      },
+    };
+    const { seconds, ...report } = await explore(midst, { seed: 1, atOnce });
+    return report;
+  };
+  const alone = await run(1);
+  expect([alone.stoppedBy, alone.cuts]).toEqual(['failures', expect.any(Number)]);
+  expect(alone.checks).toBeGreaterThan(5);
+  expect(await run(3)).toEqual(alone);
+  expect(await run(16)).toEqual(alone);
+});
+
 it('what a check throws ends the run with it, when its turn comes', async () => {
   const subject = await toySubject(three(() => true));
   let calls = 0;
