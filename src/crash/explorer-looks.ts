@@ -68,7 +68,11 @@ export class Looks {
 
   private async endFirst(): Promise<void> {
     const look = this.underWay.shift()!;
-    const { breach, settle } = await look.ends;
+    const { breach, settle } = await look.ends.catch(async (error: unknown) => {
+      // Nobody is left at work behind a run that has ended.
+      await Promise.allSettled(this.underWay.map(({ ends }) => ends));
+      throw error;
+    });
     if (this.stoppedAt !== null) return;
     settle();
     if (breach === null) return this.options.passed(look);

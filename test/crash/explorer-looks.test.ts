@@ -140,6 +140,26 @@ it('what a check throws ends the run with it, when its turn comes', async () => 
   await expect(explore(failing, { seed: 1, atOnce: 4 })).rejects.toThrow('call');
 });
 
+it('when a check throws the others have ended before that is told', async () => {
+  const subject = await toySubject(three(() => true));
+  let [now, leftBehind] = [0, 0];
+  const failing: typeof subject = {
+    ...subject,
+    async check() {
+      now += 1;
+      await sleep(10 + 10 * now);
+      const isThrown = leftBehind === 0 && now >= 4;
+      now -= 1;
+      if (!isThrown) return null;
+      leftBehind = now;
+      throw new Error('thrown');
+    },
+  };
+  await expect(explore(failing, { seed: 1, atOnce: 6 })).rejects.toThrow('thrown');
+  expect(leftBehind).toBeGreaterThan(1);
+  expect(now).toBe(0);
+});
+
 it('counts the states that break each invariant', async () => {
   const subject = await slowSubject(
     three(() => false),
