@@ -20,8 +20,10 @@ interface Asked {
 }
 
 interface Version {
-  /** null: it was trimmed, and may hold whatever it held, or zeroes. */
-  readonly content: number | null;
+  /** One; of what lies around a part that was written, or of what was trimmed, perhaps several. */
+  readonly contents: readonly number[];
+  /** Then it may be any that it had before too. */
+  readonly isTrim: boolean;
   readonly asked: Asked | null;
 }
 
@@ -44,11 +46,12 @@ export class OwedDisk {
   allows(index: number, content: number, told: number): boolean {
     const { versions } = this.sectors[index]!;
     const floor = floorOf(versions, told);
-    for (const version of versions) {
-      const { asked } = version;
+    let wasThere = false;
+    for (const { asked, contents, isTrim } of versions) {
       if (asked !== null && asked.askedAt >= told) break;
+      wasThere ||= contents.includes(content);
       if ((asked === null ? -1 : asked.answeredAt) < floor) continue;
-      if (version.content === null || version.content === content) return true;
+      if (isTrim ? wasThere : contents.includes(content)) return true;
     }
     return false;
   }
@@ -105,19 +108,21 @@ function sectorsOf(all: readonly Asked[], base: (sector: number) => Uint8Array):
     let found = sectors.get(sector);
     if (found === undefined) {
       const contents = new SectorContents();
-      found = { contents, versions: [{ content: contents.add(base(sector)), asked: null }] };
+      const before = { contents: [contents.add(base(sector))], isTrim: false, asked: null };
+      found = { contents, versions: [before] };
       sectors.set(sector, found);
     }
     return found;
   };
   for (const asked of all) {
     const { kind, offset, length } = asked.request;
+    const isTrim = kind === 'trim';
     const end = Math.ceil((offset + length) / SECTOR_BYTES);
     for (let sector = Math.floor(offset / SECTOR_BYTES); sector < end; sector++) {
       const { contents, versions } = known(sector);
-      const content =
-        kind === 'trim' ? null : contents.add(written(asked.request, sector, contents, versions));
-      versions.push({ content, asked });
+      const before = versions.at(-1)!.contents;
+      const now = before.map((one) => contents.add(written(asked.request, sector, contents.get(one))));
+      versions.push({ contents: [...new Set(isTrim ? [...before, ...now] : now)], isTrim, asked });
     }
   }
   return [...sectors.entries()]
@@ -125,17 +130,11 @@ function sectorsOf(all: readonly Asked[], base: (sector: number) => Uint8Array):
     .map(([sector, { contents, versions }]) => ({ sector, contents, versions }));
 }
 
-/** Around what is less than a sector is what was there before it. */
-function written(
-  { kind, offset, length, bytes }: Operation,
-  sector: number,
-  contents: SectorContents,
-  versions: readonly Version[],
-): Uint8Array {
+/** Around what is less than a sector is what was there before it. A trim makes zeroes, where it does anything. */
+function written({ kind, offset, length, bytes }: Operation, sector: number, before: Uint8Array): Uint8Array {
   const start = sector * SECTOR_BYTES;
   const [from, to] = [Math.max(start, offset), Math.min(start + SECTOR_BYTES, offset + length)];
-  const before = versions.findLast(({ content }) => content !== null)!.content!;
-  const whole = contents.get(before).slice();
+  const whole = before.slice();
   if (kind === 'write') whole.set(bytes!.subarray(from - offset, to - offset), from - start);
   else whole.fill(0, from - start, to - start);
   return whole;

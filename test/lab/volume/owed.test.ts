@@ -103,3 +103,27 @@ it('zeroes are as good as a write of them; what was trimmed may be anything that
   told.done('trim', 0, SECTOR);
   expect(told.allowed(told.done('flush'))).toEqual([0, 1]);
 });
+
+it('what was trimmed is nothing that was never there, and nothing that was asked for after it', () => {
+  const told = new Told();
+  told.write(1, { fua: true });
+  const trimmed = told.done('trim', 0, SECTOR);
+  told.write(2);
+  const owed = new OwedDisk(told.requests, 0, () => new Uint8Array(SECTOR).fill(9));
+  const { contents } = owed.sectors[0]!;
+  const isAllowed = (value: number) =>
+    owed.allows(0, contents.find(new Uint8Array(SECTOR).fill(value)), trimmed);
+  expect([9, 1, 0, 2, 7].map(isAllowed)).toEqual([true, true, true, false, false]);
+});
+
+it('around what is written in part after a trim is what was there, or zeroes', () => {
+  const told = new Told();
+  told.write(1, { fua: true });
+  told.done('trim', 0, SECTOR);
+  const end = told.done('write', 0, 100, 5, true);
+  const owed = new OwedDisk(told.requests, 0, () => new Uint8Array(SECTOR));
+  const { contents } = owed.sectors[0]!;
+  const isAllowed = (around: number) =>
+    owed.allows(0, contents.find(new Uint8Array(SECTOR).fill(around).fill(5, 0, 100)), end);
+  expect([1, 0, 2].map(isAllowed)).toEqual([true, true, false]);
+});
