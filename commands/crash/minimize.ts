@@ -20,6 +20,10 @@ export default class CrashMinimize extends HoldfastCommand<typeof CrashMinimize>
   static override flags = {
     failure: Flags.string({ required: true, helpValue: 'FILE', description: 'of crash explore --failures' }),
     check: Flags.string({ required: true, helpValue: 'COMMAND', description: 'the one that has found it' }),
+    recover: Flags.string({
+      helpValue: 'COMMAND',
+      description: 'the one that ran before it, if there was one',
+    }),
     output: Flags.string({
       required: true,
       helpValue: 'DIR',
@@ -53,7 +57,8 @@ export default class CrashMinimize extends HoldfastCommand<typeof CrashMinimize>
     try {
       const failure = await readFailure(flags.failure, trace);
       const minimized = await minimizeFailure(trace, failure, flags.output, {
-        ...{ check: flags.check, maxSeconds: flags['max-seconds'], limitMs: flags['check-seconds'] * 1000 },
+        ...{ check: flags.check, recover: flags.recover ?? null },
+        ...{ maxSeconds: flags['max-seconds'], limitMs: flags['check-seconds'] * 1000 },
         ...{ directory: flags.directory ?? tmpdir(), signal: this.signal },
         onFault: (error) => this.warnOfFault(error),
         onProgress: () => undefined,

@@ -8,6 +8,12 @@ import type { StateContent } from '../../src/crash/state-content.js';
 import type { StoredTrace } from '../../src/crash/trace-file/trace-reader.js';
 import { UserError } from '../../src/errors.js';
 
+interface State {
+  readonly contents: StateContent[];
+  /** The number of the device that was taken away. */
+  readonly missing: number | null;
+}
+
 export default class CrashReplay extends HoldfastCommand<typeof CrashReplay> {
   static override summary = 'Have a state of a recorded disk as an image';
   static override description =
@@ -47,22 +53,29 @@ export default class CrashReplay extends HoldfastCommand<typeof CrashReplay> {
     const { putOnImages } = await import('../../src/lab/explore/replay.js');
     const trace = readTrace(this.args.trace);
     try {
-      const images = await putOnImages(await this.#contents(trace), trace, this.flags.output);
-      return { result: { images }, text: () => images.join('\n') };
+      const { contents, missing } = await this.#state(trace);
+      const { output } = this.flags;
+      const { images, missing: gone } = await putOnImages(contents, trace, { output, missing });
+      const without = gone === null ? [] : [`${gone}, which was taken away after the cut`];
+      return { result: { images, missing: gone }, text: () => [...images, ...without].join('\n') };
     } finally {
       trace.close();
     }
   }
 
-  async #contents(trace: StoredTrace): Promise<StateContent[]> {
+  async #state(trace: StoredTrace): Promise<State> {
     const { failure: path, profile } = this.flags;
     if (path !== undefined) {
       const { contentsOf, readFailure } = await import('../../src/lab/explore/failure-file.js');
-      return contentsOf(await readFailure(path, trace), trace, path);
+      const failure = await readFailure(path, trace);
+      return { contents: contentsOf(failure, trace, path), missing: failure.missing };
     }
     const { contentsAtCut } = await import('../../src/lab/explore/replay.js');
     const event = this.flags['at-event'] ?? trace.events.length;
-    return contentsAtCut(trace, { event, keep: keptOf(this.flags.keep), profile });
+    return {
+      contents: contentsAtCut(trace, { event, keep: keptOf(this.flags.keep), profile }),
+      missing: null,
+    };
   }
 }
 

@@ -4,7 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { readTrace } from '../../src/crash/trace-file/trace-reader.js';
-import { recordedStore } from '../support/lab/recorded-store.js';
+import { BLOCKS_BYTES, recordedStore } from '../support/lab/recorded-store.js';
 import { ok, runHoldfast, runJson } from '../support/run-holdfast.js';
 
 async function found(letters: string, broken: 'flushesBlocks' | 'flushesLetter') {
@@ -63,4 +63,26 @@ it('another check than the one that has found it is told so', async () => {
     const { exitCode, json } = await runJson(['crash', 'minimize', trace, ...flags]);
     expect([exitCode, json.error]).toMatchObject([1, { code: 'REFUSED' }]);
   }
+});
+
+it('what a recovery leaves is made smaller with that recovery, and a folder that has one already is told at once', async () => {
+  const { trace, folder } = await recordedStore({ letters: 'AB' });
+  const [failures, small] = [join(folder, 'found'), join(folder, 'small')];
+  // Takes the first letter, which was said to be there, away again where there is something of the second.
+  const recover = `byte() { qemu-io -r -f raw -c "read -v $1 512" "$uri" | sed -n '1s/.*: *\\(..\\).*/\\1/p'; }
+test "$(byte 0)$(byte ${BLOCKS_BYTES * 0x42})" != 4142 || qemu-io -t writeback -f raw -c 'write -q -P 0 0 512' "$uri"`;
+  const check = 'test -n "$(head -c 1 "$image" | tr -d "\\0")" || ! grep -q A "$marks" || exit 6';
+  const commands = ['--recover', recover, '--check', check];
+  const explored = await runHoldfast([
+    ...['crash', 'explore', trace, ...commands],
+    ...['--max-states', '300', '--failures', failures],
+  ]);
+  expect(explored.exitCode).toBe(4);
+  const flags = ['--failure', join(failures, 'check-exit-6.json'), '--output', small];
+  const without = await runJson(['crash', 'minimize', trace, '--check', check, ...flags]);
+  expect([without.exitCode, without.json.error]).toMatchObject([1, { code: 'REFUSED' }]);
+  const result = await ok('crash', 'minimize', trace, ...commands, ...flags);
+  expect(result.events as number).toBeLessThan(result.eventsBefore as number);
+  const again = await runJson(['crash', 'minimize', trace, ...commands, ...flags]);
+  expect([again.exitCode, again.json.error]).toMatchObject([1, { code: 'FILE_EXISTS' }]);
 });

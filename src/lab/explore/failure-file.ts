@@ -1,5 +1,5 @@
 /** A failure on its own, as a file: with the trace it is all that is needed to have the failing state again. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { contentsAt, type Failure, type StatePoint } from '../../crash/explorer-failure.js';
@@ -8,7 +8,7 @@ import type { StateContent } from '../../crash/state-content.js';
 import type { Trace } from '../../crash/trace.js';
 import { readTrace, type StoredTrace } from '../../crash/trace-file/trace-reader.js';
 import { TraceWriter } from '../../crash/trace-file/trace-writer.js';
-import { fileError } from '../../device/device-errors.js';
+import { fileError, systemCode } from '../../device/device-errors.js';
 import { wholeOrNone } from '../../device/whole-or-none.js';
 import { UserError } from '../../errors.js';
 import { readCheckedJson } from '../../volume/checked-json.js';
@@ -35,41 +35,73 @@ const schema = z.object({
   /** Names of those that were set before the cut. */
   marks: z.array(z.string()),
   point: pointSchema,
+  /** The number of the device that was taken away after the cut. */
+  missing: count.nullable(),
   /** null: the cut is one of the trace. Else of the recovery of this point, which is a trace of its own, beside. */
   recovered: z.object({ point: pointSchema, trace: z.string() }).nullable(),
 });
 
 export type FailureFile = z.infer<typeof schema>;
 
-/** Into the folder, which is made: the path of the failure. What is there is never overwritten. */
-export async function saveFailure(
-  folder: string,
-  failure: Failure,
-  { trace, path }: { readonly trace: StoredTrace; readonly path: string },
-): Promise<string> {
-  const name = failure.invariant.replaceAll(/[^a-z0-9]+/gi, '-');
-  const file = join(folder, `${name}.json`);
-  const cut = failure.recovered?.point.cut ?? failure.point.cut;
+interface OfTrace {
+  readonly trace: StoredTrace;
+  readonly path: string;
+}
+
+/** Into the folder, which is made: the path of the failure. What is there is never overwritten, and the same failure not kept twice. */
+export async function saveFailure(folder: string, failure: Failure, of: OfTrace): Promise<string> {
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw fileError(folder, 'made', error);
+  });
+  const kind = failure.invariant.replaceAll(/[^a-z0-9]+/gi, '-');
+  for (let number = 1; ; number++) {
+    const name = number === 1 ? kind : `${kind}.${number}`;
+    const file = join(folder, `${name}.json`);
+    const text = `${JSON.stringify(contentOf(failure, name, of), null, 1)}\n`;
+    const before = await textAt(file);
+    if (before === text) return file;
+    if (before === null) {
+      await wholeOrNone(file, () => write(file, text, failure, of.trace));
+      return file;
+    }
+  }
+}
+
+function contentOf(failure: Failure, name: string, { trace, path }: OfTrace): FailureFile {
   const { recovered } = failure;
-  const content: FailureFile = {
+  const cut = recovered?.point.cut ?? failure.point.cut;
+  return {
     ...{ formatVersion: 1, seed: failure.seed, profile: failure.profile, kind: failure.invariant },
     trace: { file: basename(path), createdMs: trace.createdMs, events: trace.events.length },
     ...{ message: failure.message, output: failure.output ?? '' },
     marks: trace.events.slice(0, cut).flatMap((event) => (event.kind === 'mark' ? [event.mark.name] : [])),
-    point: pointOut(failure.point),
-    recovered:
-      recovered === null ? null : { point: pointOut(recovered.point), trace: `${name}.recovery.trace` },
+    ...{ point: pointOut(failure.point), missing: failure.missing },
+    recovered: recovered === null ? null : { point: pointOut(recovered.point), trace: recoveryOf(name) },
   };
-  await wholeOrNone(file, async () => {
-    try {
-      await mkdir(folder, { recursive: true });
-      await writeFile(file, `${JSON.stringify(content, null, 1)}\n`, { flag: 'wx' });
-    } catch (error) {
-      throw fileError(file, 'written', error);
-    }
-    if (recovered !== null) await saveTrace(join(folder, content.recovered!.trace), recovered.trace, trace);
+}
+
+const recoveryOf = (name: string): string => `${name}.recovery.trace`;
+
+async function textAt(file: string): Promise<string | null> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw fileError(file, 'read', error);
+  }
+}
+
+/** The recovery first: a failure that is there has all that it names. */
+async function write(file: string, text: string, { recovered }: Failure, trace: StoredTrace): Promise<void> {
+  if (recovered !== null) {
+    const path = join(dirname(file), recoveryOf(basename(file, '.json')));
+    // One that a run has left which ended before it had the failure itself.
+    await rm(path, { force: true });
+    await saveTrace(path, recovered.trace, trace);
+  }
+  await writeFile(file, text, { flag: 'wx' }).catch((error: unknown) => {
+    throw fileError(file, 'written', error);
   });
-  return file;
 }
 
 /** Throws METADATA_DAMAGED, and REFUSED where it is of another trace. */

@@ -41,29 +41,43 @@ function assertVolatile(number: number, volatile: readonly number[], event: numb
   throw new UserError('OUT_OF_RANGE', `operation ${number} is not volatile before event ${event}: ${known}`);
 }
 
-/** One image at `output`; of several devices a folder of them. The paths. Throws FILE_EXISTS where something is there. */
-export async function putOnImages(
-  contents: readonly StateContent[],
-  trace: StoredTrace,
-  output: string,
-): Promise<string[]> {
-  if ((await stat(output).catch(() => null)) !== null)
-    throw new UserError('FILE_EXISTS', `${output} is there already`, { details: { image: output } });
-  const devices = contents.map((content, at) => {
-    const { name, size } = trace.devices[at]!;
-    return new StateDevice(content, { name, size });
-  });
-  return wholeOrNone(output, () => put(devices, output));
+export interface PutImages {
+  readonly images: readonly string[];
+  /** The one that was taken away after the cut, as it was then: beside the others, with `.missing` behind its name. */
+  readonly missing: string | null;
 }
 
-async function put(devices: readonly StateDevice[], output: string): Promise<string[]> {
+/** One image at `output`; of several devices a folder of them. Throws FILE_EXISTS where something is there. */
+export async function putOnImages(
+  contents: readonly StateContent[],
+  { devices }: StoredTrace,
+  { output, missing }: { readonly output: string; readonly missing: number | null },
+): Promise<PutImages> {
+  if ((await stat(output).catch(() => null)) !== null)
+    throw new UserError('FILE_EXISTS', `${output} is there already`, { details: { image: output } });
+  const states = contents.map((content, at) => new StateDevice(content, devices[at]!));
+  return wholeOrNone(output, async () => {
+    const paths = await put(states, output, missing);
+    return {
+      images: paths.filter((_, at) => at !== missing),
+      missing: missing === null ? null : paths[missing]!,
+    };
+  });
+}
+
+async function put(
+  devices: readonly StateDevice[],
+  output: string,
+  missing: number | null,
+): Promise<string[]> {
   if (devices.length > 1)
     await mkdir(output, { recursive: true }).catch((error: unknown) => {
       throw fileError(output, 'made', error);
     });
   const paths: string[] = [];
   for (const [at, device] of devices.entries()) {
-    const path = devices.length === 1 ? output : join(output, `${at}-${basename(device.name)}`);
+    const name = `${at}-${basename(device.name)}${at === missing ? '.missing' : ''}`;
+    const path = devices.length === 1 ? output : join(output, name);
     await new StateImage(path).show(device);
     await utimes(path, new Date(), new Date());
     paths.push(path);

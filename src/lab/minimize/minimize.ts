@@ -9,6 +9,7 @@ import type { Mark, Operation, Trace } from '../../crash/trace.js';
 import { readTrace, type StoredTrace } from '../../crash/trace-file/trace-reader.js';
 import { TraceWriter } from '../../crash/trace-file/trace-writer.js';
 import { fileError } from '../../device/device-errors.js';
+import { statOrNull } from '../../device/stat-or-null.js';
 import { wholeOrNone } from '../../device/whole-or-none.js';
 import { UserError } from '../../errors.js';
 import { breachOf } from '../explore/command-subject.js';
@@ -21,6 +22,8 @@ const PAGE_BYTES = 4096;
 
 export interface MinimizeFailureOptions extends Omit<StagesOptions, 'count'> {
   readonly check: string;
+  /** null: the check sees states as they are. */
+  readonly recover: string | null;
   readonly maxSeconds: number;
   /** Operations and marks that are left. */
   readonly onProgress: (left: number) => void;
@@ -39,8 +42,8 @@ export interface Minimized {
 }
 
 /**
- * Into `folder`: `minimal.trace`, and its failure. Throws UNSUPPORTED where the cut was amid a recovery, and REFUSED where the state does not
- * fail as it says, or the check fails though no power is cut.
+ * Into `folder`: `minimal.trace`, and its failure. Throws FILE_EXISTS where it has one already, UNSUPPORTED where the cut was amid a recovery or
+ * a device is missing, and REFUSED where the state does not fail as it says, or the check fails though no power is cut.
  */
 export async function minimizeFailure(
   trace: StoredTrace,
@@ -48,16 +51,21 @@ export async function minimizeFailure(
   folder: string,
   options: MinimizeFailureOptions,
 ): Promise<Minimized> {
-  if (failure.recovered !== null)
-    throw new UserError('UNSUPPORTED', 'the power was cut amid a recovery: that is not made smaller');
-  const { check, maxSeconds, onProgress } = options;
+  assertCanBeSmaller(failure);
+  const path = join(folder, 'minimal.trace');
+  if ((await statOrNull(path)) !== null)
+    throw new UserError('FILE_EXISTS', `${path} is there already`, { details: { file: path } });
+  const { check, recover, maxSeconds, onProgress } = options;
   const stages = await Stages.make({ ...options, count: 1 });
   const until = performance.now() + maxSeconds * 1000;
   let isCutShort = false;
   const judge = (contents: readonly StateContent[], marks: readonly Mark[]): Promise<Breach | null> =>
-    stages.on(async (stage) =>
-      breachOf('check', await stage.check(check, devicesOf(trace, contents), marks)),
-    );
+    stages.on(async (stage) => {
+      const devices = devicesOf(trace, contents);
+      const unrecovered =
+        recover === null ? null : breachOf('recover', await stage.recover(recover, devices));
+      return unrecovered ?? breachOf('check', await stage.check(check, devices, marks));
+    });
   try {
     const smallest = await smallestTrace({
       ...{ trace, initial: initialContents(trace), onProgress, kind: failure.kind },
@@ -69,7 +77,6 @@ export async function minimizeFailure(
         return isCutShort;
       },
     });
-    const path = join(folder, 'minimal.trace');
     const saved = await wholeOrNone(path, () => save(trace, failure, smallest, path));
     const { events, devices } = smallest.trace;
     return {
@@ -85,11 +92,15 @@ export async function minimizeFailure(
   }
 }
 
-function devicesOf(trace: StoredTrace, contents: readonly StateContent[]): StateDevice[] {
-  return contents.map((content, at) => {
-    const { name, size } = trace.devices[at]!;
-    return new StateDevice(content, { name, size });
-  });
+function assertCanBeSmaller({ recovered, missing }: FailureFile): void {
+  if (recovered !== null)
+    throw new UserError('UNSUPPORTED', 'the power was cut amid a recovery: that is not made smaller');
+  if (missing !== null)
+    throw new UserError('UNSUPPORTED', 'a disk was taken away after the cut: that is not made smaller');
+}
+
+function devicesOf({ devices }: StoredTrace, contents: readonly StateContent[]): StateDevice[] {
+  return contents.map((content, at) => new StateDevice(content, devices[at]!));
 }
 
 async function save(

@@ -42,9 +42,15 @@ it('ends with 4 where a state fails, keeps it, and says how to have it', async (
   const image = join(folder, 'failing.img');
   await ok('crash', 'replay', trace, '--failure', file, '--output', image);
   expect((await stat(image)).size).toBe(2 * 1024 * 1024);
-  // What was found before stays.
+  // The same once more is not kept twice, and what was found before stays.
   const again = await runHoldfast(['crash', 'explore', trace, ...flags]);
-  expect([again.exitCode, again.stderr]).toEqual([1, expect.stringContaining('check-exit-3.json')]);
+  expect([again.exitCode, again.stdout]).toEqual([4, expect.stringContaining(`--failure ${file}`)]);
+  const before = await readFile(file);
+  const others = await runHoldfast(['crash', 'explore', trace, ...flags, '--seed', '77']);
+  const second = join(found, 'check-exit-3.2.json');
+  expect([others.exitCode, others.stdout]).toEqual([4, expect.stringContaining(`--failure ${second}`)]);
+  expect(before.equals(await readFile(file))).toBe(true);
+  expect((await readdir(found)).sort()).toEqual(['check-exit-3.2.json', 'check-exit-3.json', 'summary.json']);
   const other = await recordedStore({ letters: 'A' });
   const refused = await runJson([
     'crash',

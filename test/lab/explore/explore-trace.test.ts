@@ -49,7 +49,9 @@ it('a letter that counts before its blocks are durable is found, as small as can
   expect(report.breaches).toEqual({ 'check exit 3': expect.any(Number) });
   const file = await saveFailure(join(folder, 'found'), failure, { trace, path });
   const contents = contentsOf(await readFailure(file, trace), trace, file);
-  const [image] = await putOnImages(contents, trace, join(folder, 'failing.img'));
+  const {
+    images: [image],
+  } = await putOnImages(contents, trace, { output: join(folder, 'failing.img'), missing: null });
   const again = spawnSync(check, { shell: true, env: { ...process.env, image, marks: '/dev/null' } });
   expect([again.status, String(again.stdout)]).toEqual([3, failure.output]);
   trace.close();
@@ -135,7 +137,9 @@ test "$v" = 00 || qemu-io -t writeback -f raw -c "write -q -P 0x$v 512 512" -c '
   expect(failure.recovered).not.toBeNull();
   const file = await saveFailure(join(folder, 'found'), failure, { trace, path });
   const contents = contentsOf(await readFailure(file, trace), trace, file);
-  const [image] = await putOnImages(contents, trace, join(folder, 'failing.img'));
+  const {
+    images: [image],
+  } = await putOnImages(contents, trace, { output: join(folder, 'failing.img'), missing: null });
   expect((await readFile(image!)).subarray(0, 1024).every((byte) => byte === 0)).toBe(true);
   trace.close();
 });

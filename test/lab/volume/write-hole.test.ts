@@ -3,7 +3,7 @@
  * held, seen in the images themselves without any of the product's code, and closed by the record and a recovery.
  */
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectSame } from '../../conformance/block-device.js';
@@ -84,9 +84,11 @@ describe.runIf(isInstalled('qemu-io'))('the write hole', () => {
   /** The same cut, in the images: of what the record says, and of what their bytes say. */
   async function stateHolds(file: string): Promise<void> {
     const state = join(folder, 'state');
-    await ok('crash', 'replay', trace, '--failure', file, '--output', state);
+    const replayed = await ok('crash', 'replay', trace, '--failure', file, '--output', state);
     const images = [0, 1, 2].map((slot) => join(state, `${slot}-member-${slot}.img`));
     const others = [images[0]!, images[2]!];
+    expect(replayed).toEqual({ images: others, missing: `${images[1]}.missing` });
+    await rename(`${images[1]}.missing`, images[1]!);
     const { dataOffsetBytes } = await superblockOf(images[0]!);
     const row = { offset: dataOffsetBytes + WRITTEN.offset, length: WRITTEN.length };
     const madeFromParity = async () => {
