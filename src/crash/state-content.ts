@@ -77,7 +77,7 @@ export class StateContent {
       const start = at - page * PAGE_BYTES;
       const end = Math.min(PAGE_BYTES, offset + length - page * PAGE_BYTES);
       if (end - start < PAGE_BYTES) this.own(page).fill(0, start, end);
-      else this.replace(page, ZEROES);
+      else if (this.page(page) !== undefined) this.replace(page, ZEROES);
       at += end - start;
     }
   }
@@ -91,6 +91,19 @@ export class StateContent {
   /** Those that may be something else than what all forks began with. */
   changedPages(): Iterable<number> {
     return this.changed.keys();
+  }
+
+  /** Numbers of the sectors of [from, to) that may be something else than zeroes, by whole pages. Costs the shorter of the range and of all pages. */
+  *dataSectors(from: number, to: number): Generator<number> {
+    const [first, end] = [Math.floor(from / PAGE_SECTORS), Math.ceil(to / PAGE_SECTORS)];
+    const isShort = end - first <= this.base.size + this.changed.size;
+    for (const page of isShort ? numbers(first, end) : this.pages()) {
+      if (page < first || page >= end) continue;
+      const found = this.page(page);
+      if (found === undefined || found === ZEROES) continue;
+      const start = page * PAGE_SECTORS;
+      yield* numbers(Math.max(from, start), Math.min(to, start + PAGE_SECTORS));
+    }
   }
 
   /** Whether the page that `offset` lies in was ever written, and where it ends. */
@@ -167,6 +180,10 @@ export class StateContent {
       }
     }
   }
+}
+
+function* numbers(from: number, to: number): Generator<number> {
+  for (let number = from; number < to; number++) yield number;
 }
 
 const sectorWords = new Int32Array(HASH_WORDS);

@@ -10,7 +10,7 @@ import type { PowerLoss } from './profiles.js';
 import { SeededRandom } from './seeded-random.js';
 import type { StateContent } from './state-content.js';
 import { HASH_WORDS, hashSector, SECTOR_BYTES, xorHash } from './state-hash.js';
-import { type CutWalk, sectorBytes, type VolatileWrite } from './states.js';
+import { type CutWalk, placeOf, sectorBytes, type VolatileWrite } from './states.js';
 
 /** What became of a piece of a torn write. */
 export const LOST = 0;
@@ -73,6 +73,8 @@ export class KeptWrites {
   private tears: ReadonlyMap<number, Tear> = new Map();
   private tornSectors: TornSector[] = [];
   private turn = 0;
+  /** Of each write, once they were asked for. */
+  private readonly atoms: Float64Array[] = [];
 
   /** None is kept at first. `walk` is not to move on while this is in use. */
   constructor(walk: CutWalk) {
@@ -120,12 +122,9 @@ export class KeptWrites {
     return this.writes[write]!.operation;
   }
 
-  /** Into how many pieces a write can tear; 1: it cannot. */
+  /** Into how many pieces a write can tear, of those in which it may make a difference; 1: it cannot. */
   pieces(write: number): number {
-    const { device, offset, length } = this.operation(write);
-    const { atomBytes } = this.loss.of(device);
-    if (atomBytes === Number.POSITIVE_INFINITY) return 1;
-    return Math.ceil((offset + length) / atomBytes) - Math.floor(offset / atomBytes);
+    return this.atomsOf(write).length;
   }
 
   /** One piece of it is noise where it tears. */
@@ -215,10 +214,19 @@ export class KeptWrites {
   }
 
   private pieceOf(write: number, sector: number): number {
-    const { device, offset } = this.operation(write);
-    const { atomBytes } = this.loss.of(device);
-    if (atomBytes === Number.POSITIVE_INFINITY) return 0;
-    return Math.floor((sector * SECTOR_BYTES) / atomBytes) - Math.floor(offset / atomBytes);
+    return placeOf(this.atomsOf(write), this.atomOf(write, sector));
+  }
+
+  /** Numbers of the atoms of its sectors, ascending. */
+  private atomsOf(write: number): Float64Array {
+    const { sectors } = this.writes[write]!;
+    this.atoms[write] ??= Float64Array.from(new Set(sectors.map((sector) => this.atomOf(write, sector))));
+    return this.atoms[write];
+  }
+
+  private atomOf(write: number, sector: number): number {
+    const { atomBytes } = this.loss.of(this.operation(write).device);
+    return atomBytes === Number.POSITIVE_INFINITY ? 0 : Math.floor((sector * SECTOR_BYTES) / atomBytes);
   }
 
   private put(contents: readonly StateContent[], entry: SectorVersions, version: number): void {
@@ -231,8 +239,7 @@ export class KeptWrites {
   private bytesOf(entry: SectorVersions, version: number): Uint8Array | null {
     if (version < 0) return this.noise(entry, version);
     if (version === 0) return durableBytes(this.durable, entry);
-    const write = this.writes[entry.writers[version - 1]!]!;
-    return sectorBytes(write.operation, entry.sector - write.firstSector);
+    return sectorBytes(this.operation(entry.writers[version - 1]!), entry.sector);
   }
 
   /** The same for the same write and sector, whatever else a state is. */
@@ -296,12 +303,12 @@ function newGroup(device: number, writers: readonly number[]): Group {
 
 function writersOfSectors(writes: readonly VolatileWrite[], devices: number): Map<number, number[]>[] {
   const found = Array.from({ length: devices }, () => new Map<number, number[]>());
-  for (const [number, { operation, firstSector, live }] of writes.entries()) {
-    const sectors = found[operation.device]!;
-    for (let sector = 0; sector < live.length; sector++) {
-      if (live[sector] === 0) continue;
-      const writers = sectors.get(firstSector + sector);
-      if (writers === undefined) sectors.set(firstSector + sector, [number]);
+  for (const [number, { operation, sectors, live }] of writes.entries()) {
+    const known = found[operation.device]!;
+    for (const [at, sector] of sectors.entries()) {
+      if (live[at] === 0) continue;
+      const writers = known.get(sector);
+      if (writers === undefined) known.set(sector, [number]);
       else writers.push(number);
     }
   }
@@ -316,10 +323,10 @@ function deltasOf(
   const deltas = new Int32Array((writers.length + 1) * HASH_WORDS);
   hashSector(device, sector, durableBytes(durable, { device, sector }), durableHash, 0);
   for (const [j, write] of writers.entries()) {
-    const { hashes, firstSector } = writes[write]!;
+    const { hashes, sectors } = writes[write]!;
     const at = (j + 1) * HASH_WORDS;
     deltas.set(durableHash, at);
-    xorHash(deltas, at, hashes, (sector - firstSector) * HASH_WORDS);
+    if (hashes !== null) xorHash(deltas, at, hashes, placeOf(sectors, sector) * HASH_WORDS);
   }
   return deltas;
 }

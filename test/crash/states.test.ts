@@ -11,8 +11,8 @@ import { StateContent } from '../../src/crash/state-content.js';
 import { StateDevice } from '../../src/crash/state-device.js';
 import { HASH_WORDS, hashSector, xorHash } from '../../src/crash/state-hash.js';
 import { StateTable } from '../../src/crash/state-table.js';
-import { CutWalk } from '../../src/crash/states.js';
-import { KEPT, KeptWrites, NOISE } from '../../src/crash/states-kept.js';
+import { CutWalk, type VolatileWrite } from '../../src/crash/states.js';
+import { KEPT, KeptWrites, LOST, NOISE } from '../../src/crash/states-kept.js';
 import type { Operation, Trace } from '../../src/crash/trace.js';
 import { describeBlockDevice, SMALLEST_SIZE } from '../conformance/block-device.js';
 import { randomTrace } from '../support/crash/random-trace.js';
@@ -78,14 +78,14 @@ function hasLiveSectors(write: Operation, durable: readonly Operation[]): boolea
 
 /** All durable writes and the kept pieces of the kept ones, put one over the other as they were submitted. */
 function layered(
-  trace: Trace,
+  walk: CutWalk,
   initial: readonly StateContent[],
-  cut: number,
   profile: ProfileName,
   state: KeptWrites,
+  also: readonly Operation[] = [],
 ): Uint8Array[] {
   const contents = initial.map(bytesOf);
-  const atCut = devicesAtCut(trace, { atEvent: cut, profile: PROFILES[profile] });
+  const atCut = devicesAtCut(walk.trace, { atEvent: walk.cut, profile: PROFILES[profile] });
   const kept = new Map<number, number>();
   for (let write = 0; write < state.count; write++)
     if (state.isKept(write)) kept.set(state.operation(write).number, write);
@@ -93,27 +93,42 @@ function layered(
   const all = atCut.flatMap(({ durable, volatile: lost }) => [...durable, ...lost]);
   for (const operation of all.sort((a, b) => a.number - b.number)) {
     const write = kept.get(operation.number);
-    if (volatile.has(operation.number) && write === undefined) continue;
+    if (volatile.has(operation.number) && write === undefined && !also.includes(operation)) continue;
     const tear = write === undefined ? undefined : state.torn.get(write);
-    putPieces(contents[operation.device]!, operation, PROFILES[profile].atomBytes, (piece) =>
-      tear === undefined ? true : tear[piece] === KEPT,
+    const { atomBytes } = PROFILES[profile];
+    const pieces = write === undefined ? [] : atomsOf(walk.volatile[write]!, atomBytes);
+    putPieces(contents[operation.device]!, operation, atomBytes, (atom) =>
+      // Where it makes no difference it is no piece.
+      tear === undefined || !pieces.includes(atom) ? true : tear[pieces.indexOf(atom)] === KEPT,
     );
   }
   return contents;
+}
+
+function atomsOf({ sectors }: VolatileWrite, atomBytes: number): number[] {
+  return [...new Set([...sectors].map((sector) => Math.floor((sector * SECTOR_BYTES) / atomBytes)))];
 }
 
 function putPieces(
   into: Uint8Array,
   { offset, length, bytes }: Operation,
   atomBytes: number,
-  isKept: (piece: number) => boolean,
+  isKept: (atom: number) => boolean,
 ): void {
   for (let at = 0; at < length; at += SECTOR_BYTES) {
-    const piece = Math.floor((offset + at) / atomBytes) - Math.floor(offset / atomBytes);
-    if (!isKept(piece)) continue;
+    if (!isKept(Math.floor((offset + at) / atomBytes))) continue;
     if (bytes === null) into.fill(0, offset + at, offset + at + SECTOR_BYTES);
     else into.set(bytes.subarray(at, at + SECTOR_BYTES), offset + at);
   }
+}
+
+/** Of the writes that may be lost those that the walk does not know of: zeroes where there are zeroes. It knows of no others. */
+function idleOf(live: readonly Operation[], walk: CutWalk): Operation[] {
+  const known = new Set(walk.volatile.map(({ operation }) => operation));
+  const idle = live.filter((operation) => !known.delete(operation));
+  expect(known.size).toBe(0);
+  expect(idle.every(({ bytes }) => bytes === null)).toBe(true);
+  return idle;
 }
 
 /** Of ones. */
@@ -156,10 +171,15 @@ describe('cuts of a random trace', () => {
         const live = plain.flatMap(({ durable, volatile }) =>
           volatile.filter((each) => hasLiveSectors(each, durable)),
         );
-        expect(numbers(walk.volatile.map(({ operation }) => operation))).toEqual(numbers(live));
-        seen += live.length;
-        const none = new KeptWrites(walk);
-        expect(isSame(none.contents().map(bytesOf), layered(trace, initial, cut, name, none))).toBe(true);
+        const idle = idleOf(live, walk);
+        seen += live.length - idle.length;
+        const state = new KeptWrites(walk);
+        for (const isKept of [false, true]) {
+          for (let at = 0; at < state.count; at++) state.keep(at, isKept && random.chance(0.7));
+          const contents = state.contents().map(bytesOf);
+          expect(isSame(contents, layered(walk, initial, name, state))).toBe(true);
+          expect(isSame(contents, layered(walk, initial, name, state, idle))).toBe(true);
+        }
       }
       expect(seen).toBeGreaterThan(0);
     });
@@ -178,7 +198,7 @@ describe('cuts of a random trace', () => {
         expectHashed(state, contents);
         // What noise it is nobody owes.
         if ([...state.torn.values()].some((tear) => tear.includes(NOISE))) continue;
-        expect(isSame(contents, layered(trace, initial, walk.cut, name, state))).toBe(true);
+        expect(isSame(contents, layered(walk, initial, name, state))).toBe(true);
       }
     });
   });
@@ -196,7 +216,7 @@ it('a device whose power stays on loses nothing that completed, and has no noise
         const { durable, volatile } = devicesAtCut(trace, { atEvent: cut, profile: PROFILES[name] })[device]!;
         return volatile.filter((each) => hasLiveSectors(each, durable));
       });
-      expect(numbers(walk.volatile.map(({ operation }) => operation))).toEqual(numbers(plain));
+      expect(idleOf(plain, walk).every(({ device }) => device === 1)).toBe(true);
       const state = new KeptWrites(walk);
       for (const [write, { operation }] of walk.volatile.entries()) {
         expect(state.hasNoise(write)).toBe(operation.device === 0);
@@ -328,4 +348,45 @@ it('what is written to a state is not in another, whatever memory its pages came
   const bytes = new Uint8Array(4096);
   content.read(0, bytes);
   expect(bytes).toEqual(new Uint8Array(4096).fill(1));
+});
+
+it('zeroing terabytes costs what was there, and what is not flushed', () => {
+  const size = 8 * 1024 ** 4;
+  const devices = [{ name: 'a', size }];
+  const submit = (number: number, operation: Partial<Operation>) => ({
+    kind: 'submit' as const,
+    operation: { ...write(0, 0), number, ...operation },
+  });
+  const data = (number: number, offset: number) =>
+    submit(number, { offset, length: SECTOR_BYTES, bytes: new Uint8Array(SECTOR_BYTES).fill(number + 1) });
+  const initial = StateContent.over(0, new Map([[2 ** 30, new Uint8Array(4096).fill(9)]]));
+  const events = [
+    data(0, 3 * SECTOR_BYTES),
+    submit(1, { kind: 'trim', bytes: null, offset: 0, length: size }),
+    submit(2, { kind: 'write-zeroes', bytes: null, offset: 2 ** 40, length: 2 ** 41 }),
+    data(3, 2 ** 40),
+  ];
+  const walk = new CutWalk({ devices, events }, [initial], PROFILES['sector-512']);
+  walk.advance(events.length);
+  // A page that was there and the sector that was written; nothing; a sector.
+  expect(walk.volatile.map(({ operation, sectors }) => [operation.number, sectors.length])).toEqual([
+    [0, 1],
+    [1, 9],
+    [3, 1],
+  ]);
+  const state = new KeptWrites(walk);
+  expect(state.pieces(1)).toBe(9);
+  const at = (offset: number) => {
+    const sector = new Uint8Array(SECTOR_BYTES);
+    state.contents()[0]!.read(offset, sector);
+    return sector[0];
+  };
+  const seen = () => [3 * SECTOR_BYTES, 2 ** 42, 2 ** 42 + 7 * SECTOR_BYTES].map(at);
+  state.keep(0, true);
+  expect(seen()).toEqual([1, 9, 9]);
+  state.keep(1, true);
+  expect(seen()).toEqual([0, 0, 0]);
+  // Pieces are counted over what it may change.
+  state.tear(new Map([[1, Uint8Array.from({ length: 9 }, (_, piece) => (piece === 8 ? KEPT : LOST))]]));
+  expect(seen()).toEqual([1, 9, 0]);
 });

@@ -19,16 +19,17 @@ export const UNREADABLE = -2;
 export interface DiskReading {
   /** By the sectors of what is owed. */
   readonly contents: Int32Array;
-  /** The first byte of a sector that nobody wrote, and that is not what it was; or cannot be read, of so many. */
+  /** The first byte of a sector that nobody wrote, and that is not what it was. */
   readonly spoilt: number | null;
-  readonly unreadable: number;
+  /** Offsets of the sectors that cannot be read, owed or not; null: of all. */
+  readonly unreadable: readonly number[] | null;
 }
 
 /** Of a disk that cannot be come to. */
 export function nothingReadable({ sectors }: OwedDisk): DiskReading {
   return {
     contents: new Int32Array(sectors.length).fill(UNREADABLE),
-    ...{ spoilt: null, unreadable: sectors.length },
+    ...{ spoilt: null, unreadable: null },
   };
 }
 
@@ -88,7 +89,7 @@ export class DiskBase {
 class Reading implements DiskReading {
   readonly contents: Int32Array;
   spoilt: number | null = null;
-  unreadable = 0;
+  readonly unreadable: number[] = [];
   #next = 0;
 
   constructor(private readonly owed: OwedDisk) {
@@ -115,8 +116,10 @@ class Reading implements DiskReading {
       bytes.set(before.subarray(at, at + SECTOR_BYTES));
       this.#next += 1;
     }
-    for (const at of lost) now.set(before.subarray(at, at + SECTOR_BYTES), at);
-    this.unreadable += lost.size;
+    for (const at of lost) {
+      now.set(before.subarray(at, at + SECTOR_BYTES), at);
+      this.unreadable.push(offset + at);
+    }
     if (this.spoilt === null && Buffer.compare(now, before) !== 0)
       this.spoilt = offset + now.findIndex((byte, at) => byte !== before[at]);
   }

@@ -6,6 +6,7 @@ import { StateContent } from '../../crash/state-content.js';
 import { StateDevice } from '../../crash/state-device.js';
 import type { StoredTrace, StoredVolume } from '../../crash/trace-file/trace-reader.js';
 import { UserError } from '../../errors.js';
+import type { Geometry } from '../../raid/geometry.js';
 import { openVolume } from '../../volume/volume.js';
 import { assertHoldsUncut } from '../explore/uncut.js';
 import { DiskBase } from './disk-reading.js';
@@ -31,8 +32,8 @@ export async function exploreVolume(trace: StoredTrace, options: ExploreVolumeOp
   try {
     const initial = trace.devices.map((_, device) => StateContent.over(device, trace.base(device)));
     const disks = await disksBefore(trace, volume, staged, initial);
-    const { members, touched } = await membersOf(trace, staged, initial);
-    const of = { trace, initial, staged, disks, members };
+    const { members, geometry, touched } = await membersOf(trace, staged, initial);
+    const of = { trace, initial, staged, disks, members, geometry };
     const { assumesClean = false } = options;
     if (assumesClean && members.length === 0) throw hasNoParity();
     const whole = new VolumeSubject({ ...of, touched: null, assumesClean: false });
@@ -75,6 +76,8 @@ async function disksBefore(
 interface Members {
   /** Of an array: each of them may be gone after a cut. */
   readonly members: readonly number[];
+  /** Of an array that is one disk. */
+  readonly geometry: Geometry | null;
   readonly touched: TouchedRows | null;
 }
 
@@ -86,14 +89,19 @@ async function membersOf(
   return staged.with(fresh(trace, initial), null, async () => {
     const volume = await openVolume([staged.path], { access: 'read', warn: () => undefined });
     try {
-      if (volume.array === null || volume.array.core.isDegraded) return { members: [], touched: null };
+      if (volume.array === null || volume.array.core.isDegraded)
+        return { members: [], geometry: null, touched: null };
       const { core } = volume.array;
       const dataOffsets = new Map<number, number>();
       for (const { image, superblock } of core.slotMembers())
         dataOffsets.set(staged.indexOf(image)!, superblock.dataOffset);
       const touched = new TouchedRows(dataOffsets, core.geometry);
       touched.add(trace);
-      return { members: [...dataOffsets.keys()], touched };
+      return {
+        members: [...dataOffsets.keys()],
+        geometry: volume.files === null ? core.geometry : null,
+        touched,
+      };
     } finally {
       await volume.close();
     }

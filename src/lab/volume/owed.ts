@@ -6,9 +6,12 @@
  * have no order.
  */
 import type { DiskRequest, Operation } from '../../crash/trace.js';
+import { UserError } from '../../errors.js';
 import { SectorContents } from './sector-contents.js';
 
 export const SECTOR_BYTES = 512;
+/** Of each all that it may hold is known: that is as much memory again as they hold, some times over. */
+const MAX_SECTORS = 512 * 1024;
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** Something that was asked for: when, as places among the requests. */
@@ -57,16 +60,27 @@ export class OwedDisk {
   }
 }
 
-/** Of one disk. */
+/** Of one disk. Throws UNSUPPORTED where there are more than are held to what is owed. */
 export function sectorsAsked(requests: readonly DiskRequest[], disk: number): Set<number> {
   const sectors = new Set<number>();
   for (const { is, request } of requests) {
     if (is !== 'asked' || request.device !== disk || request.kind === 'flush') continue;
     const { offset, length } = request;
-    for (let at = Math.floor(offset / SECTOR_BYTES); at * SECTOR_BYTES < offset + length; at++)
+    for (let at = Math.floor(offset / SECTOR_BYTES); at * SECTOR_BYTES < offset + length; at++) {
       sectors.add(at);
+      if (sectors.size > MAX_SECTORS) throw isTooMuch();
+    }
   }
   return sectors;
+}
+
+function isTooMuch(): UserError {
+  const most = (MAX_SECTORS * SECTOR_BYTES) / (1024 * 1024);
+  return new UserError(
+    'UNSUPPORTED',
+    `clients have changed more than ${most} MiB of a disk: more than is held to what they are owed`,
+    { hint: 'Give a --check, or record a program that writes (or trims) less.' },
+  );
 }
 
 /** What was answered before that is overwritten for sure. */

@@ -32,19 +32,7 @@ export class TouchedRows {
 
   /** Bytes of the array, which these rows hold. */
   get data(): readonly Range[] {
-    const { chunkBytes, dataDisks, stripeDataBytes } = this.geometry;
-    const data = new RangeSet();
-    for (const { start, end } of this.#rows.list())
-      for (let at = start; at < end; ) {
-        const stripe = Math.floor(at / chunkBytes);
-        const until = Math.min(end, (stripe + 1) * chunkBytes);
-        for (let chunk = 0; chunk < dataDisks; chunk++) {
-          const offset = stripe * stripeDataBytes + (chunk - stripe) * chunkBytes;
-          data.add(offset + at, offset + until);
-        }
-        at = until;
-      }
-    return data.list();
+    return dataOfRows(this.geometry, this.#rows.list());
   }
 
   #addRows(offset: number, length: number): void {
@@ -52,4 +40,21 @@ export class TouchedRows {
     const end = Math.min(this.geometry.memberSizeBytes, Math.ceil((offset + length) / ROW_BYTES) * ROW_BYTES);
     this.#rows.add(start, end);
   }
+}
+
+/** Bytes of the array that lie in these rows: ranges of each member's data. */
+export function dataOfRows(geometry: Geometry, rows: readonly Range[]): readonly Range[] {
+  const { chunkBytes, dataDisks, stripeDataBytes } = geometry;
+  const data = new RangeSet();
+  for (const { start, end } of rows)
+    for (let at = start; at < end; ) {
+      const stripe = Math.floor(at / chunkBytes);
+      const until = Math.min(end, (stripe + 1) * chunkBytes);
+      for (let chunk = 0; chunk < dataDisks; chunk++) {
+        const offset = stripe * stripeDataBytes + (chunk - stripe) * chunkBytes;
+        data.add(offset + at, offset + until);
+      }
+      at = until;
+    }
+  return data.list();
 }

@@ -20,10 +20,18 @@ export type RecordedDisks = readonly {
 
 const warn = (): void => undefined;
 
-/** Whether each stripe whose parity is wrong is one that the records list; null: none is looked at. What a look cannot look at it says by a finding. */
-export async function parityAsListed(path: string, scrub: ScrubOptions | null): Promise<Breach | null> {
-  return caught('a look fails', async () => {
+/**
+ * Whether each stripe whose parity is wrong is one that the records list; null: none is looked at. What a look cannot look at it says by a
+ * finding. `suspect`: the rows that they list.
+ */
+export async function parityAsListed(
+  path: string,
+  scrub: ScrubOptions | null,
+): Promise<{ readonly breach: Breach | null; readonly suspect: readonly Range[] }> {
+  let listed: readonly Range[] = [];
+  const breach = await caught('a look fails', async () => {
     const { scrubbed, suspect } = await lookAt([path], { scrub, warn });
+    listed = suspect;
     const unlisted = scrubbed?.find(
       ({ rows }) => !suspect.some(({ start, end }) => start <= rows.start && rows.end <= end),
     );
@@ -31,6 +39,7 @@ export async function parityAsListed(path: string, scrub: ScrubOptions | null): 
     const { finding } = unlisted;
     return { invariant: `before recovery: ${finding.code}`, message: finding.message };
   });
+  return { breach, suspect: listed };
 }
 
 /** The volume is closed, and clean, after it. */

@@ -15,19 +15,22 @@
  * `assumesClean` shows what the record is for: the states are those of an array that has none and is started all the same. That its parity may
  * be wrong is how that is begun, and is not looked at; what clients read is held to 3, and without a member it is the write hole that breaks it.
  */
+import { hash } from 'node:crypto';
 import type { Breach } from '../../crash/explorer-failure.js';
 import type { Evaluation, ExploredState, Subject } from '../../crash/explorer-subject.js';
 import { Recorder } from '../../crash/recorder.js';
 import type { StateContent } from '../../crash/state-content.js';
 import type { StateDevice } from '../../crash/state-device.js';
 import type { Trace } from '../../crash/trace.js';
+import { type Range, RangeSet } from '../../device/range-set.js';
+import type { Geometry } from '../../raid/geometry.js';
 import type { ScrubOptions } from '../../raid/scrub.js';
 import { assumeClean } from './assumed-clean.js';
 import { type DiskReading, UNKNOWN, UNREADABLE } from './disk-reading.js';
 import type { OwedDisk } from './owed.js';
 import { SECTOR_BYTES } from './owed.js';
 import type { StagedVolume } from './staged-volume.js';
-import type { TouchedRows } from './touched-rows.js';
+import { dataOfRows, type TouchedRows } from './touched-rows.js';
 import { fsckOf, openOnce, parityAsListed, type RecordedDisks } from './volume-looks.js';
 
 export interface VolumeReading {
@@ -44,6 +47,8 @@ export interface VolumeSubjectOptions {
   readonly disks: RecordedDisks;
   /** Devices that may be missing: members of an array. */
   readonly members: readonly number[];
+  /** Of an array that is one disk; null: it has files, and where they lie is not asked. */
+  readonly geometry: Geometry | null;
   /** Whose parity is looked at in each state; null: that of all rows. */
   readonly touched: TouchedRows | null;
   readonly assumesClean: boolean;
@@ -83,14 +88,12 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
     const recorder = new Recorder();
     const reading = await this.#read(state, recorder);
     const { breach, disks } = reading;
-    const key = JSON.stringify([
-      breach,
-      disks?.map(({ contents, spoilt, unreadable }) => [
-        Buffer.from(contents.buffer).toString('base64'),
-        spoilt,
-        unreadable,
-      ]),
+    const parts = disks?.map(({ contents, spoilt, unreadable }) => [
+      hash('sha256', contents),
+      spoilt,
+      unreadable,
     ]);
+    const key = JSON.stringify([breach, parts]);
     const same = this.#same.get(key) ?? reading;
     this.#same.set(key, same);
     return { reading: same, recovery: recorder.trace };
@@ -109,23 +112,28 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
     return null;
   }
 
+  /** Bytes of the disk that the missing member's loss may have taken: those of rows that the records list. */
+  #mayBeLost(suspect: readonly Range[]): MayBeLost {
+    const { geometry } = this.options;
+    return geometry === null ? null : new RangeSet(dataOfRows(geometry, suspect));
+  }
+
   get #scrub(): ScrubOptions {
     const { touched } = this.options;
     return touched === null ? {} : { rows: touched.rows };
   }
 
   /** A look at what the cut has left, before anybody has mended it. */
-  async #look(devices: readonly (StateDevice | null)[], isWhole: boolean): Promise<Breach | null> {
+  async #look(devices: readonly (StateDevice | null)[], isWhole: boolean) {
     const { staged } = this.options;
     const recorder = new Recorder();
-    const breach = await staged.with(devices, recorder, () =>
+    const { breach, suspect } = await staged.with(devices, recorder, () =>
       parityAsListed(staged.path, isWhole ? this.#scrub : null),
     );
-    if (breach !== null || recorder.trace.events.length === 0) return breach;
-    return {
-      invariant: 'a look has written',
-      message: `fsck without --repair has asked for ${recorder.trace.events.length} changes of the images`,
-    };
+    const { length } = recorder.trace.events;
+    if (breach !== null || length === 0) return { breach, suspect };
+    const message = `fsck without --repair has asked for ${length} changes of the images`;
+    return { breach: { invariant: 'a look has written', message }, suspect };
   }
 
   async #read(state: ExploredState, recorder: Recorder): Promise<VolumeReading> {
@@ -134,7 +142,7 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
     const devices = state.devices();
     for (const device of assumesClean ? devices : []) if (device !== null) await assumeClean(device);
     const looked = assumesClean ? null : await this.#look(devices, isWhole);
-    if (looked !== null) return { breach: looked, disks: null };
+    if (looked?.breach != null) return { breach: looked.breach, disks: null };
     const mayRefuse = !isWhole && state.isSecondCut;
     const changed = () => {
       touched?.add(recorder.trace);
@@ -145,7 +153,8 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
     );
     if ('breach' in opened) return { breach: opened.breach, disks: null };
     touched?.add(recorder.trace);
-    const spoilt = spoiltBreach(opened.disks, disks, isWhole);
+    const lost = isWhole ? new RangeSet() : this.#mayBeLost(looked?.suspect ?? []);
+    const spoilt = spoiltBreach(opened.disks, disks, lost);
     if (spoilt !== null || !isWhole || assumesClean) return { breach: spoilt, disks: opened.disks };
     return {
       breach: await staged.with(devices, null, () => fsckOf(staged.path, this.#scrub)),
@@ -154,31 +163,37 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
   }
 }
 
+/** null: all of it. */
+type MayBeLost = RangeSet | null;
+
 function whatItIs(content: number): string {
   return content === UNKNOWN
     ? 'is nothing that was ever written there'
     : 'is older than what its client was told is durable, or younger than what it had asked for';
 }
 
-/** What nobody wrote is never anything else, and with all members all can be read. */
+/** What nobody wrote is never anything else, and what is not lost can be read. */
 function spoiltBreach(
   readings: readonly DiskReading[],
   disks: RecordedDisks,
-  isWhole: boolean,
+  mayBeLost: MayBeLost,
 ): Breach | null {
-  for (const [at, { spoilt, unreadable, contents }] of readings.entries()) {
+  for (const [at, { spoilt, unreadable }] of readings.entries()) {
     const { name } = disks[at]!;
     if (spoilt !== null)
       return {
         invariant: 'what nobody wrote has changed',
         message: `the byte at offset ${spoilt} of ${name}, which no client wrote, is not what it was`,
       };
-    const lost = unreadable + contents.filter((content) => content === UNREADABLE).length;
-    if (isWhole && lost > 0)
-      return {
-        invariant: 'a sector cannot be read',
-        message: `${lost} sectors of ${name} cannot be read, though all images are there`,
-      };
+    if (mayBeLost === null) continue;
+    const wrong = unreadable?.filter((offset) => !mayBeLost.covers(offset, offset + SECTOR_BYTES)) ?? null;
+    if (wrong?.length === 0) continue;
+    const which =
+      wrong === null ? `all of ${name}` : `${wrong.length} sectors of ${name}, at offset ${wrong[0]} and on,`;
+    return {
+      invariant: 'a sector cannot be read',
+      message: `${which} cannot be read, and is not among what may be lost`,
+    };
   }
   return null;
 }

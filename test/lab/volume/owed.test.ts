@@ -127,3 +127,18 @@ it('around what is written in part after a trim is what was there, or zeroes', (
     owed.allows(0, contents.find(new Uint8Array(SECTOR).fill(around).fill(5, 0, 100)), end);
   expect([1, 0, 2].map(isAllowed)).toEqual([true, true, false]);
 });
+
+it('more than can be held to what is owed is refused', () => {
+  const request = {
+    number: 1,
+    device: 0,
+    kind: 'trim' as const,
+    offset: 0,
+    length: 2 ** 31,
+    bytes: null,
+    fua: false,
+  };
+  expect(() => sectorsAsked([{ is: 'asked', at: 0, request }], 0)).toThrow(
+    expect.objectContaining({ code: 'UNSUPPORTED' }),
+  );
+});
