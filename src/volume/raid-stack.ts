@@ -59,7 +59,7 @@ async function stack(located: Located, opened: OpenedImages, options: OpenVolume
       const recovery = readOnly ? null : await recoverArray(array, found, options);
       const tracking = readOnly
         ? VolumeTracking.none(array)
-        : await VolumeTracking.open(located, array, options);
+        : await VolumeTracking.open(located, array, { warn: options.warn });
       const { stripeDataBytes } = array.core.geometry;
       const claims = new ClaimingDevice(tracking.device);
       const { device, moments } = readOnly

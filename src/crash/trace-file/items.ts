@@ -34,6 +34,8 @@ export const ITEM = {
   volume: 12,
   /** Text: its path, bytes, and so many bytes: what a file beside the images held before. */
   file: 13,
+  /** Device, and how many bytes, one more, and they; or 0: it is a file that is replaced as a whole, and these are its versions, from 0. */
+  version: 14,
 } as const;
 
 /** By their places; with fua 4 more. */

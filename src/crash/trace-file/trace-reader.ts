@@ -2,6 +2,7 @@
  * Reads a trace's file back. What is whole is used: where a frame or an item makes no sense the trace ends, and says why. What was written
  * is held in memory, each content once; what was there before stays in the file until somebody asks for it.
  */
+import { type FileVersion, VERSION_DEVICE_BYTES } from '../file-versions.js';
 import type {
   DiskRequest,
   Mark,
@@ -20,6 +21,8 @@ import { FUA, ITEM, ItemReader, KINDS, PIECE_BYTES, piecesOf, SECTOR_BYTES, Trac
 export interface StoredDevice extends TracedDevice {
   /** Bytes. */
   readonly blockSize: number;
+  /** Of a file that is replaced as a whole (file-versions.ts): what it held, by the numbers that the device holds. */
+  readonly versions?: readonly FileVersion[];
 }
 
 /** That the devices are the images of a volume. */
@@ -161,6 +164,7 @@ class TraceReading {
       this.named = items.text();
     },
     [ITEM.file]: (items) => this.readFile(items),
+    [ITEM.version]: (items) => this.readVersion(items),
     [ITEM.disk]: (items) => {
       const size = items.number();
       this.disks.push({ name: items.text(), size });
@@ -202,6 +206,14 @@ class TraceReading {
     const bytes = items.bytes(items.number()).slice();
     if (this.files.has(path) || this.events.length > 0) this.changed.add(path);
     else this.files.set(path, bytes);
+  }
+
+  private readVersion(items: ItemReader): void {
+    const [index, length] = [items.number(), items.number()];
+    const device = this.deviceAt(index);
+    if (device.size !== VERSION_DEVICE_BYTES) throw new TraceDamage(`device ${index} is no file`);
+    const version = length === 0 ? null : items.bytes(length - 1).slice();
+    this.devices[index] = { ...device, versions: [...(device.versions ?? []), version] };
   }
 
   private readSubmit(items: ItemReader): void {

@@ -13,6 +13,7 @@ import { crc32c } from '@node-rs/crc32';
 import { fileError, systemCode } from '../../device/device-errors.js';
 import { syncDirectory } from '../../device/image-open.js';
 import { UserError } from '../../errors.js';
+import type { FileVersion } from '../file-versions.js';
 import { StateTable } from '../state-table.js';
 import type { DiskRequest, Operation, TraceEvent } from '../trace.js';
 import {
@@ -132,6 +133,13 @@ export class TraceWriter {
     this.#items.text(path);
     this.#items.numbers(bytes.length);
     this.#items.bytes(bytes);
+    this.#added();
+  }
+
+  /** That a device is a file which is replaced as a whole, and its next version: the first one is what it held before. */
+  version(device: number, version: FileVersion): void {
+    this.#items.numbers(ITEM.version, device, version === null ? 0 : version.length + 1);
+    if (version !== null) this.#items.bytes(version);
     this.#added();
   }
 

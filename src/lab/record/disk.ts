@@ -21,6 +21,7 @@ import { findPrimaryPlaces } from '../../volume/replication/places.js';
 import { ServedVolume } from '../../volume/serve.js';
 import { findSnapshotPlaces } from '../../volume/snapshots/places.js';
 import type { CopyOptions } from './copy-base.js';
+import { RecordedFiles } from './recorded-files.js';
 import { RecordedImages } from './recorded-images.js';
 import type { Recording } from './recording.js';
 import { changedFiles, smallFilesOf } from './volume-files.js';
@@ -153,7 +154,11 @@ async function openVolume(name: string, recording: Recording, options: DiskOptio
   const named = await realpath(name);
   const files = await smallFilesOf(named);
   recording.volume(named, files);
-  const uninstall = new RecordedImages(recording, options).install();
+  const lists = new RecordedFiles(recording, files);
+  const ends = [new RecordedImages(recording, options).install(), lists.install()];
+  const uninstall = (): void => {
+    for (const end of ends) end();
+  };
   try {
     const served = await ServedVolume.open([named], {
       access: 'write',
@@ -167,7 +172,9 @@ async function openVolume(name: string, recording: Recording, options: DiskOptio
     const stop = async (): Promise<void> => {
       try {
         await served.stop();
-        recording.files(changedFiles(files, await smallFilesOf(named)));
+        const changed = changedFiles(files, await smallFilesOf(named));
+        for (const path of lists.paths) changed.delete(path);
+        recording.files(changed);
       } finally {
         uninstall();
       }

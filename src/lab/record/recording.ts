@@ -8,6 +8,7 @@
  * - What a device held is told before anything is written to it.
  * - The first failure of the sink ends the recording. Nobody who uses a device hears of it.
  */
+import type { FileVersion } from '../../crash/file-versions.js';
 import { Recorder } from '../../crash/recorder.js';
 import type { OperationKind, TraceEvent } from '../../crash/trace.js';
 import type { BlockDevice } from '../../device/contract.js';
@@ -39,6 +40,8 @@ export class Recording {
   readonly #clients: Recorder;
   readonly #onFailure: (error: unknown) => void;
   readonly #known = new Set<string>();
+  /** Of devices that are files: their indices. */
+  readonly #files = new Map<BlockDevice, number>();
   readonly #counts = { events: 0, writes: 0, zeroes: 0, trims: 0, flushes: 0, marks: 0 };
   #failure: { readonly error: unknown } | null = null;
   #isEnded = false;
@@ -94,6 +97,21 @@ export class Recording {
       void this.#try(() => this.#sink.base(index, offset, bytes));
     await copyBase(device, tell, () => this.ready(), options);
     return recorded;
+  }
+
+  /** A file that is replaced as a whole, as a device of one sector that holds the number of its version; `before`: its version 0. */
+  async recordFile(sector: BlockDevice, before: FileVersion): Promise<BlockDevice> {
+    const index = this.devices.length;
+    const device = await this.record(sector, `file ${sector.name}`);
+    if (this.devices.length > index) this.#files.set(sector, index);
+    this.version(sector, before);
+    return device;
+  }
+
+  /** The next one. Tell it before the sector is written. */
+  version(sector: BlockDevice, version: FileVersion): void {
+    const index = this.#files.get(sector);
+    if (index !== undefined) this.#try(() => this.#sink.version(index, version));
   }
 
   /** As what `named` names lies there: its small files, which are to be told once more where they have changed at the end. */

@@ -1,4 +1,5 @@
 /** Where a recording goes as it happens: a trace file, or for tests memory. */
+import type { FileVersion } from '../../crash/file-versions.js';
 import type { DiskRequest, TraceEvent } from '../../crash/trace.js';
 
 export interface TraceSink {
@@ -9,6 +10,8 @@ export interface TraceSink {
   /** Of a volume: what was named; then its small files, once before the first event and again where they have changed by the end. */
   volume(named: string): void;
   file(path: string, bytes: Uint8Array): void;
+  /** Of a device that is a file which is replaced as a whole: what it held before, then what each write of its sector means. */
+  version(device: number, version: FileVersion): void;
   /** What clients use of it: its index, counted by itself. */
   disk(disk: { readonly name: string; readonly size: number }): number;
   request(request: Pick<DiskRequest, 'is' | 'request'>): void;

@@ -3,17 +3,14 @@ import { explore } from '../../crash/explorer.js';
 import type { Report } from '../../crash/explorer-report.js';
 import type { ExploreOptions } from '../../crash/explorer-subject.js';
 import { StateContent } from '../../crash/state-content.js';
-import { StateDevice } from '../../crash/state-device.js';
-import type { StoredTrace, StoredVolume } from '../../crash/trace-file/trace-reader.js';
+import type { StoredTrace } from '../../crash/trace-file/trace-reader.js';
 import { UserError } from '../../errors.js';
 import type { Geometry } from '../../raid/geometry.js';
 import { openVolume } from '../../volume/volume.js';
 import { assertHoldsUncut } from '../explore/uncut.js';
-import { DiskBase } from './disk-reading.js';
-import { OwedDisk, sectorsAsked } from './owed.js';
+import { devicesOf, disksBefore } from './recorded-disks.js';
 import { StagedVolume } from './staged-volume.js';
 import { TouchedRows } from './touched-rows.js';
-import { onDisk, type RecordedDisks } from './volume-looks.js';
 import { VolumeSubject } from './volume-subject.js';
 
 export interface ExploreVolumeOptions extends Omit<ExploreOptions, 'atOnce' | 'spared'> {
@@ -31,7 +28,7 @@ export async function exploreVolume(trace: StoredTrace, options: ExploreVolumeOp
   const staged = await StagedVolume.make(trace, volume, options.directory);
   try {
     const initial = trace.devices.map((_, device) => StateContent.over(device, trace.base(device)));
-    const disks = await disksBefore(trace, volume, staged, initial);
+    const disks = await disksBefore(trace, volume, staged);
     const { members, geometry, touched } = await membersOf(trace, staged, initial);
     const of = { trace, initial, staged, disks, members, geometry };
     const { assumesClean = false } = options;
@@ -44,33 +41,6 @@ export async function exploreVolume(trace: StoredTrace, options: ExploreVolumeOp
   } finally {
     await staged.remove();
   }
-}
-
-function fresh(trace: StoredTrace, initial: readonly StateContent[]): StateDevice[] {
-  return trace.devices.map(({ name, size }, at) => new StateDevice(initial[at]!.fork(), { name, size }));
-}
-
-/** What clients found when they came. */
-async function disksBefore(
-  trace: StoredTrace,
-  { disks }: StoredVolume,
-  staged: StagedVolume,
-  initial: readonly StateContent[],
-): Promise<RecordedDisks> {
-  return staged.with(fresh(trace, initial), null, async () => {
-    const volume = await openVolume([staged.path], { access: 'write', warn: () => undefined });
-    try {
-      const found: RecordedDisks[number][] = [];
-      for (const [at, { name }] of disks.entries()) {
-        const sectors = sectorsAsked(trace.requests, at);
-        const base = await onDisk(volume, name, (disk) => DiskBase.read(disk, sectors));
-        found.push({ name, base, owed: new OwedDisk(trace.requests, at, (sector) => base.sector(sector)) });
-      }
-      return found;
-    } finally {
-      await volume.close();
-    }
-  });
 }
 
 interface Members {
@@ -86,7 +56,7 @@ async function membersOf(
   staged: StagedVolume,
   initial: readonly StateContent[],
 ): Promise<Members> {
-  return staged.with(fresh(trace, initial), null, async () => {
+  return staged.with(devicesOf(trace, initial), null, async () => {
     const volume = await openVolume([staged.path], { access: 'read', warn: () => undefined });
     try {
       if (volume.array === null || volume.array.core.isDegraded)

@@ -1,6 +1,6 @@
 /**
  * A recorded volume in some state, to be opened by the product's own code: its small files lie in a folder, its images are empty files beside
- * them that say no more than that there is one. They are not opened: what a state's devices hold in memory is, by their names.
+ * them that say no more than that there is one; lists that are replaced are as the state has them. Images are not opened: what a state's devices hold in memory is, by their names.
  *
  * Nothing else can be opened meanwhile: a path in a list that leads elsewhere must not reach somebody's images.
  */
@@ -15,16 +15,13 @@ import { fileError } from '../../device/device-errors.js';
 import type { ImageFileOptions } from '../../device/image-file.js';
 import { interpose, openElsewhere } from '../../device/open-image.js';
 import { UserError } from '../../errors.js';
-
-interface Shown {
-  readonly device: StateDevice;
-  readonly recorder: Recorder | null;
-}
+import { type ShownDevice, StagedFiles } from './staged-files.js';
 
 export class StagedVolume {
   readonly #byPath = new Map<string, number>();
   readonly #paths: string[] = [];
-  #shown: readonly (Shown | null)[] = [];
+  readonly #lists: StagedFiles;
+  #shown: readonly (ShownDevice | null)[] = [];
   #isMissing: number | null = null;
 
   private constructor(
@@ -32,7 +29,9 @@ export class StagedVolume {
     /** What is opened. */
     readonly path: string,
     private readonly devices: StoredTrace['devices'],
-  ) {}
+  ) {
+    this.#lists = new StagedFiles(devices);
+  }
 
   /** In a new folder of `directory`. Throws UNSUPPORTED for a volume that cannot be put together elsewhere. */
   static async make(trace: StoredTrace, volume: StoredVolume, directory: string): Promise<StagedVolume> {
@@ -50,7 +49,9 @@ export class StagedVolume {
     try {
       const staged = new StagedVolume(folder, place(volume.named), trace.devices);
       for (const [path, bytes] of volume.files) await put(place(path), bytes);
-      for (const [index, { name }] of trace.devices.entries()) await staged.#addImage(index, place(name));
+      for (const [index, { name, versions }] of trace.devices.entries())
+        if (versions === undefined) await staged.#addImage(index, place(name));
+        else await staged.#lists.add(index, place(name));
       return staged;
     } catch (error) {
       await rm(folder, { recursive: true, force: true });
@@ -76,6 +77,7 @@ export class StagedVolume {
     await this.#takeAway(missing < 0 ? null : missing);
     this.#shown = devices.map((device) => device && { device, recorder });
     if (recorder !== null) this.#count(recorder, devices);
+    const unlist = await this.#lists.install((index) => this.#shown[index] ?? null);
     const unguard = interpose(
       (image) => image,
       async (path) => void this.#known(path),
@@ -88,6 +90,7 @@ export class StagedVolume {
     try {
       return await body();
     } finally {
+      unlist();
       unshow();
       unguard();
       this.#shown = [];

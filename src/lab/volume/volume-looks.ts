@@ -1,22 +1,13 @@
 /** What the product's own commands find of a staged volume: a look before it is mended, one opening for writing, and fsck after it. */
 import type { Breach } from '../../crash/explorer-failure.js';
-import type { BlockDevice } from '../../device/contract.js';
 import type { Range } from '../../device/range-set.js';
 import { UserError } from '../../errors.js';
-import { FileDevice } from '../../extents/index.js';
 import type { ScrubOptions } from '../../raid/scrub.js';
 import { lookAt } from '../../volume/fsck-look.js';
 import type { Volume } from '../../volume/model.js';
 import { openVolume } from '../../volume/volume.js';
-import { type DiskBase, type DiskReading, nothingReadable } from './disk-reading.js';
-import type { OwedDisk } from './owed.js';
-
-/** As they were before the trace, and what is owed of each. */
-export type RecordedDisks = readonly {
-  readonly name: string;
-  readonly base: DiskBase;
-  readonly owed: OwedDisk;
-}[];
+import { type DiskReading, nothingReadable } from './disk-reading.js';
+import { type RecordedDisks, readingOf } from './recorded-disks.js';
 
 const warn = (): void => undefined;
 
@@ -94,8 +85,7 @@ async function readAll(path: string, disks: RecordedDisks, state: OpenedState): 
     // Where a file lies is told by what was written: it may be anywhere.
     const changed = volume.files === null ? state.changed() : null;
     const readings: DiskReading[] = [];
-    for (const { name, base, owed } of disks)
-      readings.push(await onDisk(volume, name, (disk) => base.compare(disk, owed, changed)));
+    for (const disk of disks) readings.push(await readingOf(volume, disk, changed));
     return readings;
   } finally {
     await volume.close();
@@ -109,22 +99,6 @@ async function openForced(path: string, isWhole: boolean): Promise<Volume> {
   } catch (error) {
     if (isWhole || !(error instanceof UserError) || error.code !== 'REFUSED') throw error;
     return openVolume([path], { access: 'write', force: true, warn });
-  }
-}
-
-/** One disk of an open volume: itself, or a file of it. */
-export async function onDisk<T>(
-  { files, device }: Volume,
-  name: string,
-  body: (disk: BlockDevice) => Promise<T>,
-): Promise<T> {
-  if (files === null) return body(device);
-  const store = await files.store();
-  const disk = new FileDevice(await store.openFile(name, { access: 'read' }));
-  try {
-    return await body(disk);
-  } finally {
-    await disk.close();
   }
 }
 

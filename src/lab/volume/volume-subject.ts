@@ -29,9 +29,10 @@ import { assumeClean } from './assumed-clean.js';
 import { type DiskReading, UNKNOWN, UNREADABLE } from './disk-reading.js';
 import type { OwedDisk } from './owed.js';
 import { SECTOR_BYTES } from './owed.js';
+import type { RecordedDisks } from './recorded-disks.js';
 import type { StagedVolume } from './staged-volume.js';
 import { dataOfRows, type TouchedRows } from './touched-rows.js';
-import { fsckOf, openOnce, parityAsListed, type RecordedDisks } from './volume-looks.js';
+import { fsckOf, openOnce, parityAsListed } from './volume-looks.js';
 
 export interface VolumeReading {
   /** What no cut excuses. */
@@ -179,7 +180,12 @@ function spoiltBreach(
   mayBeLost: MayBeLost,
 ): Breach | null {
   for (const [at, { spoilt, unreadable }] of readings.entries()) {
-    const { name } = disks[at]!;
+    const { name, isSnapshot } = disks[at]!;
+    if (spoilt !== null && isSnapshot)
+      return {
+        invariant: 'a snapshot has changed',
+        message: `the byte at offset ${spoilt} of snapshot ${name} is not what it was`,
+      };
     if (spoilt !== null)
       return {
         invariant: 'what nobody wrote has changed',

@@ -32,6 +32,8 @@ export class MemorySink implements TraceSink {
 
   file(): void {}
 
+  version(): void {}
+
   disk(): number {
     return 0;
   }

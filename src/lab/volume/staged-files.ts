@@ -1,0 +1,88 @@
+/**
+ * Of a staged volume the files that are replaced as a whole: each lies there as the version which the state's device says (file-versions.ts).
+ * Who replaces one writes to that device, so that a cut amid it is one of the recovery's. Nothing is fsynced: no cut but those counts.
+ */
+import { rmSync, writeFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import {
+  type FileVersion,
+  sectorOfVersion,
+  VERSION_DEVICE_BYTES,
+  versionIn,
+} from '../../crash/file-versions.js';
+import { Recorder } from '../../crash/recorder.js';
+import { StateDevice } from '../../crash/state-device.js';
+import type { StoredDevice } from '../../crash/trace-file/trace-reader.js';
+import { aroundReplacements } from '../../device/replace-json.js';
+import { UserError } from '../../errors.js';
+
+/** What a state has as a device. */
+export interface ShownDevice {
+  readonly device: StateDevice;
+  readonly recorder: Recorder | null;
+}
+
+interface StagedFile {
+  readonly path: string;
+  /** Those of the trace, then those that recoveries have made. */
+  readonly versions: FileVersion[];
+  /** The one that lies there. */
+  staged: FileVersion;
+}
+
+export class StagedFiles {
+  readonly #files = new Map<number, StagedFile>();
+  readonly #byPath = new Map<string, number>();
+
+  constructor(private readonly devices: readonly StoredDevice[]) {}
+
+  async add(index: number, path: string): Promise<void> {
+    const file = { path, versions: [...this.devices[index]!.versions!], staged: null };
+    this.#files.set(index, file);
+    this.#byPath.set(resolve(path), index);
+    await mkdir(dirname(path), { recursive: true });
+    rmSync(path, { force: true });
+  }
+
+  /** They are as the shown devices say. Until what it returns is called those are written when a file is replaced. */
+  async install(shown: (index: number) => ShownDevice | null): Promise<() => void> {
+    for (const [index, file] of this.#files) {
+      const sector = new Uint8Array(VERSION_DEVICE_BYTES);
+      shown(index)!.device.content.read(0, sector);
+      stage(file, file.versions[versionIn(sector)]!);
+    }
+    return aroundReplacements(async (path, text) => {
+      const index = this.#byPath.get(resolve(path));
+      if (index === undefined) throw isUnknown(path);
+      const file = this.#files.get(index)!;
+      const version = versionOf(file, Buffer.from(text));
+      const { device, recorder } = shown(index)!;
+      const own = new StateDevice(device.content, { name: path, size: VERSION_DEVICE_BYTES });
+      const recorded = (recorder ?? new Recorder({ keepEvents: false })).record(own, {
+        identity: `${index}`,
+      });
+      await recorded.write(0, sectorOfVersion(version), { fua: true });
+      stage(file, file.versions[version]!);
+    });
+  }
+}
+
+function stage(file: StagedFile, version: FileVersion): void {
+  if (file.staged === version) return;
+  if (version === null) rmSync(file.path, { force: true });
+  else writeFileSync(file.path, version);
+  file.staged = version;
+}
+
+/** The same text is the same version: states are told apart by it. */
+function versionOf({ versions }: StagedFile, text: Uint8Array): number {
+  const known = versions.findIndex((version) => version !== null && Buffer.compare(version, text) === 0);
+  return known >= 0 ? known : versions.push(text) - 1;
+}
+
+function isUnknown(path: string): UserError {
+  return new UserError('UNSUPPORTED', `${path} is replaced, and was not while the volume was recorded`, {
+    hint: 'Which versions a cut leaves of it is not in the trace.',
+  });
+}
