@@ -21,8 +21,8 @@ import { FUA, ITEM, ItemReader, KINDS, PIECE_BYTES, piecesOf, SECTOR_BYTES, Trac
 export interface StoredDevice extends TracedDevice {
   /** Bytes. */
   readonly blockSize: number;
-  /** Of a file that is replaced as a whole (file-versions.ts): what it held, by the numbers that the device holds. */
-  readonly versions?: readonly FileVersion[];
+  /** Of a file that is replaced as a whole (file-versions.ts): what it held, by the numbers that the device holds. Recoveries may add theirs. */
+  readonly versions?: FileVersion[];
 }
 
 /** That the devices are the images of a volume. */
@@ -213,7 +213,8 @@ class TraceReading {
     const device = this.deviceAt(index);
     if (device.size !== VERSION_DEVICE_BYTES) throw new TraceDamage(`device ${index} is no file`);
     const version = length === 0 ? null : items.bytes(length - 1).slice();
-    this.devices[index] = { ...device, versions: [...(device.versions ?? []), version] };
+    if (device.versions === undefined) this.devices[index] = { ...device, versions: [version] };
+    else device.versions.push(version);
   }
 
   private readSubmit(items: ItemReader): void {

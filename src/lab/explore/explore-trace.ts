@@ -37,7 +37,10 @@ export interface ExploredTrace {
  */
 export async function exploreTrace(trace: StoredTrace, options: ExploreTraceOptions): Promise<ExploredTrace> {
   const { check, recover, workers, limitMs, directory, signal, onFault } = options;
-  const stages = await Stages.make({ count: workers, directory, limitMs, signal, onFault });
+  const stages = await Stages.make({
+    ...{ count: workers, directory, limitMs, signal, onFault },
+    devices: trace.devices,
+  });
   try {
     const initial = initialContents(trace);
     const subject = new CommandSubject({ trace, initial, stages, check, recover });

@@ -145,7 +145,10 @@ export function pointOf({ point }: FailureFile): StatePoint {
 async function saveTrace(path: string, trace: Trace, { devices }: StoredTrace): Promise<void> {
   await wholeOrNone(path, async () => {
     const writer = await TraceWriter.create(path, { command: [] });
-    for (const device of devices) writer.device(device);
+    for (const [at, device] of devices.entries()) {
+      writer.device(device);
+      for (const version of device.versions ?? []) writer.version(at, version);
+    }
     for (const event of trace.events) writer.event(event);
     await writer.close();
   });

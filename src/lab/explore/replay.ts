@@ -1,6 +1,7 @@
 /** A state of a trace, put on image files. */
 import { mkdir, stat, utimes } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { versionOn } from '../../crash/file-versions.js';
 import { PowerLoss, PROFILES, type ProfileName } from '../../crash/profiles.js';
 import type { StateContent } from '../../crash/state-content.js';
 import { StateDevice } from '../../crash/state-device.js';
@@ -11,6 +12,7 @@ import { fileError } from '../../device/device-errors.js';
 import { wholeOrNone } from '../../device/whole-or-none.js';
 import { UserError } from '../../errors.js';
 import { initialContents } from './explore-trace.js';
+import { putVersion } from './put-version.js';
 import { StateImage } from './state-image.js';
 
 export interface CutPlace {
@@ -57,30 +59,29 @@ export async function putOnImages(
     throw new UserError('FILE_EXISTS', `${output} is there already`, { details: { image: output } });
   const states = contents.map((content, at) => new StateDevice(content, devices[at]!));
   return wholeOrNone(output, async () => {
-    const paths = await put(states, output, missing);
-    return {
-      images: paths.filter((_, at) => at !== missing),
-      missing: missing === null ? null : paths[missing]!,
-    };
+    if (devices.length > 1) await makeFolder(output);
+    const images: string[] = [];
+    let gone: string | null = null;
+    for (const [at, state] of states.entries()) {
+      const name = `${at}-${basename(state.name)}${at === missing ? '.missing' : ''}`;
+      const path = devices.length === 1 ? output : join(output, name);
+      const { versions } = devices[at]!;
+      const isThere = versions === undefined || putVersion(path, versionOn(state, versions));
+      if (versions === undefined) await putImage(path, state);
+      if (at === missing) gone = path;
+      else if (isThere) images.push(path);
+    }
+    return { images, missing: gone };
   });
 }
 
-async function put(
-  devices: readonly StateDevice[],
-  output: string,
-  missing: number | null,
-): Promise<string[]> {
-  if (devices.length > 1)
-    await mkdir(output, { recursive: true }).catch((error: unknown) => {
-      throw fileError(output, 'made', error);
-    });
-  const paths: string[] = [];
-  for (const [at, device] of devices.entries()) {
-    const name = `${at}-${basename(device.name)}${at === missing ? '.missing' : ''}`;
-    const path = devices.length === 1 ? output : join(output, name);
-    await new StateImage(path).show(device);
-    await utimes(path, new Date(), new Date());
-    paths.push(path);
-  }
-  return paths;
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true }).catch((error: unknown) => {
+    throw fileError(path, 'made', error);
+  });
+}
+
+async function putImage(path: string, state: StateDevice): Promise<void> {
+  await new StateImage(path).show(state);
+  await utimes(path, new Date(), new Date());
 }

@@ -6,16 +6,21 @@
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { versionOn } from '../../crash/file-versions.js';
 import type { StateDevice } from '../../crash/state-device.js';
 import type { Mark } from '../../crash/trace.js';
+import type { StoredDevice } from '../../crash/trace-file/trace-reader.js';
 import type { BlockDevice } from '../../device/contract.js';
 import { fileError } from '../../device/device-errors.js';
 import { NbdServer } from '../../nbd/server/server.js';
 import { unixUri } from '../../volume/serve-places.js';
+import { putVersion } from './put-version.js';
 import { type CommandRun, runCommand } from './run-command.js';
 import { StateImage } from './state-image.js';
 
 export interface StageOptions {
+  /** Of the trace. Those that are files which are replaced as a whole are files here too, and no exports. */
+  readonly devices: readonly StoredDevice[];
   /** It is made, and is this stage's alone. */
   readonly directory: string;
   readonly limitMs: number;
@@ -48,13 +53,17 @@ export class Stage {
     marks: readonly Mark[],
   ): Promise<StagedRun> {
     const files: string[] = [];
-    const images = devices.map((device, at) => (device === null ? null : this.#imageOf(device, at)));
+    const lists = devices.flatMap((device, at) => this.#listOf(device, at));
+    const images = devices.map((device, at) =>
+      device === null || this.#isList(at) ? null : this.#imageOf(device, at),
+    );
     for (const [at, image] of images.entries()) {
       if (image === null) continue;
       await image.show(devices[at]!);
       files.push(image.path);
     }
-    const env = { image: files[0] ?? '', images: files.join(' '), ...(await this.#marks(marks)) };
+    const paths = { image: files[0] ?? '', images: files.join(' '), lists: lists.join(' ') };
+    const env = { ...paths, ...(await this.#marks(marks)) };
     const run = await this.#served(devices, (uris) => this.#run(command, { ...env, ...uris }));
     let hasWritten = devices.some((device) => device !== null && device.writes > 0);
     for (const [at, image] of images.entries())
@@ -75,10 +84,26 @@ export class Stage {
   #imageOf(device: StateDevice, at: number): StateImage {
     const known = this.#images[at];
     if (known !== undefined) return known;
-    // Devices may have the same name in different folders.
-    const image = new StateImage(join(this.options.directory, `${at}-${basename(device.name)}`));
+    const image = new StateImage(this.#pathOf(device, at));
     this.#images[at] = image;
     return image;
+  }
+
+  /** Devices may have the same name in different folders. */
+  #pathOf({ name }: StateDevice, at: number): string {
+    return join(this.options.directory, `${at}-${basename(name)}`);
+  }
+
+  #isList(at: number): boolean {
+    return this.options.devices[at]!.versions !== undefined;
+  }
+
+  /** Its path, where it is one and is there. */
+  #listOf(device: StateDevice | null, at: number): string[] {
+    const { versions } = this.options.devices[at]!;
+    if (device === null || versions === undefined) return [];
+    const path = this.#pathOf(device, at);
+    return putVersion(path, versionOn(device, versions)) ? [path] : [];
   }
 
   async #marks(marks: readonly Mark[]): Promise<Record<string, string>> {
@@ -94,7 +119,9 @@ export class Stage {
     body: (env: Readonly<Record<string, string>>) => Promise<CommandRun>,
   ): Promise<CommandRun> {
     const socket = join(this.options.directory, 'nbd');
-    const exports = devices.flatMap((device, at) => (device === null ? [] : [{ name: `${at}`, device }]));
+    const exports = devices.flatMap((device, at) =>
+      device === null || this.#isList(at) ? [] : [{ name: `${at}`, device }],
+    );
     const server = new NbdServer({ exports, onFault: this.options.onFault });
     try {
       await server.listenUnix(socket);

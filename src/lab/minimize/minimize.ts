@@ -20,7 +20,7 @@ import { type Smallest, smallestTrace } from './smaller-trace.js';
 
 const PAGE_BYTES = 4096;
 
-export interface MinimizeFailureOptions extends Omit<StagesOptions, 'count'> {
+export interface MinimizeFailureOptions extends Omit<StagesOptions, 'count' | 'devices'> {
   readonly check: string;
   /** null: the check sees states as they are. */
   readonly recover: string | null;
@@ -56,7 +56,7 @@ export async function minimizeFailure(
   if ((await statOrNull(path)) !== null)
     throw new UserError('FILE_EXISTS', `${path} is there already`, { details: { file: path } });
   const { check, recover, maxSeconds, onProgress } = options;
-  const stages = await Stages.make({ ...options, count: 1 });
+  const stages = await Stages.make({ ...options, devices: trace.devices, count: 1 });
   const until = performance.now() + maxSeconds * 1000;
   let isCutShort = false;
   const judge = (contents: readonly StateContent[], marks: readonly Mark[]): Promise<Breach | null> =>
@@ -116,6 +116,7 @@ async function save(
   const writer = await TraceWriter.create(path, { command: trace.command });
   for (const [at, device] of trace.devices.entries()) {
     writer.device(device);
+    for (const version of device.versions ?? []) writer.version(at, version);
     for (const [page, bytes] of trace.base(at)) {
       const offset = page * PAGE_BYTES;
       writer.base(at, offset, bytes.subarray(0, Math.min(PAGE_BYTES, device.size - offset)));

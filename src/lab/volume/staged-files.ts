@@ -2,20 +2,20 @@
  * Of a staged volume the files that are replaced as a whole: each lies there as the version which the state's device says (file-versions.ts).
  * Who replaces one writes to that device, so that a cut amid it is one of the recovery's. Nothing is fsynced: no cut but those counts.
  */
-import { rmSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import {
   type FileVersion,
   sectorOfVersion,
   VERSION_DEVICE_BYTES,
-  versionIn,
+  versionOn,
 } from '../../crash/file-versions.js';
 import { Recorder } from '../../crash/recorder.js';
 import { StateDevice } from '../../crash/state-device.js';
 import type { StoredDevice } from '../../crash/trace-file/trace-reader.js';
 import { aroundReplacements } from '../../device/replace-json.js';
 import { UserError } from '../../errors.js';
+import { putVersion } from '../explore/put-version.js';
 
 /** What a state has as a device. */
 export interface ShownDevice {
@@ -25,7 +25,7 @@ export interface ShownDevice {
 
 interface StagedFile {
   readonly path: string;
-  /** Those of the trace, then those that recoveries have made. */
+  /** Of the trace's device, which gets those that recoveries make: a failure amid one is kept with them. */
   readonly versions: FileVersion[];
   /** The one that lies there. */
   staged: FileVersion;
@@ -38,19 +38,17 @@ export class StagedFiles {
   constructor(private readonly devices: readonly StoredDevice[]) {}
 
   async add(index: number, path: string): Promise<void> {
-    const file = { path, versions: [...this.devices[index]!.versions!], staged: null };
+    const file = { path, versions: this.devices[index]!.versions!, staged: null };
     this.#files.set(index, file);
     this.#byPath.set(resolve(path), index);
     await mkdir(dirname(path), { recursive: true });
-    rmSync(path, { force: true });
+    putVersion(path, null);
   }
 
   /** They are as the shown devices say. Until what it returns is called those are written when a file is replaced. */
   async install(shown: (index: number) => ShownDevice | null): Promise<() => void> {
     for (const [index, file] of this.#files) {
-      const sector = new Uint8Array(VERSION_DEVICE_BYTES);
-      shown(index)!.device.content.read(0, sector);
-      stage(file, file.versions[versionIn(sector)]!);
+      stage(file, versionOn(shown(index)!.device, file.versions));
     }
     return aroundReplacements(async (path, text) => {
       const index = this.#byPath.get(resolve(path));
@@ -70,8 +68,7 @@ export class StagedFiles {
 
 function stage(file: StagedFile, version: FileVersion): void {
   if (file.staged === version) return;
-  if (version === null) rmSync(file.path, { force: true });
-  else writeFileSync(file.path, version);
+  putVersion(file.path, version);
   file.staged = version;
 }
 

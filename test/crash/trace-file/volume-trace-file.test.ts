@@ -89,3 +89,23 @@ it('an answer comes once', async () => {
   });
   expect(trace.damage!.why).toBe('request 0 cannot be answered');
 });
+
+it('a file that is replaced as a whole has its versions: not there, empty, some bytes', async () => {
+  const versions = [null, new Uint8Array(), Buffer.from('{"a": 1}')];
+  const { devices, damage } = await written((writer) => {
+    const index = writer.device({ name: '/somewhere/v/list', size: 512, blockSize: 512 });
+    for (const version of versions) writer.version(index, version);
+  });
+  expect(damage).toBeNull();
+  expect(
+    devices.map((device) => device.versions?.map((version) => version && Buffer.from(version).toString())),
+  ).toEqual([undefined, [null, '', '{"a": 1}']]);
+});
+
+it.each([
+  ['no device', 7, /there is no device 7/],
+  ['an image', 0, /device 0 is no file/],
+] as const)('versions of %s are damage', async (_, index, why) => {
+  const trace = await written((writer) => writer.version(index, null));
+  expect(trace.damage!.why).toMatch(why);
+});

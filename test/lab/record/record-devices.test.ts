@@ -126,7 +126,7 @@ describe.runIf(hasQemuIo)('of a volume', () => {
     expectSame(await readAll(directory), before);
   });
 
-  it('an image that joins it meanwhile is a device too', async () => {
+  it('an image that joins it meanwhile is a device too, and so is the manifest, which then lists it', async () => {
     const folder = await scratchDirectory();
     const { directory, images } = await makeVolume(join(folder, 'volume'), randomBytes(MIB));
     const [trace, joining] = [join(folder, 't.trace'), join(folder, 'new.img')];
@@ -139,9 +139,14 @@ describe.runIf(hasQemuIo)('of a volume', () => {
     expect(exitCode, stderr).toBe(0);
     const read = await readTrace(trace);
     const names = read.devices.map(({ name }) => name);
-    expect(names).toEqual([...images, joining]);
-    for (const [index, name] of names.entries())
+    const manifest = join(directory, 'holdfast.json');
+    expect(names).toEqual([...images, joining, manifest]);
+    for (const [index, name] of names.slice(0, -1).entries())
       expectSame(replayed(read, index), await readFile(name), name);
+    const { versions } = read.devices.at(-1)!;
+    const isListed = versions!.map((version) => Buffer.from(version!).toString().includes(joining));
+    expect([isListed[0], isListed.at(-1)]).toEqual([false, true]);
+    expectSame(versions!.at(-1)!, await readFile(manifest));
     read.close();
   });
 

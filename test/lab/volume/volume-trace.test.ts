@@ -6,6 +6,7 @@ import { readTrace, type StoredTrace } from '../../../src/crash/trace-file/trace
 import { exploreVolume } from '../../../src/lab/volume/explore-volume.js';
 import { recordedStore } from '../../support/lab/recorded-store.js';
 import { recordedVolume, succeed } from '../../support/lab/recorded-volume.js';
+import { withoutBarriers } from '../../support/lab/without-barriers.js';
 import { runHoldfast, runJson } from '../../support/run-holdfast.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 
@@ -27,21 +28,6 @@ async function explore(trace: StoredTrace, maxStates: number) {
   const report = await exploreVolume(trace, options);
   expect(await readdir(directory)).toEqual([]);
   return report;
-}
-
-/** As if the images had never been told to make anything durable, and had said that they did. */
-function withoutBarriers(trace: StoredTrace): StoredTrace {
-  const events = trace.events.map((event) => {
-    if (event.kind === 'mark' || event.operation.kind === 'flush') return event;
-    return { ...event, operation: { ...event.operation, fua: false } };
-  });
-  const isKept = events.map((event) => event.kind === 'mark' || event.operation.kind !== 'flush');
-  const left = (at: number) => isKept.slice(0, at).filter(Boolean).length;
-  return {
-    ...trace,
-    events: events.filter((_, at) => isKept[at]),
-    requests: trace.requests.map((each) => ({ ...each, at: left(each.at) })),
-  };
 }
 
 it('an array with its record holds, with all members and without each', { timeout: 120_000 }, async () => {

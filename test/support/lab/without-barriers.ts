@@ -1,0 +1,24 @@
+/** A trace of a volume whose images promise what they do not hold. */
+import type { Operation } from '../../../src/crash/trace.js';
+import type { StoredTrace } from '../../../src/crash/trace-file/trace-reader.js';
+
+/** As if the images, or those of such names, had never been told to make anything durable, and had said that they did. */
+export function withoutBarriers(
+  trace: StoredTrace,
+  isMeant: (name: string) => boolean = () => true,
+): StoredTrace {
+  const isOf = ({ device }: Operation) => isMeant(trace.devices[device]!.name);
+  const events = trace.events.map((event) => {
+    if (event.kind === 'mark' || event.operation.kind === 'flush' || !isOf(event.operation)) return event;
+    return { ...event, operation: { ...event.operation, fua: false } };
+  });
+  const isKept = events.map(
+    (event) => event.kind === 'mark' || event.operation.kind !== 'flush' || !isOf(event.operation),
+  );
+  const left = (at: number) => isKept.slice(0, at).filter(Boolean).length;
+  return {
+    ...trace,
+    events: events.filter((_, at) => isKept[at]),
+    requests: trace.requests.map((each) => ({ ...each, at: left(each.at) })),
+  };
+}
