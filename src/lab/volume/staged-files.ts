@@ -35,7 +35,11 @@ export class StagedFiles {
   readonly #files = new Map<number, StagedFile>();
   readonly #byPath = new Map<string, number>();
 
-  constructor(private readonly devices: readonly StoredDevice[]) {}
+  /** What lies below `root` is staged below `folder`, and the lists say so. */
+  constructor(
+    private readonly devices: readonly StoredDevice[],
+    private readonly moved: { readonly root: string; readonly folder: string },
+  ) {}
 
   async add(index: number, path: string): Promise<void> {
     const file = { path, versions: this.devices[index]!.versions!, staged: null };
@@ -48,28 +52,31 @@ export class StagedFiles {
   /** They are as the shown devices say. Until what it returns is called those are written when a file is replaced. */
   async install(shown: (index: number) => ShownDevice | null): Promise<() => void> {
     for (const [index, file] of this.#files) {
-      stage(file, versionOn(shown(index)!.device, file.versions));
+      this.#stage(file, versionOn(shown(index)!.device, file.versions));
     }
     return aroundReplacements(async (path, text) => {
       const index = this.#byPath.get(resolve(path));
       if (index === undefined) throw isUnknown(path);
       const file = this.#files.get(index)!;
-      const version = versionOf(file, Buffer.from(text));
+      const { root, folder } = this.moved;
+      const version = versionOf(file, Buffer.from(text.replaceAll(folder, root)));
       const { device, recorder } = shown(index)!;
       const own = new StateDevice(device.content, { name: path, size: VERSION_DEVICE_BYTES });
       const recorded = (recorder ?? new Recorder({ keepEvents: false })).record(own, {
         identity: `${index}`,
       });
       await recorded.write(0, sectorOfVersion(version), { fua: true });
-      stage(file, file.versions[version]!);
+      this.#stage(file, file.versions[version]!);
     });
   }
-}
 
-function stage(file: StagedFile, version: FileVersion): void {
-  if (file.staged === version) return;
-  putVersion(file.path, version);
-  file.staged = version;
+  #stage(file: StagedFile, version: FileVersion): void {
+    if (file.staged === version) return;
+    const { root, folder } = this.moved;
+    const text = version && Buffer.from(version).toString().replaceAll(root, folder);
+    putVersion(file.path, text === null ? null : Buffer.from(text));
+    file.staged = version;
+  }
 }
 
 /** The same text is the same version: states are told apart by it. */

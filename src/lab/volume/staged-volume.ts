@@ -1,6 +1,7 @@
 /**
  * A recorded volume in some state, to be opened by the product's own code: its small files lie in a folder, its images are empty files beside
- * them that say no more than that there is one; lists that are replaced are as the state has them. Images are not opened: what a state's devices hold in memory is, by their names.
+ * them that say no more than that there is one; lists that are replaced are as the state has them, and lead to what is staged. Images are not
+ * opened: what a state's devices hold in memory is, by their names.
  *
  * Nothing else can be opened meanwhile: a path in a list that leads elsewhere must not reach somebody's images.
  */
@@ -29,8 +30,9 @@ export class StagedVolume {
     /** What is opened. */
     readonly path: string,
     private readonly devices: StoredTrace['devices'],
+    root: string,
   ) {
-    this.#lists = new StagedFiles(devices);
+    this.#lists = new StagedFiles(devices, { root, folder });
   }
 
   /** In a new folder of `directory`. Throws UNSUPPORTED for a volume that cannot be put together elsewhere. */
@@ -47,7 +49,7 @@ export class StagedVolume {
       return join(folder, below);
     };
     try {
-      const staged = new StagedVolume(folder, place(volume.named), trace.devices);
+      const staged = new StagedVolume(folder, place(volume.named), trace.devices, root);
       for (const [path, bytes] of volume.files) await put(place(path), bytes);
       for (const [index, { name, versions }] of trace.devices.entries())
         if (versions === undefined) await staged.#addImage(index, place(name));

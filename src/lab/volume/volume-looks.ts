@@ -8,6 +8,7 @@ import type { Volume } from '../../volume/model.js';
 import { openVolume } from '../../volume/volume.js';
 import { type DiskReading, nothingReadable } from './disk-reading.js';
 import { type RecordedDisks, readingOf } from './recorded-disks.js';
+import { replicasDiffer } from './replicas-held.js';
 
 const warn = (): void => undefined;
 
@@ -64,7 +65,9 @@ export async function openOnce(
   let readings: DiskReading[] = [];
   const breach = await caught('it cannot be opened', async () => {
     try {
-      readings = await readAll(path, disks, state);
+      const { differs, ...read } = await readAll(path, disks, state);
+      readings = read.readings;
+      return differs;
     } catch (error) {
       if (!(error instanceof UserError) || !(state.mayRefuse || isLost(error, state))) throw error;
       readings = disks.map(({ owed }) => nothingReadable(owed));
@@ -79,14 +82,19 @@ function isLost({ code }: UserError, { isWhole }: OpenedState): boolean {
   return !isWhole && code === 'DATA_UNAVAILABLE';
 }
 
-async function readAll(path: string, disks: RecordedDisks, state: OpenedState): Promise<DiskReading[]> {
+async function readAll(
+  path: string,
+  disks: RecordedDisks,
+  state: OpenedState,
+): Promise<{ readings: DiskReading[]; differs: Breach | null }> {
   const volume = await openForced(path, state.isWhole);
   try {
     // Where a file lies is told by what was written: it may be anywhere.
     const changed = volume.files === null ? state.changed() : null;
     const readings: DiskReading[] = [];
     for (const disk of disks) readings.push(await readingOf(volume, disk, changed));
-    return readings;
+    // Without a member what is in doubt cannot be copied, nor compared.
+    return { readings, differs: state.isWhole ? await replicasDiffer(volume) : null };
   } finally {
     await volume.close();
   }

@@ -7,7 +7,8 @@
  * 3. Each sector that a client wrote reads as something that it may be (owed.ts); what nobody wrote is as it was. What the missing member
  *    held of stripes that were being written may be refused, never wrong; where the power goes again while it is mended without a member,
  *    that may be where a volume of files keeps what it needs to be opened at all.
- * 4. Closed after that, fsck finds nothing: parity is right everywhere, no extent is used twice, none is lost.
+ * 4. A snapshot that was there before reads as it did; and with all members each replica, once what is dirty is copied, as the volume.
+ * 5. Closed after that, fsck finds nothing: parity is right everywhere, no extent is used twice, none is lost.
  *
  * Recoveries are cut too, by the explorer, and what they leave is owed the same: so recovering twice leaves what recovering once does. That
  * any one member may be taken away after a recovery follows: all data is right, and so is all parity.
