@@ -24,7 +24,7 @@ export default class CrashRecord extends HoldfastCommand<typeof CrashRecord> {
 
 DISK is an image file, an NBD URI (then what another server has is recorded on its way there), or a volume: of that each image that it opens for writing is recorded, and the volume's disk is served. An image that is not there is made with --size.
 
-COMMAND finds the disk by $uri ($exportname, $unixsocket), as with "serve --run". One word is run by a shell, more are run as they are. The trace is kept whatever it ends with. Its output passes through; with --json what it writes to standard output goes to standard error.
+COMMAND finds the disk by $uri ($exportname, $unixsocket), as with "serve --run"; with --fuse (nbdfuse, /dev/fuse) it is the file $image too: written with each write(2), flushed by fsync(2). One word is run by a shell, more are run as they are. The trace is kept whatever it ends with. Its output passes through; with --json what it writes to standard output goes to standard error.
 
 Marks tell the exploring what has happened: "committed 17". Each line that is written to descriptor 3 ($HOLDFAST_MARK_FD) is one. Each line that is sent to the unix socket $HOLDFAST_MARKS is one too, and answered with "ok" when it is in the trace. A mark comes behind all that the disk had answered when its line was written.
 
@@ -33,8 +33,9 @@ What COMMAND has not flushed when it ends is volatile in the trace. The closing 
     '<%= config.bin %> crash record disk.img --size 64MiB --trace t.trace -- \'nbdcopy --flush data.img "$uri"\'',
     '<%= config.bin %> crash record disk.img --trace t.trace -- sh -c \'./test "$uri"; echo done >&3\'',
     '<%= config.bin %> crash record nbd://localhost/disk --trace t.trace -- ./workload.py',
+    '<%= config.bin %> crash record disk.img --fuse --trace t.trace -- \'dd if=data.img of="$image" conv=notrunc,fsync\'',
   ];
-  static override usage = 'crash record DISK --trace FILE [--size SIZE] [--json] -- COMMAND...';
+  static override usage = 'crash record DISK --trace FILE [--size SIZE] [--fuse] [--json] -- COMMAND...';
   static override exitCodes = {
     ...COMMON_EXIT_CODES,
     '0': 'the command ended with 0, and the trace is whole',
@@ -64,6 +65,7 @@ What COMMAND has not flushed when it ends is volatile in the trace. The closing 
       min: 512,
       description: 'make the image, sparse and of this size, if it is not there',
     }),
+    fuse: Flags.boolean({ description: 'the disk is a file too, $image, by nbdfuse of libnbd' }),
   };
 
   #hasRun = false;
@@ -96,6 +98,7 @@ What COMMAND has not flushed when it ends is volatile in the trace. The closing 
       return await recordDisk(this.args.disk, {
         sink,
         sizeBytes,
+        asFile: this.flags.fuse,
         signal: this.signal,
         // From then on standard error is the command's.
         onProgress: (done, total) => {
@@ -113,11 +116,13 @@ What COMMAND has not flushed when it ends is volatile in the trace. The closing 
     }
   }
 
-  async #run({ exportName, socket, marksSocket, marksDescriptor }: RecordedPlaces): Promise<number> {
+  async #run(places: RecordedPlaces): Promise<number> {
+    const { exportName, socket, file, marksSocket, marksDescriptor } = places;
     const { command } = this.args;
     const [program = '', ...others] = command;
     const env = {
       ...placeVariables({ uri: unixUri(socket, exportName, false), exportName, socket }),
+      ...(file === null ? {} : { image: file }),
       HOLDFAST_MARKS: marksSocket,
       HOLDFAST_MARK_FD: String(MARK_DESCRIPTOR),
     };

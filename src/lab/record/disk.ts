@@ -38,6 +38,8 @@ export interface RecordedDisk {
 export interface DiskOptions extends CopyOptions {
   /** Of an image that is not there yet, and is made. */
   readonly sizeBytes?: number | undefined;
+  /** It is a file by FUSE too, to which any bytes may be written: clients are not held to sectors then. */
+  readonly asFile?: boolean | undefined;
   readonly warn: (message: string) => void;
   /** What is thrown and is a fault of ours. */
   readonly onFault: (error: unknown) => void;
@@ -123,7 +125,8 @@ async function serveDevice(
 ): Promise<RecordedDisk> {
   try {
     const recorded = await recording.record(device, device.name, options);
-    const shown = { name, description: device.name, device: recorded, zeroesFast };
+    const minimumBlockBytes = smallestWrite(options);
+    const shown = { name, description: device.name, device: recorded, zeroesFast, minimumBlockBytes };
     const server = new NbdServer({ exports: [{ ...shown, cache: 'writeback' }], onFault: options.onFault });
     const close = async (): Promise<void> => {
       try {
@@ -148,6 +151,11 @@ async function serveDevice(
   }
 }
 
+/** nbdfuse hands on what is written as it is, or refuses it where the server says that it takes only sectors. */
+function smallestWrite({ asFile = false }: DiskOptions): number | undefined {
+  return asFile ? 1 : undefined;
+}
+
 async function openVolume(name: string, recording: Recording, options: DiskOptions): Promise<RecordedDisk> {
   refuseSize(name, 'a volume', options);
   const { signal = new AbortController().signal, onProgress = () => undefined, warn, onFault } = options;
@@ -167,6 +175,7 @@ async function openVolume(name: string, recording: Recording, options: DiskOptio
       sweep: { signal, onProgress },
       warn,
       onFault,
+      minimumBlockBytes: smallestWrite(options),
       over: (disk, exportName) => recording.recordDisk(disk, exportName),
     });
     const stop = async (): Promise<void> => {

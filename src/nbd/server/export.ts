@@ -29,7 +29,7 @@ export interface Export {
    */
   readonly zeroesFast?: boolean;
   /** Bytes, a power of two; the device's blockSize unless said otherwise. */
-  readonly minimumBlockBytes?: number;
+  readonly minimumBlockBytes?: number | undefined;
   /** Bytes, a power of two; 4096 unless said otherwise. */
   readonly preferredBlockBytes?: number;
   /** Bytes; 64 MiB unless said otherwise. */

@@ -20,11 +20,9 @@ export interface MountedWorkload {
 }
 
 const workload = ({ options = 'defaults', prepare, work }: MountedWorkload) => `set -eu
-mkdir fuse mnt
-nbdfuse -P "$PWD/ready" fuse/disk "$uri" &
-while [ ! -s ready ]; do sleep 0.05; done
-device=$(losetup --find --show fuse/disk)
-trap 'cd "$top"; umount mnt || umount -l mnt; losetup -d $device; umount fuse; wait' EXIT
+mkdir mnt
+device=$(losetup --find --show "$image")
+trap 'cd "$top"; umount mnt || umount -l mnt; losetup -d $device' EXIT
 top=$PWD
 mke2fs -q -t ext4 -F -E lazy_itable_init=0,lazy_journal_init=0 "$device"
 mount -t ext4 -o ${options} "$device" mnt
@@ -61,7 +59,7 @@ export async function exploreWorkload(mounted: MountedWorkload, states: number):
   const folder = await temporaryFolder();
   await writeFile(join(folder, 'work.sh'), workload(mounted));
   await writeFile(join(folder, 'check.sh'), checker(mounted));
-  const recording = ['--size', '16MiB', '--trace', 'disk.trace', '--', 'sh work.sh'];
+  const recording = ['--size', '16MiB', '--fuse', '--trace', 'disk.trace', '--', 'sh work.sh'];
   const recorded = await runHoldfast(['crash', 'record', 'disk.img', ...recording], { cwd: folder });
   expect([recorded.exitCode, recorded.stderr]).toEqual([0, '']);
   const limits = ['--max-states', `${states}`, '--max-images-per-cut', '20'];
