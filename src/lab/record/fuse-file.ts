@@ -111,16 +111,19 @@ export class FuseFile {
     if (await isMounted(folder)) await takeOff(folder, false);
     // Busy, or waiting for a disk that does not answer: the name goes, and those who have it open keep it.
     if (await isMounted(folder)) await takeOff(folder, true);
-    if (!(await this.#endsWithin(END_LIMIT_MS))) {
-      options.warn(
-        'the disk is still open as a file, by what the command has left running: it is taken away',
-      );
-      this.nbdfuse.kill('SIGKILL');
-      await this.#ended;
-    } else if (wasThere && this.#isReady && this.nbdfuse.exitCode !== 0) options.onLost(this.#end());
+    if (!this.#isReady) await this.#kill();
+    else if (!(await this.#endsWithin(END_LIMIT_MS))) {
+      options.warn('what the command has left running has the disk open as a file: it is taken away');
+      await this.#kill();
+    } else if (wasThere && this.nbdfuse.exitCode !== 0) options.onLost(this.#end());
     if (await isMounted(folder)) await takeOff(folder, true);
     if (await isMounted(folder)) options.warn(`${folder} is still mounted, and cannot be unmounted`);
     await release(this.guard);
+  }
+
+  async #kill(): Promise<void> {
+    this.nbdfuse.kill('SIGKILL');
+    await this.#ended;
   }
 
   async #endsWithin(limitMs: number): Promise<boolean> {

@@ -2,8 +2,9 @@
  * Records what a command does to a disk: the disk is served, the command runs on it, and all that it asks for is in the
  * trace when it has ended.
  *
- * Order of the end: the disk as a file is unmounted; marks that were written before it; requests in flight; a volume is closed; the trace is closed; then
- * what is no more of it. The command's own end is waited for in any case, also when the recording has failed.
+ * Order of the end: the disk's file is unmounted, if it has one; marks that were written before it; requests in flight; a
+ * volume is closed; the trace is closed; then what is no more of it. The command's own end is waited for in any case, also
+ * when the recording has failed.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -224,7 +224,7 @@ describe.runIf(why === null)('at the end', () => {
     const { exitCode, stderr } = await place.record(script);
     process.kill(Number(await readFile(join(place.folder, 'left'), 'utf8')), 'SIGKILL');
     expect(exitCode).toBe(0);
-    expect(stderr).toContain('still open as a file');
+    expect(stderr).toContain('has the disk open as a file: it is taken away');
     expect((await place.trace()).lines).toEqual([]);
     await place.expectNothingLeft();
   });
@@ -243,12 +243,22 @@ it.runIf(why === null)('nbdfuse ends amid the run: it is told, and the trace is 
 });
 
 describe('is refused, and nothing has begun:', () => {
-  async function expectRefused(place: Place, path: string, said: string): Promise<void> {
+  /** With another PATH: what it says. */
+  async function refused(place: Place, path: string, wanted: number): Promise<string> {
     const { exitCode, stderr } = await place.record('touch has-run', { env: { PATH: path } });
-    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining(said) });
-    expect(stderr).toContain('Without --fuse the command has the disk by $uri');
+    expect(exitCode, stderr).toBe(wanted);
     for (const name of ['has-run', 't.trace']) expect(existsSync(join(place.folder, name))).toBe(false);
     await place.expectNothingLeft();
+    return stderr;
+  }
+
+  /** With an nbdfuse of ours. */
+  async function refusedBy(script: string, wanted: number): Promise<string> {
+    const place = await Place.make();
+    const program = join(place.folder, 'nbdfuse');
+    await writeFile(program, `#!/bin/sh\n${script}\n`);
+    await chmod(program, 0o755);
+    return refused(place, `${place.folder}:${process.env.PATH}`, wanted);
   }
 
   it('there is no nbdfuse', async () => {
@@ -258,15 +268,21 @@ describe('is refused, and nothing has begun:', () => {
       const path = execFileSync('sh', ['-c', `command -v ${program}`], { encoding: 'utf8' }).trim();
       await symlink(path, join(place.folder, program));
     }
-    await expectRefused(place, place.folder, '--fuse: nbdfuse cannot be started: no such program');
+    const said = await refused(place, place.folder, 1);
+    expect(said).toContain('--fuse: nbdfuse cannot be started: no such program');
+    expect(said).toContain('Without --fuse the command has the disk by $uri');
   });
 
   it('it may not mount', async () => {
-    const place = await Place.make();
-    const program = join(place.folder, 'nbdfuse');
-    await writeFile(program, '#!/bin/sh\necho "fuse: mount failed: Operation not permitted" >&2\nexit 1\n');
-    await chmod(program, 0o755);
-    const said = 'nbdfuse has ended with exit code 1 (fuse: mount failed: Operation not permitted)';
-    await expectRefused(place, `${place.folder}:${process.env.PATH}`, said);
+    const said = await refusedBy('echo "fuse: mount failed: Operation not permitted" >&2; exit 1', 1);
+    expect(said).toContain(
+      'nbdfuse has ended with exit code 1 (fuse: mount failed: Operation not permitted)',
+    );
+    expect(said).toContain('Without --fuse the command has the disk by $uri');
+  });
+
+  it('Ctrl-C before it is mounted', async () => {
+    const said = await refusedBy('kill -INT $PPID; exec sleep 60', 130);
+    expect(said).toMatch(/^Error: interrupted by SIGINT\n/);
   });
 });
