@@ -11,7 +11,7 @@ import { isInstalled } from '../../nbd/client/servers.js';
 import { told } from '../../support/crash/told-events.js';
 import { scratchDirectory } from '../../support/devices/scratch.js';
 import { replayed } from '../../support/lab/replayed.js';
-import { ok, type RunOptions, runHoldfast, runJson } from '../../support/run-holdfast.js';
+import { ok, type RunOptions, runHoldfast, runJson, runOnTerminal } from '../../support/run-holdfast.js';
 import { makeVolume, notTested, readAll } from '../../support/volumes.js';
 
 const BINARY = fileURLToPath(new URL('../../../bin/run.js', import.meta.url));
@@ -41,9 +41,13 @@ class Place {
     return new Place(folder, temporary);
   }
 
-  run(words: readonly string[], options: RunOptions = {}) {
+  options(options: RunOptions = {}): RunOptions {
     const env = { TMPDIR: this.temporary, HOLDFAST: `"${process.execPath}" "${BINARY}"`, ...options.env };
-    return runHoldfast(words, { ...options, cwd: this.folder, env });
+    return { ...options, cwd: this.folder, env };
+  }
+
+  run(words: readonly string[], options: RunOptions = {}) {
+    return runHoldfast(words, this.options(options));
   }
 
   /** Of `disk.img`, or another. */
@@ -197,6 +201,31 @@ describe.runIf(why === null)('at the end', () => {
     const place = await Place.make();
     const { exitCode } = await place.record(`${dd('x', 0)}; echo ready; exec sleep 60`, stopping(signal));
     expect(exitCode).toBe(143);
+    expect((await place.trace()).lines).toEqual(['submit 0: disk 0 write 0+512']);
+    await place.expectNothingLeft();
+  });
+
+  it('by Ctrl-C at a terminal, which all that runs there hear: what the command writes then is in the trace', async () => {
+    const place = await Place.make();
+    const script = `trap '' TERM; trap '${dd('x', 0).replaceAll("'", '"')}; exit 5' INT; echo ready; sleep 60 & wait; kill $!`;
+    const words = [
+      'crash',
+      'record',
+      'disk.img',
+      '--size',
+      '1MiB',
+      '--fuse',
+      '--trace',
+      't.trace',
+      '--',
+      script,
+    ];
+    const { exitCode } = await runOnTerminal(words, {
+      ...place.options(),
+      awaited: 'ready',
+      answers: '\x03',
+    });
+    expect(exitCode).toBe(5);
     expect((await place.trace()).lines).toEqual(['submit 0: disk 0 write 0+512']);
     await place.expectNothingLeft();
   });
