@@ -163,6 +163,19 @@ describe.runIf(why === null)('of what is no image', () => {
     await place.expectNothingLeft();
   });
 
+  it('an image with a snapshot', LIMIT, async () => {
+    const place = await Place.make();
+    const image = join(place.folder, 'kept.img');
+    const before = Buffer.alloc(MIB, 'i');
+    await writeFile(image, before);
+    await ok('snapshot', 'create', image, '--name', 'then');
+    const { exitCode, stderr } = await place.record(dd('to be kept', 5000), { disk: image });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    before.write('to be kept', 5000);
+    expectSame(await readAll(image), before);
+    await place.expectNothingLeft();
+  });
+
   it('a file of a volume', LIMIT, async () => {
     const place = await Place.make();
     const volume = join(place.folder, 'volume');
