@@ -28,7 +28,6 @@ export interface ServeOptions extends OpenVolumeOptions {
   readonly cache: CacheMode;
   readonly tls?: TlsPolicy | undefined;
   readonly over?: DiskOptions['over'];
-  readonly minimumBlockBytes?: DiskOptions['minimumBlockBytes'];
   /** What is thrown and is a fault of ours. */
   readonly onFault: (error: unknown) => void;
 }

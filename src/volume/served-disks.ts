@@ -25,8 +25,6 @@ export interface DiskOptions {
   readonly exportNames: readonly string[];
   /** What stands between each disk and its clients; closing it closes the disk. */
   readonly over?: ((disk: BlockDevice, name: string) => BlockDevice) | undefined;
-  /** What clients are told to keep; a disk's own blocks unless said otherwise. */
-  readonly minimumBlockBytes?: number | undefined;
 }
 
 export class ServedDisks {
@@ -78,16 +76,13 @@ export class ServedDisks {
 
 /** Its device is the volume's to close. */
 async function wholeVolume(volume: Volume, options: DiskOptions): Promise<Export> {
-  const { access, cache, exportNames, minimumBlockBytes, over = asItIs } = options;
+  const { access, cache, exportNames, over = asItIs } = options;
   const { label, located } = volume;
   const [name = located.manifest?.name ?? defaultName(label), ...more] = exportNames;
   if (more.length > 0) throw new UserError('USAGE', `${label} is one disk: it has one --export`);
   const readOnly = access === 'read';
   const device = over(volume.device, name);
-  return {
-    ...{ name, description: label, device, cache, readOnly, minimumBlockBytes },
-    zeroesFast: await zeroesFast(volume),
-  };
+  return { name, description: label, device, cache, readOnly, zeroesFast: await zeroesFast(volume) };
 }
 
 function asItIs(disk: BlockDevice): BlockDevice {
@@ -142,14 +137,13 @@ class ServedFiles {
   }
 
   async #open({ name, isReadOnly }: FileInfo): Promise<Export> {
-    const { access, cache, minimumBlockBytes, over = asItIs } = this.options;
+    const { access, cache, over = asItIs } = this.options;
     const file = await this.store.openFile(name, { access: isReadOnly ? 'read' : access });
     const own = new FileDevice(file);
     this.#devices.set(name, own);
     const device = over(own, name);
     const description = `${name} of ${this.volume.label}`;
     // What is cleared has no extents any more: nothing is written for it.
-    const given = { name, description, device, cache, minimumBlockBytes };
-    return { ...given, readOnly: access === 'read', zeroesFast: true };
+    return { name, description, device, cache, readOnly: access === 'read', zeroesFast: true };
   }
 }

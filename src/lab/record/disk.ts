@@ -175,7 +175,6 @@ async function openVolume(name: string, recording: Recording, options: DiskOptio
       sweep: { signal, onProgress },
       warn,
       onFault,
-      minimumBlockBytes: smallestWrite(options),
       over: (disk, exportName) => recording.recordDisk(disk, exportName),
     });
     const stop = async (): Promise<void> => {
