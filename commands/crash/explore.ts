@@ -6,6 +6,8 @@ import { HoldfastCommand, type Outcome } from '../../src/cli/base-command.js';
 import { COMMON_EXIT_CODES } from '../../src/cli/exit-codes.js';
 import { ExploreProgress } from '../../src/cli/explore-progress.js';
 import { countFlag } from '../../src/cli/flags.js';
+import { roleFlag } from '../../src/cli/role-flag.js';
+import type { RoleOf } from '../../src/crash/coverage.js';
 import type { Report } from '../../src/crash/explorer-report.js';
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../src/crash/profiles.js';
 import type { StoredTrace } from '../../src/crash/trace-file/trace-reader.js';
@@ -110,6 +112,7 @@ A failing state is made as small as it can be, and told; --failures keeps it for
       helpValue: 'N',
       description: 'commands that run at once; what is found is the same [default: one a processor]',
     }),
+    role: roleFlag({ exclusive: ['self'] }),
     failures: Flags.string({ helpValue: 'DIR', description: 'keep each failure there, as a file' }),
     'without-flush': countFlag({
       min: 1,
@@ -178,9 +181,11 @@ A failing state is made as small as it can be, and told; --failures keeps it for
     const { check } = this.flags;
     if (check === undefined) return this.#exploreVolume(trace);
     const { exploreTrace } = await import('../../src/lab/explore/explore-trace.js');
+    const roleOf = await this.#roles(trace);
     return this.#withProgress((limits) =>
       exploreTrace(trace, {
         ...limits,
+        ...roleOf,
         ...{ check, recover: this.flags.recover ?? null },
         workers: this.flags.workers ?? availableParallelism(),
         limitMs: this.flags['check-seconds'] * 1000,
@@ -191,10 +196,18 @@ A failing state is made as small as it can be, and told; --failures keeps it for
 
   async #exploreVolume(trace: StoredTrace): Promise<ExploredTrace> {
     const { exploreVolume } = await import('../../src/lab/volume/explore-volume.js');
+    const roleOf = await this.#roles(trace);
     const report = await this.#withProgress((limits) =>
-      exploreVolume(trace, { ...limits, assumesClean: this.flags['assume-clean'] }),
+      exploreVolume(trace, { ...limits, ...roleOf, assumesClean: this.flags['assume-clean'] }),
     );
     return { report, checkRuns: report.checks, writingRuns: 0 };
+  }
+
+  async #roles(trace: StoredTrace): Promise<{ readonly roleOf?: RoleOf }> {
+    const { role: ranges = [], directory = tmpdir() } = this.flags;
+    const { traceRoles } = await import('../../src/lab/volume/trace-roles.js');
+    const roleOf = await traceRoles(trace, { ranges, directory });
+    return roleOf === undefined ? {} : { roleOf };
   }
 
   async #eachFlush(trace: StoredTrace, path: string): Promise<Outcome> {

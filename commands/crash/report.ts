@@ -1,9 +1,12 @@
 /** `holdfast crash report`: what crash explore has found, for people and for CI services. */
 import { writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { HoldfastCommand, type Outcome } from '../../src/cli/base-command.js';
+import { roleFlag } from '../../src/cli/role-flag.js';
+import type { RoleOf } from '../../src/crash/coverage.js';
 import type { StoredTrace } from '../../src/crash/trace-file/trace-reader.js';
 import { fileError } from '../../src/device/device-errors.js';
 import { wholeOrNone } from '../../src/device/whole-or-none.js';
@@ -30,6 +33,7 @@ export default class CrashReport extends HoldfastCommand<typeof CrashReport> {
       helpValue: 'DIR',
       description: 'what crash explore --failures has kept',
     }),
+    role: roleFlag(),
     html: Flags.string({ helpValue: 'FILE', description: 'a page; what is there is replaced' }),
     junit: Flags.string({ helpValue: 'FILE', description: 'JUnit XML; what is there is replaced' }),
   };
@@ -42,10 +46,13 @@ export default class CrashReport extends HoldfastCommand<typeof CrashReport> {
       });
     const { readTrace } = await import('../../src/crash/trace-file/trace-reader.js');
     const { readFound } = await import('../../src/lab/report/found.js');
+    const { traceRoles } = await import('../../src/lab/volume/trace-roles.js');
     const trace = readTrace(this.args.trace);
     try {
       const { failures, summary } = await readFound(folder, trace);
-      const shown = await Promise.all(failures.map((each) => this.#pageFailure(each, trace)));
+      const ranges = this.flags.role ?? [];
+      const roleOf = await traceRoles(trace, { ranges, directory: tmpdir() });
+      const shown = await Promise.all(failures.map((each) => this.#pageFailure(each, trace, roleOf)));
       const files: string[] = [];
       if (html !== undefined) files.push(await this.#html(html, trace, shown, summary?.text ?? null));
       if (junit !== undefined) files.push(await this.#junit(junit, shown, summary?.seconds ?? null));
@@ -74,25 +81,31 @@ export default class CrashReport extends HoldfastCommand<typeof CrashReport> {
   async #pageFailure(
     { path, failure }: { readonly path: string; readonly failure: FailureFile },
     trace: StoredTrace,
+    roleOf: RoleOf | undefined,
   ): Promise<PageFailure> {
     const { timelineOf } = await import('../../src/lab/report/timeline.js');
     const { kind, message, output, marks, point, recovered } = failure;
     const first = recovered?.point ?? point;
     return {
       ...{ kind, message, output, marks, cut: first.cut },
-      timeline: timelineOf(trace, first, MOST_ROWS),
-      recovery: recovered === null ? null : await recoveryOf(join(dirname(path), recovered.trace), point),
+      timeline: timelineOf(trace, first, { most: MOST_ROWS, roleOf }),
+      recovery:
+        recovered === null ? null : await recoveryOf(join(dirname(path), recovered.trace), point, roleOf),
       replay: `holdfast crash replay ${this.args.trace} --failure ${path} --output IMAGE`,
     };
   }
 }
 
-async function recoveryOf(path: string, point: FailureFile['point']): Promise<PageFailure['recovery']> {
+async function recoveryOf(
+  path: string,
+  point: FailureFile['point'],
+  roleOf: RoleOf | undefined,
+): Promise<PageFailure['recovery']> {
   const { readTrace } = await import('../../src/crash/trace-file/trace-reader.js');
   const { timelineOf } = await import('../../src/lab/report/timeline.js');
   const recovery = readTrace(path);
   try {
-    return timelineOf(recovery, point, MOST_ROWS);
+    return timelineOf(recovery, point, { most: MOST_ROWS, roleOf });
   } finally {
     recovery.close();
   }

@@ -5,7 +5,7 @@ import * as Flags from '@oclif/core/flags';
 import { UserError } from '../errors.js';
 import type { ContainerChoice } from '../volume/index.js';
 import { COMMON_EXIT_CODES } from './exit-codes.js';
-import { parseSize } from './sizes.js';
+import { parseRange } from './sizes.js';
 
 export const setArgument = Args.string({
   name: 'set',
@@ -36,18 +36,18 @@ export const backupVolumeArgument = Args.string({
   description: 'directory of a volume, its image, or an NBD URI',
 });
 
-const RANGE = /^range:([^+]+)\+([^+]+)$/;
+const RANGE = 'range:';
 
 /** @throws UserError USAGE for a range that is none. */
 export function parseContainer(text: string | undefined): ContainerChoice {
   if (text === undefined) return { kind: 'beside' };
   if (text === 'memory' || text === 'none') return { kind: text };
-  if (!text.startsWith('range:')) return { kind: 'file', path: resolve(text) };
-  const match = RANGE.exec(text);
-  if (match === null) {
+  if (!text.startsWith(RANGE)) return { kind: 'file', path: resolve(text) };
+  const range = parseRange(text.slice(RANGE.length));
+  if (range === null) {
     throw new UserError('USAGE', `"${text}" is no range of the volume`, {
       hint: 'It is written like range:1GiB+64MiB: its offset and its length.',
     });
   }
-  return { kind: 'range', offset: parseSize(match[1]!), length: parseSize(match[2]!) };
+  return { kind: 'range', ...range };
 }

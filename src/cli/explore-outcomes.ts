@@ -43,9 +43,11 @@ export function flushesOutcome(
   damage: StoredTrace['damage'],
   flushes: readonly FlushOutcome[],
 ): Outcome {
+  const mattering = flushes.filter(({ explored }) => explored.report.failures.length > 0).length;
   return {
-    result: { trace, damage, flushes: flushes.map(flushResult) },
-    text: () => flushes.map(flushText).join('\n'),
+    result: { trace, damage, flushes: flushes.map(flushResult), mattering },
+    text: () =>
+      [...flushes.map(flushText), `${mattering} of ${flushes.length} flushes shown to matter`].join('\n'),
   };
 }
 

@@ -33,6 +33,12 @@ export function parseSize(text: string): number {
   return Number(bytes);
 }
 
+/** `1GiB+64MiB`: an offset and a length; null: it is written otherwise. Throws as `parseSize`. */
+export function parseRange(text: string): { readonly offset: number; readonly length: number } | null {
+  const match = /^([^+]+)\+([^+]+)$/.exec(text);
+  return match === null ? null : { offset: parseSize(match[1]!), length: parseSize(match[2]!) };
+}
+
 /** So many, in words: "1 commit", "2 commits". */
 export function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;

@@ -2,6 +2,7 @@
  * What a run of the explorer has seen, and what it has not. Nothing here is called exhaustive unless every subset of
  * the volatile writes was seen, at every cut of the kind that is spoken of.
  */
+import { describeCoverage, type RolePair } from './coverage.js';
 import type { Failure } from './explorer-failure.js';
 import type { ProfileName } from './profiles.js';
 
@@ -33,6 +34,8 @@ export interface Report {
   /** Recoveries that were different from all before, and those of them that were cut in their midst. */
   readonly recoveries: number;
   readonly cutRecoveries: number;
+  /** Pairs of roles that cuts may reorder, and whether a state was looked at in which they were. */
+  readonly coverage: readonly RolePair[];
   readonly seconds: number;
   /** Of each invariant that something breaks: how many states were seen to, at all cuts. */
   readonly breaches: Readonly<Record<string, number>>;
@@ -67,11 +70,13 @@ export function describeReport(report: Report): string {
     seconds: 'stopped: the time that was given',
     failures: 'stopped: something does not hold',
   };
+  const coverage = describeCoverage(report.coverage);
   return [
     `${count(states)} states, ${count(images)} different, ${count(equal)} equal to one of them, ${count(report.checks)} checks`,
     `${count(exhaustiveCuts)} of ${count(cuts)} cuts exhaustive; reachable 2^${report.reachableBits.toFixed(1)} by whole writes (${left}), 2^${report.reachableTornBits.toFixed(1)} by what may tear`,
     `${count(report.cutRecoveries)} of ${count(report.recoveries)} different recoveries cut in their midst`,
     `${seconds.toFixed(1)} s, ${count(rate)} states/s, seed ${report.seed}, profile ${report.profile}`,
+    ...(coverage === null ? [] : [coverage]),
     ...(stoppedBy === null ? [] : [end[stoppedBy]]),
     ...(report.isExhaustive ? ['exhaustive: every subset at every cut'] : []),
     ...report.failures.map((failure) => failure.text),

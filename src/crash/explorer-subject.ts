@@ -1,4 +1,5 @@
 /** What is explored, how it is recovered and what must hold, and how far a run goes: what the explorer (explorer.ts) is given. */
+import type { RoleOf } from './coverage.js';
 import type { Breach } from './explorer-failure.js';
 import type { Report } from './explorer-report.js';
 import type { ProfileName } from './profiles.js';
@@ -61,6 +62,8 @@ export interface ExploreOptions {
   readonly maxFailures?: number;
   /** States that are looked at at once. Default: 1. */
   readonly atOnce?: number;
+  /** Of writes, for the coverage. Default: the name of the device. */
+  readonly roleOf?: RoleOf;
   /** Its reason is thrown, before the next state. */
   readonly signal?: AbortSignal;
   /** Called after each cut. */

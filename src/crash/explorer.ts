@@ -10,8 +10,10 @@
  * - What was not looked at is counted, and nothing is called exhaustive that was cut short.
  * - How many states are looked at at once changes nothing of what is found: all of a cut has ended before the next one begins.
  */
+import { basename } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { choices, EVERY_SUBSET } from './choices.js';
+import { Coverage } from './coverage.js';
 import { type Breach, describeFailure, type Failure, minimise, pointOf } from './explorer-failure.js';
 import { cutsOf, type Journey } from './explorer-journey.js';
 import { type Found, type Look, Looks } from './explorer-looks.js';
@@ -64,6 +66,7 @@ class Explorer<Reading, Obligations> {
   private readonly reachable = new PowerSum();
   private readonly reachableTorn = new PowerSum();
   private readonly unseen = new PowerSum();
+  private readonly coverage: Coverage;
   private stoppedBy: StoppedBy = null;
   private isLate = false;
   private states = 0;
@@ -80,6 +83,8 @@ class Explorer<Reading, Obligations> {
     private readonly options: ExploreOptions,
   ) {
     this.loss = new PowerLoss(PROFILES[options.profile ?? DEFAULT_PROFILE], new Set(options.spared));
+    const { devices } = subject.trace;
+    this.coverage = new Coverage(options.roleOf ?? (({ device }) => basename(devices[device]!.name)));
   }
 
   async run(): Promise<Report> {
@@ -143,11 +148,13 @@ class Explorer<Reading, Obligations> {
     const { seen, cuts, options } = this;
     const enough = this.evaluations + (options.maxImagesPerCut ?? Number.POSITIVE_INFINITY);
     const looks = this.looksAt(place);
+    const cover = this.coverage.at(state);
     let subsets = 0;
     every: for (const kind of choices(state, { random })) {
       for (const missing of place.journey.missing) {
         if (this.isOver() || this.evaluations >= enough || looks.isEnough) break every;
         this.states += 1;
+        cover(this.states);
         const number = seen.number(state, missing);
         if (!seen.owesCheck(number, cuts)) continue;
         const ends = this.look(place, this.stateOf(place, state, missing), number);
@@ -164,6 +171,7 @@ class Explorer<Reading, Obligations> {
     if (stoppedAt !== null) {
       subsets = stoppedAt.subsets;
       this.states = stoppedAt.states;
+      this.coverage.takeBack(this.states);
       this.evaluations = stoppedAt.images;
       this.checks -= this.checksAtOnce - stoppedAt.checksAtOnce;
     }
@@ -373,6 +381,7 @@ class Explorer<Reading, Obligations> {
       leftBits: this.unseen.bits,
       recoveries: this.recoveries.count,
       cutRecoveries: this.recoveries.count - this.recoveries.waitingCount,
+      coverage: this.coverage.pairs,
       seconds: (performance.now() - this.started) / 1000,
       breaches: Object.fromEntries(this.breaches),
       failures: this.failures,

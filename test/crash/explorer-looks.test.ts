@@ -9,6 +9,9 @@ import { seeded } from '../support/seed.js';
 
 const VALUES = [1, 2, 3, 4];
 
+/** Which of the three sectors: what is counted of their order is taken back with the states. */
+const roleOf = ({ offset }: { offset: number }): string => `${offset}`;
+
 /** Writes to three sectors at once; `flushes` tells whether they are durable when that is said. */
 function three(flushes: (value: number) => boolean): Toy {
   return {
@@ -88,13 +91,14 @@ describe.each([
     console.log(`seed ${seed}`);
     const run = async (atOnce: number) => {
       const subject = await slowSubject(toy, new SeededRandom(seed + atOnce));
-      const { seconds, ...report } = await explore(subject, { seed, atOnce, ...options });
+      const { seconds, ...report } = await explore(subject, { seed, atOnce, roleOf, ...options });
       expect(subject.mostAtOnce).toBe(Math.min(atOnce, subject.mostAtOnce));
       if (atOnce > 1) expect(subject.mostAtOnce).toBeGreaterThan(1);
       return report;
     };
     const alone = await run(1);
     expect(alone.checks).toBeGreaterThan(5);
+    expect(alone.coverage.length).toBeGreaterThan(2);
     expect(await run(3)).toEqual(alone);
     expect(await run(16)).toEqual(alone);
   });
@@ -115,7 +119,7 @@ it('a state that is found amid a cut ends the run with the same counts, however 
         return sectors.join() === '1,0,1' ? { invariant: 'midst', message: 'two of three' } : null;
       },
     };
-    const { seconds, ...report } = await explore(midst, { seed: 1, atOnce });
+    const { seconds, ...report } = await explore(midst, { seed: 1, atOnce, roleOf });
     return report;
   };
   const alone = await run(1);

@@ -17,7 +17,8 @@ async function reported(flushesBlocks: boolean, say = '') {
   ];
   await runHoldfast(['crash', 'explore', trace, ...flags, '--failures', found]);
   const [html, junit] = [join(folder, 'report.html'), join(folder, 'report.xml')];
-  const result = await ok('crash', 'report', trace, '--failures', found, '--html', html, '--junit', junit);
+  const shown = ['--html', html, '--junit', junit, '--role', 'letter:0+512'];
+  const result = await ok('crash', 'report', trace, '--failures', found, ...shown);
   return { trace, found, result, page: await readFile(html, 'utf8'), xml: await readFile(junit, 'utf8') };
 }
 
@@ -31,6 +32,10 @@ it('a failure has its own part, with what became of each write', async () => {
   const fates = (fate: string) => page.match(new RegExp(`<tr class="${fate}">`, 'g'))?.length ?? 0;
   expect([fates('kept'), fates('lost') > 0]).toEqual([1, true]);
   expect(page).toContain('class="cut"');
+  // Its three blocks and itself, by what they were called.
+  expect(page).toContain('<td>letter</td>');
+  expect(page).toContain('<td>elsewhere</td>');
+  expect(page).toMatch(/reordered: \d+ of \d+ pairs of roles/);
   expect(page).not.toMatch(/(src|href)=/);
   expect(xml).toMatch(
     /^<\?xml version="1.0" encoding="UTF-8"\?>\n<testsuite [^<>]* tests="1" failures="1" errors="0" time="\d+\.\d{3}">/,

@@ -68,20 +68,20 @@ ${recovery === null ? '' : tableOf(recovery, 'Then, amid the recovery of that')}
 }
 
 function tableOf({ rows, left }: Timeline, caption: string): string {
-  const before = left === 0 ? '' : `<tr><td colspan="7">${left} before</td></tr>`;
+  const before = left === 0 ? '' : `<tr><td colspan="8">${left} before</td></tr>`;
   return `<h3>${caption}</h3>
-<table><thead><tr><th>event</th><th>ms</th><th>disk</th><th>what</th><th>offset</th><th>bytes</th><th>what became of it</th></tr></thead>
+<table><thead><tr><th>event</th><th>ms</th><th>disk</th><th>role</th><th>what</th><th>offset</th><th>bytes</th><th>what became of it</th></tr></thead>
 <tbody>${before}${rows.map(rowOf).join('\n')}
-<tr class="cut"><td colspan="7">the power is cut</td></tr></tbody></table>`;
+<tr class="cut"><td colspan="8">the power is cut</td></tr></tbody></table>`;
 }
 
 function rowOf(row: TimelineRow): string {
   const head = `<td class="n">${row.event}</td><td class="n">${row.microseconds === null ? '' : (row.microseconds / 1000).toFixed(1)}</td>`;
   if (row.kind === 'mark')
-    return `<tr class="mark">${head}<td colspan="5">mark: ${inMarkup(row.name)}</td></tr>`;
-  const { operation, device, fate } = row;
+    return `<tr class="mark">${head}<td colspan="6">mark: ${inMarkup(row.name)}</td></tr>`;
+  const { operation, device, role, fate } = row;
   const { kind, offset, length, fua } = operation;
   const place =
     kind === 'flush' ? '<td></td><td></td>' : `<td class="n">${offset}</td><td class="n">${length}</td>`;
-  return `<tr class="${fate}">${head}<td>${inMarkup(device)}</td><td>#${operation.number} ${kind}${fua ? ' fua' : ''}</td>${place}<td class="f">${fate}</td></tr>`;
+  return `<tr class="${fate}">${head}<td>${inMarkup(device)}</td><td>${inMarkup(role ?? '')}</td><td>#${operation.number} ${kind}${fua ? ' fua' : ''}</td>${place}<td class="f">${fate}</td></tr>`;
 }

@@ -1,4 +1,5 @@
 /** What became of each operation before a cut: what a page about a failure shows. */
+import type { RoleOf } from '../../crash/coverage.js';
 import type { StatePoint } from '../../crash/explorer-failure.js';
 import type { Operation, Trace } from '../../crash/trace.js';
 
@@ -19,6 +20,8 @@ export type TimelineRow =
       readonly microseconds: number | null;
       readonly operation: Operation;
       readonly device: string;
+      /** null: nothing is known but the device. */
+      readonly role: string | null;
       readonly fate: Fate;
     };
 
@@ -29,11 +32,11 @@ export interface Timeline {
   readonly left: number;
 }
 
-/** `most`: rows that are shown. */
+/** `most`: rows that are shown; `roleOf`: of writes. */
 export function timelineOf(
   trace: Trace & { readonly times?: readonly number[] },
   point: Pick<StatePoint, 'cut' | 'kept' | 'dropped'> & { readonly torn: readonly { operation: number }[] },
-  most: number,
+  { most, roleOf }: { readonly most: number; readonly roleOf?: RoleOf | undefined },
 ): Timeline {
   const before = trace.events.slice(0, point.cut);
   const completed = new Set(before.flatMap((event) => (event.kind === 'complete' ? [event.operation] : [])));
@@ -52,7 +55,8 @@ export function timelineOf(
     if (each.kind === 'mark') return [{ kind: 'mark', event, microseconds, name: each.mark.name }];
     const { operation } = each;
     const device = trace.devices[operation.device]!.name;
-    return [{ kind: 'operation', event, microseconds, operation, device, fate: fateOf(operation) }];
+    const role = operation.kind === 'flush' ? null : (roleOf?.(operation) ?? null);
+    return [{ kind: 'operation', event, microseconds, operation, device, role, fate: fateOf(operation) }];
   });
   return { rows: rows.slice(-most), left: Math.max(0, rows.length - most) };
 }
