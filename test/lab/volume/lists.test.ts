@@ -71,6 +71,20 @@ describe('a volume with a snapshot', () => {
     trace.close();
   });
 
+  it('shows commands its list as a file, and no disk of it', LIMIT, async () => {
+    const { trace } = await withSnapshot();
+    const check = `for list in $lists; do grep -q '"isOpen"' "$list" || exit 9; done
+case "$images" in *json*) exit 8;; esac
+set -- $uris; [ $# = 4 ] || exit 7; set -- $images; [ $# = 4 ] || exit 6; [ -n "$lists" ] || exit 5`;
+    const flags = ['--check', check, '--max-states', '60', '--max-images-per-cut', '4'];
+    const { exitCode, json } = await runJson(['crash', 'explore', trace, ...flags]);
+    expect([exitCode, json.error, json.result]).toEqual([
+      0,
+      undefined,
+      expect.objectContaining({ failures: [], states: 60 }),
+    ]);
+  });
+
   it('is found to lose what it held where nothing is durable when it is said to be', LIMIT, async () => {
     const { trace } = await withSnapshot();
     const { failures } = await explore(
