@@ -156,6 +156,12 @@ function smallestWrite({ asFile = false }: DiskOptions): number | undefined {
   return asFile ? 1 : undefined;
 }
 
+async function listsOf(named: string): Promise<string[]> {
+  const located = await locateVolume([named]);
+  const [replicas, snapshots] = [await findPrimaryPlaces(located), await findSnapshotPlaces(located)];
+  return [replicas?.replicas, snapshots?.list].filter((path) => path !== undefined);
+}
+
 async function openVolume(name: string, recording: Recording, options: DiskOptions): Promise<RecordedDisk> {
   refuseSize(name, 'a volume', options);
   const { signal = new AbortController().signal, onProgress = () => undefined, warn, onFault } = options;
@@ -168,6 +174,7 @@ async function openVolume(name: string, recording: Recording, options: DiskOptio
     for (const end of ends) end();
   };
   try {
+    await lists.know(await listsOf(named));
     const served = await ServedVolume.open([named], {
       access: 'write',
       exportNames: [],

@@ -1,6 +1,6 @@
 /**
- * The lists of a volume while it is recorded: each that is replaced is a device of the trace from then on, of one sector that holds the number
- * of its version (file-versions.ts).
+ * The lists of a volume while it is recorded: those of replicas and snapshots, and whatever else is replaced as a whole, are devices of the trace, of one
+ * sector that holds the number of the version (file-versions.ts).
  */
 import { sectorOfVersion, VERSION_DEVICE_BYTES } from '../../crash/file-versions.js';
 import type { BlockDevice } from '../../device/contract.js';
@@ -44,19 +44,28 @@ export class RecordedFiles {
     return aroundReplacements((path, text, replace) => this.#replace(path, text, replace));
   }
 
-  /** Those that were replaced: of these it is known what a cut leaves. */
+  /** Lists that may be replaced after a cut, if not before: they are devices from the start. */
+  async know(paths: readonly string[]): Promise<void> {
+    for (const path of paths) await this.#at(path);
+  }
+
+  /** Those that are devices: of these it is known what a cut leaves. */
   get paths(): ReadonlySet<string> {
     return new Set(this.#files.keys());
   }
 
   async #replace(path: string, text: string, replace: () => Promise<void>): Promise<void> {
-    const known = this.#files.get(path) ?? this.#make(path);
-    this.#files.set(path, known);
-    const file = await known;
+    const file = await this.#at(path);
     file.version += 1;
     file.sector.replace = replace;
     this.recording.version(file.sector, Buffer.from(text));
     await file.device.write(0, sectorOfVersion(file.version), { fua: true });
+  }
+
+  #at(path: string): Promise<RecordedFile> {
+    const file = this.#files.get(path) ?? this.#make(path);
+    this.#files.set(path, file);
+    return file;
   }
 
   async #make(path: string): Promise<RecordedFile> {

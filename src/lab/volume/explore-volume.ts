@@ -29,8 +29,8 @@ export async function exploreVolume(trace: StoredTrace, options: ExploreVolumeOp
   try {
     const initial = trace.devices.map((_, device) => StateContent.over(device, trace.base(device)));
     const disks = await disksBefore(trace, volume, staged);
-    const { members, geometry, touched } = await membersOf(trace, staged, initial);
-    const of = { trace, initial, staged, disks, members, geometry };
+    const { members, geometry, touched, keepsOrder } = await membersOf(trace, staged, initial);
+    const of = { trace, initial, staged, disks, members, geometry, keepsOrder };
     const { assumesClean = false } = options;
     if (assumesClean && members.length === 0) throw hasNoParity();
     const whole = new VolumeSubject({ ...of, touched: null, assumesClean: false });
@@ -49,6 +49,7 @@ interface Members {
   /** Of an array that is one disk. */
   readonly geometry: Geometry | null;
   readonly touched: TouchedRows | null;
+  readonly keepsOrder: boolean;
 }
 
 async function membersOf(
@@ -59,8 +60,9 @@ async function membersOf(
   return staged.with(devicesOf(trace, initial), null, async () => {
     const volume = await openVolume([staged.path], { access: 'read', warn: () => undefined });
     try {
+      const keepsOrder = volume.files !== null;
       if (volume.array === null || volume.array.core.isDegraded)
-        return { members: [], geometry: null, touched: null };
+        return { members: [], geometry: null, touched: null, keepsOrder };
       const { core } = volume.array;
       const dataOffsets = new Map<number, number>();
       for (const { image, superblock } of core.slotMembers())
@@ -70,7 +72,7 @@ async function membersOf(
       return {
         members: [...dataOffsets.keys()],
         geometry: volume.files === null ? core.geometry : null,
-        touched,
+        ...{ touched, keepsOrder },
       };
     } finally {
       await volume.close();

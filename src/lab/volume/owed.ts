@@ -15,14 +15,14 @@ const MAX_SECTORS = 512 * 1024;
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** Something that was asked for: when, as places among the requests. */
-interface Asked {
+export interface Asked {
   readonly request: Operation;
   readonly askedAt: number;
   answeredAt: number;
   durableAt: number;
 }
 
-interface Version {
+export interface Version {
   /** One; of what lies around a part that was written, or of what was trimmed, perhaps several. */
   readonly contents: readonly number[];
   /** Then it may be any that it had before too. */

@@ -7,6 +7,7 @@
  * 3. Each sector that a client wrote reads as something that it may be (owed.ts); what nobody wrote is as it was. What the missing member
  *    held of stripes that were being written may be refused, never wrong; where the power goes again while it is mended without a member,
  *    that may be where a volume of files keeps what it needs to be opened at all.
+ *    A file is what it was at some commit: no request in part, none without those that were answered before it was asked for.
  * 4. A snapshot that was there before reads as it did; and with all members each replica, once what is dirty is copied, as the volume.
  * 5. Closed after that, fsck finds nothing: parity is right everywhere, no extent is used twice, none is lost.
  *
@@ -30,6 +31,7 @@ import { assumeClean } from './assumed-clean.js';
 import { type DiskReading, UNKNOWN, UNREADABLE } from './disk-reading.js';
 import type { OwedDisk } from './owed.js';
 import { SECTOR_BYTES } from './owed.js';
+import { type OutOfOrder, outOfOrder } from './owed-order.js';
 import type { RecordedDisks } from './recorded-disks.js';
 import type { StagedVolume } from './staged-volume.js';
 import { dataOfRows, type TouchedRows } from './touched-rows.js';
@@ -51,6 +53,8 @@ export interface VolumeSubjectOptions {
   readonly members: readonly number[];
   /** Of an array that is one disk; null: it has files, and where they lie is not asked. */
   readonly geometry: Geometry | null;
+  /** Its disks are files, which keep the order of what is written to them. */
+  readonly keepsOrder: boolean;
   /** Whose parity is looked at in each state; null: that of all rows. */
   readonly touched: TouchedRows | null;
   readonly assumesClean: boolean;
@@ -103,13 +107,18 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
 
   check({ breach, disks }: VolumeReading, told: number): Breach | null {
     if (breach !== null) return breach;
-    for (const [at, { name, owed }] of this.options.disks.entries()) {
-      const wrong = wrongSector(disks![at]!, owed, told);
+    for (const [at, { name, owed, isSnapshot }] of this.options.disks.entries()) {
+      const reading = disks![at]!;
+      const wrong = wrongSector(reading, owed, told);
       if (wrong !== null)
         return {
           invariant: 'a sector is none of what it may be',
-          message: `sector ${owed.sectors[wrong]!.sector} of ${name} (offset ${owed.sectors[wrong]!.sector * SECTOR_BYTES}) ${whatItIs(disks![at]!.contents[wrong]!)}`,
+          message: `sector ${owed.sectors[wrong]!.sector} of ${name} (offset ${owed.sectors[wrong]!.sector * SECTOR_BYTES}) ${whatItIs(reading.contents[wrong]!)}`,
         };
+      const mixed =
+        this.options.keepsOrder && !isSnapshot ? outOfOrder(owed.sectors, reading.contents, told) : null;
+      if (mixed !== null)
+        return { invariant: 'a mixture of two commits', message: `${name} holds ${whatIsMixed(mixed)}` };
     }
     return null;
   }
@@ -172,6 +181,13 @@ function whatItIs(content: number): string {
   return content === UNKNOWN
     ? 'is nothing that was ever written there'
     : 'is older than what its client was told is durable, or younger than what it had asked for';
+}
+
+function whatIsMixed({ there, missing }: OutOfOrder): string {
+  const { kind, offset, length } = missing.request;
+  if (there === missing)
+    return `a part of a ${kind} of ${length} bytes at offset ${offset}, and a part from before it`;
+  return `a ${there.request.kind} at offset ${there.request.offset}, and not the ${kind} of ${length} bytes at offset ${offset} that was answered before that was asked for`;
 }
 
 /** What nobody wrote is never anything else, and what is not lost can be read. */

@@ -105,7 +105,11 @@ describe('a volume with a replica', () => {
   it('holds, and the replica holds the same when what was dirty is copied', LIMIT, async () => {
     const { trace } = await withReplica();
     const { exitCode, json } = await runJson(['crash', 'explore', trace, '--max-states', '2000']);
-    expect([exitCode, json.result]).toEqual([0, expect.objectContaining({ failures: [], states: 2000 })]);
+    expect([exitCode, json.error, json.result]).toEqual([
+      0,
+      undefined,
+      expect.objectContaining({ failures: [], states: 2000 }),
+    ]);
     const read = readTrace(trace);
     const names = read.devices.map(({ name }) => name.split('/').at(-1));
     expect(names).toEqual(
