@@ -133,7 +133,8 @@ export function runOnTerminal(
   { answers = '', awaited = '', talk = [[awaited, answers]], ...options }: RunOptions & TerminalTalk = {},
 ): Promise<RunResult> {
   const words = [process.execPath, options.script ?? BINARY, ...args];
-  return run(findScript(), ['-qec', words.map(quote).join(' '), '/dev/null'], {
+  // A shell that stays would hear Ctrl-C too, and its end would hide holdfast's: bash gives way by itself, dash does not.
+  return run(findScript(), ['-qec', `exec ${words.map(quote).join(' ')}`, '/dev/null'], {
     ...options,
     env: { TERM: 'xterm', ...options.env },
     onStart: (child) => typeWhenAsked(child, talk),
