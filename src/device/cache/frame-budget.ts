@@ -16,6 +16,8 @@ interface Waiter {
 
 export class FrameBudget {
   readonly #free: Uint8Array[] = [];
+  /** What no frame was cut from yet: many caches are closed before they need all of it. */
+  #uncut: Uint8Array;
   readonly #readers: Waiter[] = [];
   readonly #writers: Waiter[] = [];
   #dirty = 0;
@@ -28,9 +30,7 @@ export class FrameBudget {
     readonly dirtyLimit: number,
     private readonly evict: () => Uint8Array | null,
   ) {
-    for (let at = slab.byteLength - CACHE_BLOCK_BYTES; at >= 0; at -= CACHE_BLOCK_BYTES) {
-      this.#free.push(slab.subarray(at, at + CACHE_BLOCK_BYTES));
-    }
+    this.#uncut = slab;
   }
 
   /** Frames that are dirty, or on their way down. */
@@ -94,14 +94,22 @@ export class FrameBudget {
 
   #cutDirty(): Uint8Array | null {
     if (this.#dirty >= this.dirtyLimit) return null;
-    const frame = this.#free.pop() ?? this.evict();
+    const frame = this.#free.pop() ?? this.#newFrame() ?? this.evict();
     if (frame !== null) this.#dirty += 1;
+    return frame;
+  }
+
+  /** null: all are in use. */
+  #newFrame(): Uint8Array | null {
+    if (this.#uncut.byteLength < CACHE_BLOCK_BYTES) return null;
+    const frame = this.#uncut.subarray(0, CACHE_BLOCK_BYTES);
+    this.#uncut = this.#uncut.subarray(CACHE_BLOCK_BYTES);
     return frame;
   }
 
   #cut(count: number): Uint8Array[] | null {
     while (this.#free.length < count) {
-      const frame = this.evict();
+      const frame = this.#newFrame() ?? this.evict();
       if (frame === null) return null;
       this.#free.push(frame);
     }

@@ -115,12 +115,13 @@ class LogReader {
     position: number,
   ): Promise<{ bytes: Uint8Array; checked: Checked<LogRecord> }> {
     const image = this.images[half];
-    const block = await image.read(position, BLOCK_BYTES);
+    const block = await image.block(position);
     const length = recordLength(block, this.uuid, position);
     if (length === null) return { bytes: block, checked: { bad: NONE } };
     const whole = Math.ceil(length / BLOCK_BYTES) * BLOCK_BYTES;
     if (whole > this.room(position)) return { bytes: block, checked: { bad: 'it is longer than the log' } };
-    const bytes = whole > BLOCK_BYTES ? await image.read(position, whole) : block;
+    // What a record holds stays in memory, and is to keep no more than itself there.
+    const bytes = await image.read(position, Math.max(whole, BLOCK_BYTES));
     return { bytes, checked: decodeRecord(bytes) };
   }
 
@@ -194,6 +195,16 @@ class LogImage {
       );
     }
     return bytes;
+  }
+
+  /** As `read`, of one block; not to be changed, nor kept. Most of those that are looked at are no record's. */
+  async block(position: number): Promise<Uint8Array> {
+    const at = position % this.layout.logBytes;
+    const number = Math.floor(at / CHUNK_BYTES);
+    const chunk = await this.chunk(number);
+    if (chunk === null) return this.read(position, BLOCK_BYTES);
+    const start = at - number * CHUNK_BYTES;
+    return chunk.subarray(start, start + BLOCK_BYTES);
   }
 
   /** `at`: within the log. */
