@@ -14,11 +14,13 @@ import type { FewestLosses } from '../../src/lab/minimize/minimize-volume.js';
 export default class CrashMinimize extends HoldfastCommand<typeof CrashMinimize> {
   static override summary = 'Make a failure as small as it can be';
   static override description =
-    `With --check operations and marks of a trace are left out, as if the program had never asked for them, as long as the failing state fails as before, and the check holds where no power is cut. A flush goes only where no write needs it. What is left is a trace of its own, with its failure: for crash explore, replay and report as any other.
+    `Each write that the cut has lost is put back, and each torn one made whole, as long as the state fails as before; then the power is cut as early as can be. What is told is which writes have to be lost, and where the power goes.
+
+With --check operations and marks of the trace are left out then, as if the program had never asked for them, as long as the state fails as before, and the check holds where no power is cut. A flush goes only where no write needs it. What is left is a trace of its own, with its failure: for crash explore, replay and report as any other.
 
 Without --check it is a failure that the built-in check of a volume's trace has found. There no event is left out: what was promised has to be kept. The outcome is a failure of the same trace.
 
-In both cases each write that the cut has lost is then put back, and each torn one made whole, as long as it fails; and the power is cut as early as can be. What is told is what has to be lost. Of a failure amid a recovery, the recovery is run again for each state that is tried, and what the second cut has lost is made smaller too.`;
+Of a failure amid a recovery, each state that is tried is recovered again and cut where it was cut before, and of what the second cut has lost as little is left. That the outcome fails is looked at once more in the end.`;
   static override examples = [
     `<%= config.bin %> crash minimize disk.trace --failure found/check-exit-3.json --check ./check.sh --output small`,
     `<%= config.bin %> crash minimize volume.trace --failure found/a-sector-cannot-be-read.json --output small`,

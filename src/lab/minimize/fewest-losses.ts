@@ -1,6 +1,6 @@
 /**
  * The fewest writes that a cut has to lose, or to tear, for its state to fail as it does: each that was lost is put back, each that tore is made
- * whole, as long as it fails; then the earliest cut at which the same losses, and all else that was asked for by then, fail.
+ * whole, as long as it fails; then the earliest cut at which all that was asked for by then is there and it fails, or all but the same losses.
  *
  * Every state that is tried is one that the crash model has: of the writes that are volatile at a cut any may be there. So this is sound where
  * events cannot be left out: what was promised stays promised. A file that is replaced as a whole (crash/file-versions.ts) is a write as any
@@ -93,12 +93,15 @@ async function earliest(
     0,
     cuts.findLastIndex((cut) => cut <= asked),
   );
-  const walk = walkTo(options, 0);
-  for (const cut of cuts.slice(start)) {
-    if (cut >= before || isOver()) return null;
-    walk.advance(cut);
-    const state = stateWith(new KeptWrites(walk), cut, losses);
-    if (await fails(state)) return state.point;
+  // A cut that loses nothing says more than any that does, be it a later one.
+  for (const tried of losses.length === 0 ? [losses] : [[], losses]) {
+    const walk = walkTo(options, 0);
+    for (const cut of cuts.slice(start)) {
+      if (cut >= before || isOver()) break;
+      walk.advance(cut);
+      const state = stateWith(new KeptWrites(walk), cut, tried);
+      if (await fails(state)) return state.point;
+    }
   }
   return null;
 }

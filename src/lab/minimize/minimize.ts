@@ -1,6 +1,8 @@
 /**
- * A failure of a recorded program with the fewest events, as a trace and a failure of their own; and of what is left the fewest writes that the
- * cut has to lose.
+ * A failure of a recorded program with the fewest losses, and then the fewest events, as a trace and a failure of their own.
+ *
+ * In this order: at another cut of a program of which events were left out there is much wrong that no cut is to blame for, and what has to be
+ * lost is a question about the program as it was.
  */
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -69,13 +71,16 @@ export async function minimizeFailure(
   const { check, recover, maxSeconds, onProgress, signal } = options;
   const stages = await Stages.make({ ...options, devices: trace.devices, count: 1 });
   const clock = new Clock(maxSeconds);
+  const ofLosses = new Clock(maxSeconds / 2);
   const profile = profileOf(failure);
   const initial = initialContents(trace);
   const subjectOf = (of: Trace) => new CommandSubject({ trace: of, initial, stages, check, recover });
   try {
     const { kind } = failure;
+    const whole = subjectOf(trace);
     const start = failingOf(failure, trace, options.path);
-    const state = await FailingState.of(subjectOf(trace), start, { profile, kind, signal });
+    const state = await FailingState.of(whole, start, { profile, kind, signal });
+    await state.makeFewest(whole, ofLosses.isOver);
     const { point } = state.now;
     const fails = async (smaller: Smallest) => {
       const subject = subjectOf(smaller.trace);
@@ -86,12 +91,11 @@ export async function minimizeFailure(
     const of = { trace, initial, profile, point, fails, holds, isOver, onProgress };
     const smallest = state.isRepeatable ? (await smallestTrace(of)).trace : trace;
     const subject = subjectOf(smallest);
-    await state.makeFewest(subject, isOver);
     const failsStill = await state.failsStill(subject);
     const saved = await wholeOrNone(path, () => save(trace, failure, smallest, state.now, path));
     const { isRepeatable } = state;
     const before = { eventsBefore: trace.events.length, devices: trace.devices };
-    return { ...saved, ...before, failsStill, isRepeatable, isCutShort: clock.wasOver };
+    return { ...saved, ...before, failsStill, isRepeatable, isCutShort: clock.wasOver || ofLosses.wasOver };
   } finally {
     await stages.remove();
   }
