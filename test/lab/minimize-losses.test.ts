@@ -58,7 +58,10 @@ describe.runIf(isInstalled('qemu-io'))('of a volume', () => {
     const found = await explored(trace, '--max-states', '1000', '--max-images-per-cut', '8');
     const before = JSON.parse(await readFile(join(found, SECTOR_KIND), 'utf8')) as { point: { dropped: [] } };
     expect(before.point.dropped.length).toBeGreaterThan(3);
-    const result = await minimized(trace, join(found, SECTOR_KIND));
+    // As if it had been found without a member, which has nothing to do with it.
+    const failure = join(folder, 'without.json');
+    await writeFile(failure, JSON.stringify({ ...before, missing: 2 }));
+    const result = await minimized(trace, failure);
     expect(result).toMatchObject({ missing: null, amidRecovery: null, failsStill: true, isRepeatable: true });
     const [lost, ...others] = result.losses;
     expect([others, lost!.role]).toEqual([[], 'data']);
