@@ -184,3 +184,25 @@ it('a check that does not say the same each time is told', LIMIT, async () => {
   expect(result.failsStill).toBe(false);
   expect(result.warnings).toEqual([expect.stringContaining('does not fail any more')]);
 });
+
+it('when the time is over what there is by then is the outcome; what cannot be is told', LIMIT, async () => {
+  const { trace, check, folder } = await recordedStore({ letters: 'AB', flushesBlocks: false });
+  const failure = join(
+    await explored(trace, '--check', check, '--profile', 'atomic-write'),
+    'check-exit-3.json',
+  );
+  const late = await minimized(trace, failure, '--check', `sleep 1; ${check}`, '--max-seconds', '1');
+  expect(late).toMatchObject({ isCutShort: true, failsStill: true });
+  expect(late.warnings).toEqual([expect.stringContaining('the time was over')]);
+  const file = ['crash', 'minimize', trace, '--failure', failure, '--output', join(folder, 'no')];
+  for (const [flags, code] of [
+    [[], 'UNSUPPORTED'],
+    [['--assume-clean'], 'UNSUPPORTED'],
+    [['--assume-clean', '--check', check], 'USAGE'],
+    [['--recover', 'true'], 'USAGE'],
+    [['--check-seconds', '5'], 'USAGE'],
+  ] as const) {
+    const { json } = await runJson([...file, ...flags]);
+    expect([flags, json.error?.code]).toEqual([flags, code]);
+  }
+});
