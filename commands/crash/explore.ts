@@ -26,7 +26,7 @@ const LIMITS = { maxStates: Number.POSITIVE_INFINITY, maxImagesPerCut: 256 };
 const SELF_LIMITS = { maxStates: 20_000, maxImagesPerCut: 8 };
 
 /** How far a run goes, and where it puts what it needs. */
-type ExploreLimits = ExploreVolumeOptions;
+type ExploreLimits = Omit<ExploreVolumeOptions, 'assumesClean' | 'warn'>;
 
 export default class CrashExplore extends HoldfastCommand<typeof CrashExplore> {
   static override summary = 'Check what power cuts may leave of a recorded disk';
@@ -193,7 +193,12 @@ A failing state is made as small as it can be, and told; --failures keeps it for
     const { exploreVolume } = await import('../../src/lab/volume/explore-volume.js');
     const roleOf = await this.#roles(trace);
     const report = await this.#withProgress((limits) =>
-      exploreVolume(trace, { ...limits, ...roleOf, assumesClean: this.flags['assume-clean'] }),
+      exploreVolume(trace, {
+        ...limits,
+        ...roleOf,
+        assumesClean: this.flags['assume-clean'],
+        warn: (message) => void this.warn(message),
+      }),
     );
     return { report, checkRuns: report.checks, writingRuns: 0 };
   }

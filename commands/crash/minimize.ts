@@ -105,6 +105,7 @@ Of a failure amid a recovery, each state that is tried is recovered again and cu
     const fewest = await minimizeVolumeFailure(trace, failure, flags.output, {
       ...{ assumesClean: flags['assume-clean'], maxSeconds: flags['max-seconds'] },
       ...{ directory: flags.directory ?? tmpdir(), signal: this.signal },
+      warn: (message) => this.warn(message),
       of: { trace: this.args.trace, failure: flags.failure },
     });
     this.#warnOf(fewest);

@@ -94,7 +94,7 @@ export function exploredImages(
 
 export function exploredVolume(trace: StoredTrace, directory: string, maxStates: number): Promise<Report> {
   const { signal } = new AbortController();
-  return exploreVolume(trace, { seed: SEED, directory, signal, maxStates, maxImagesPerCut: 256 });
+  return exploreVolume(trace, { seed: SEED, directory, signal, maxStates, maxImagesPerCut: 256, warn: fail });
 }
 
 async function recorded(disk: string, path: string, name?: string): Promise<Recorded> {
@@ -136,4 +136,9 @@ async function fill(path: string, bytes: number): Promise<void> {
   } finally {
     await file.close();
   }
+}
+
+/** What is measured is all of the check. */
+function fail(message: string): never {
+  throw new Error(message);
 }

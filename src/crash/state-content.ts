@@ -8,7 +8,7 @@
  */
 import { HASH_WORDS, hashSector, SECTOR_BYTES, xorHash } from './state-hash.js';
 
-const PAGE_BYTES = 4096;
+export const PAGE_BYTES = 4096;
 const PAGE_SECTORS = PAGE_BYTES / SECTOR_BYTES;
 const ZEROES = new Uint8Array(PAGE_BYTES);
 

@@ -81,7 +81,13 @@ export class StateDevice implements BlockDevice {
       const list = new ExtentList();
       for (let at = offset; at < offset + length; ) {
         const { isData, end } = this.content.allocated(at);
-        const stop = Math.min(end, offset + length);
+        let stop = end;
+        for (let next = stop; next < offset + length; next = stop) {
+          const more = this.content.allocated(next);
+          if (more.isData !== isData) break;
+          stop = more.end;
+        }
+        stop = Math.min(stop, offset + length);
         list.add(at, stop - at, isData ? 'data' : 'hole');
         at = stop;
       }

@@ -124,7 +124,7 @@ describe.runIf(isInstalled('qemu-io'))('amid the recovery of a volume', () => {
     const trace = readTrace(path);
     const signal = new AbortController().signal;
     const directory = await temporaryFolder();
-    await withVolume(trace, { directory }, async ({ subject }) => {
+    await withVolume(trace, { directory, warn: () => undefined }, async ({ subject }) => {
       const file = await found(trace, path, subject as Subject<unknown, number>);
       const failure = await readFailure(file, trace);
       const options = { profile: profileOf(failure), kind: failure.kind, signal };
@@ -166,7 +166,7 @@ describe.runIf(isInstalled('qemu-io'))('amid the recovery of a volume', () => {
     const sound = readTrace((await recordedVolume(RAID, WRITES)).trace);
     const trace = withoutBarriers(sound);
     const directory = await temporaryFolder();
-    await withVolume(trace, { directory }, async ({ subject: one }) => {
+    await withVolume(trace, { directory, warn: () => undefined }, async ({ subject: one }) => {
       const subject: Subject<unknown, number> = one as Subject<unknown, number>;
       const { failures } = await explore(subject, { seed: 1, maxStates: 1000, maxImagesPerCut: 8 });
       const [{ invariant: kind, point }] = failures as [(typeof failures)[0]];
@@ -184,7 +184,7 @@ describe.runIf(isInstalled('qemu-io'))('amid the recovery of a volume', () => {
     const { trace: path, folder } = await recordedVolume(RAID, WRITES);
     const trace = readTrace(path);
     const directory = await temporaryFolder();
-    const file = await withVolume(trace, { directory }, ({ subject }) =>
+    const file = await withVolume(trace, { directory, warn: () => undefined }, ({ subject }) =>
       found(trace, path, subject as Subject<unknown, number>),
     );
     trace.close();

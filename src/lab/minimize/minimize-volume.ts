@@ -16,6 +16,7 @@ export interface MinimizeVolumeOptions {
   /** In which the run makes a folder of its own. */
   readonly directory: string;
   readonly signal: AbortSignal;
+  readonly warn: (message: string) => void;
 }
 
 export interface FewestLosses {

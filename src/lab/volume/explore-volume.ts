@@ -9,6 +9,7 @@ import type { Geometry } from '../../raid/geometry.js';
 import { openVolume } from '../../volume/volume.js';
 import { assertHoldsUncut } from '../explore/uncut.js';
 import { devicesOf, disksBefore } from './recorded-disks.js';
+import { ReplicaMoments } from './replica-moments.js';
 import { StagedVolume } from './staged-volume.js';
 import { TouchedRows } from './touched-rows.js';
 import { VolumeSubject } from './volume-subject.js';
@@ -19,6 +20,7 @@ export interface ExploreVolumeOptions extends Omit<ExploreOptions, 'atOnce' | 's
   /** As if the array had no record of dirty stripes and were started after each cut all the same: the write hole is to be seen. */
   readonly assumesClean?: boolean;
   readonly signal: AbortSignal;
+  readonly warn: (message: string) => void;
 }
 
 /** Throws what `withVolume` throws, and USAGE where it does not hold uncut. */
@@ -39,7 +41,11 @@ export interface VolumeSubjects {
 /** While `body` runs it is staged. Throws UNSUPPORTED where the trace is of no volume, or of one that cannot be put together elsewhere. */
 export async function withVolume<T>(
   trace: StoredTrace,
-  { directory, assumesClean = false }: Pick<ExploreVolumeOptions, 'directory' | 'assumesClean'>,
+  {
+    directory,
+    assumesClean = false,
+    warn,
+  }: Pick<ExploreVolumeOptions, 'directory' | 'assumesClean' | 'warn'>,
   body: (subjects: VolumeSubjects) => Promise<T>,
 ): Promise<T> {
   const { volume } = trace;
@@ -49,7 +55,9 @@ export async function withVolume<T>(
     const initial = trace.devices.map((_, device) => StateContent.over(device, trace.base(device)));
     const disks = await disksBefore(trace, volume, staged);
     const { members, geometry, touched, keepsOrder } = await membersOf(trace, staged, initial);
-    const of = { trace, initial, staged, disks, members, geometry, keepsOrder };
+    const replicas = await ReplicaMoments.of(trace, staged, { disks, keepsOrder });
+    for (const name of replicas.left) warn(isNotHeld(name));
+    const of = { trace, initial, staged, disks, members, geometry, keepsOrder, replicas };
     if (assumesClean && members.length === 0) throw hasNoParity();
     const whole = new VolumeSubject({ ...of, touched: null, assumesClean: false });
     return await body({ whole, subject: new VolumeSubject({ ...of, touched, assumesClean }) });
@@ -104,6 +112,10 @@ export async function withoutStackTraces<T>(body: () => Promise<T>): Promise<T> 
   } finally {
     Error.stackTraceLimit = stackTraceLimit;
   }
+}
+
+function isNotHeld(replica: string): string {
+  return `replica ${replica} was not like the volume when the recording began, or was not reached: that it is a moment of it is not looked at`;
 }
 
 function isNoVolume(): UserError {

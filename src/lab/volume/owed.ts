@@ -39,25 +39,66 @@ export interface OwedSector {
 /** Of one disk: its sectors that were asked to change, in order. */
 export class OwedDisk {
   readonly sectors: readonly OwedSector[];
+  /** By sector and content, as far as it was asked for. */
+  readonly #when: (readonly Times[])[][];
 
   /** `base`: what the sector held before. */
   constructor(requests: readonly DiskRequest[], disk: number, base: (sector: number) => Uint8Array) {
     this.sectors = sectorsOf(timesOf(requests, disk), base);
+    this.#when = this.sectors.map(() => []);
   }
 
   /** Of sector `index` of `sectors`: whether it may hold that after the first `told` of the requests. */
   allows(index: number, content: number, told: number): boolean {
-    const { versions } = this.sectors[index]!;
-    const floor = floorOf(versions, told);
-    let wasThere = false;
-    for (const { asked, contents, isTrim } of versions) {
-      if (asked !== null && asked.askedAt >= told) break;
-      wasThere ||= contents.includes(content);
-      if ((asked === null ? -1 : asked.answeredAt) < floor) continue;
-      if (isTrim ? wasThere : contents.includes(content)) return true;
-    }
-    return false;
+    return this.when(index, content).some(({ first, last }) => first <= told && told <= last);
   }
+
+  /** After how many of the requests it may hold that: apart, ascending. */
+  when(index: number, content: number): readonly Times[] {
+    if (content < 0) return [];
+    const known = this.#when[index]!;
+    known[content] ??= timesThat(this.sectors[index]!.versions, content);
+    return known[content];
+  }
+}
+
+/** Numbers of requests, both inclusive. */
+export interface Times {
+  readonly first: number;
+  readonly last: number;
+}
+
+function timesThat(versions: readonly Version[], content: number): readonly Times[] {
+  const all: Times[] = [];
+  let wasThere = false;
+  for (const { asked, contents, isTrim } of versions) {
+    const isOfIt = contents.includes(content);
+    wasThere ||= isOfIt;
+    if (!(isTrim ? wasThere : isOfIt)) continue;
+    const first = asked === null ? 0 : asked.askedAt + 1;
+    all.push({ first, last: overwrittenAt(versions, asked === null ? -1 : asked.answeredAt) });
+  }
+  return joined(all);
+}
+
+/** So many requests later something is durable that was asked for after that was answered. */
+function overwrittenAt(versions: readonly Version[], answeredAt: number): number {
+  let last = NEVER;
+  for (const { asked } of versions)
+    if (asked !== null && asked.askedAt > answeredAt) last = Math.min(last, asked.durableAt);
+  return last;
+}
+
+/** `all` ascends by `first`. */
+function joined(all: readonly Times[]): Times[] {
+  const apart: Times[] = [];
+  for (const { first, last } of all) {
+    const before = apart.at(-1);
+    if (first > last) continue;
+    if (before === undefined || before.last + 1 < first) apart.push({ first, last });
+    else apart[apart.length - 1] = { first: before.first, last: Math.max(before.last, last) };
+  }
+  return apart;
 }
 
 /** Of one disk. Throws UNSUPPORTED where there are more than are held to what is owed. */
@@ -81,14 +122,6 @@ function isTooMuch(): UserError {
     `clients have changed more than ${most} MiB of a disk: more than is held to what they are owed`,
     { hint: 'Give a --check, or record a program that writes (or trims) less.' },
   );
-}
-
-/** What was answered before that is overwritten for sure. */
-function floorOf(versions: readonly Version[], told: number): number {
-  let floor = -1;
-  for (const { asked } of versions)
-    if (asked !== null && asked.durableAt < told) floor = Math.max(floor, asked.askedAt);
-  return floor;
 }
 
 function timesOf(requests: readonly DiskRequest[], disk: number): Asked[] {

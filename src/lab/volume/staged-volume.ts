@@ -18,6 +18,9 @@ import { interpose, openElsewhere } from '../../device/open-image.js';
 import { UserError } from '../../errors.js';
 import { type ShownDevice, StagedFiles } from './staged-files.js';
 
+/** Not the name of anything that was recorded: those lie beside the volume, or below it. */
+const LONE_NAME = '.holdfast-lone.img';
+
 export class StagedVolume {
   readonly #byPath = new Map<string, number>();
   readonly #paths: string[] = [];
@@ -51,8 +54,8 @@ export class StagedVolume {
     try {
       const staged = new StagedVolume(folder, place(volume.named), trace.devices, root);
       for (const [path, bytes] of volume.files) await put(place(path), bytes);
-      for (const [index, { name, versions }] of trace.devices.entries())
-        if (versions === undefined) await staged.#addImage(index, place(name));
+      for (const [index, { name, size, versions }] of trace.devices.entries())
+        if (versions === undefined) await staged.#addImage(index, place(name), size);
         else await staged.#lists.add(index, place(name));
       return staged;
     } catch (error) {
@@ -99,6 +102,19 @@ export class StagedVolume {
     }
   }
 
+  /** As `with`; `image` is one more, that no trace has: a volume of its own. */
+  withLone<T>(
+    image: StateDevice,
+    devices: readonly (StateDevice | null)[],
+    body: (path: string) => Promise<T>,
+  ): Promise<T> {
+    const path = join(this.folder, LONE_NAME);
+    return this.with([...devices, image], null, async () => {
+      if (!this.#byPath.has(path)) await this.#addImage(this.devices.length, path, image.size);
+      return body(path);
+    });
+  }
+
   /** So that it has all of them in their order, the one that is missing too. */
   #count(recorder: Recorder, devices: readonly (StateDevice | null)[]): void {
     for (const [index, device] of devices.entries()) {
@@ -125,10 +141,10 @@ export class StagedVolume {
     });
   }
 
-  async #addImage(index: number, path: string): Promise<void> {
+  async #addImage(index: number, path: string, size: number): Promise<void> {
     this.#byPath.set(path, index);
     this.#paths[index] = path;
-    await makeEmpty(path, this.devices[index]!.size);
+    await makeEmpty(path, size);
   }
 
   async #takeAway(missing: number | null): Promise<void> {

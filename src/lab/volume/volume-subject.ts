@@ -8,7 +8,8 @@
  *    held of stripes that were being written may be refused, never wrong; where the power goes again while it is mended without a member,
  *    that may be where a volume of files keeps what it needs to be opened at all.
  *    A file is what it was at some commit: no request in part, none without those that were answered before it was asked for.
- * 4. A snapshot that was there before reads as it did; and with all members each replica, once what is dirty is copied, as the volume.
+ * 4. A snapshot that was there before reads as it did. A replica, promoted as the cut left it, is a moment of the volume; and with all members
+ *    it reads as the volume once what is dirty is copied.
  * 5. Closed after that, fsck finds nothing: parity is right everywhere, no extent is used twice, none is lost.
  *
  * Recoveries are cut too, by the explorer, and what they leave is owed the same: so recovering twice leaves what recovering once does. That
@@ -33,6 +34,7 @@ import type { OwedDisk } from './owed.js';
 import { SECTOR_BYTES } from './owed.js';
 import { type OutOfOrder, outOfOrder } from './owed-order.js';
 import type { RecordedDisks } from './recorded-disks.js';
+import type { ReplicaMoments, ReplicasReading } from './replica-moments.js';
 import type { StagedVolume } from './staged-volume.js';
 import { dataOfRows, type TouchedRows } from './touched-rows.js';
 import { fsckOf, openOnce, parityAsListed } from './volume-looks.js';
@@ -42,6 +44,8 @@ export interface VolumeReading {
   readonly breach: Breach | null;
   /** By disk; null where it could not be opened. */
   readonly disks: readonly DiskReading[] | null;
+  /** Of each replica, had it been promoted. */
+  readonly replicas: ReplicasReading['moments'];
 }
 
 export interface VolumeSubjectOptions {
@@ -55,6 +59,7 @@ export interface VolumeSubjectOptions {
   readonly geometry: Geometry | null;
   /** Its disks are files, which keep the order of what is written to them. */
   readonly keepsOrder: boolean;
+  readonly replicas: ReplicaMoments;
   /** Whose parity is looked at in each state; null: that of all rows. */
   readonly touched: TouchedRows | null;
   readonly assumesClean: boolean;
@@ -93,20 +98,17 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
   async evaluate(state: ExploredState): Promise<Evaluation<VolumeReading>> {
     const recorder = new Recorder();
     const reading = await this.#read(state, recorder);
-    const { breach, disks } = reading;
-    const parts = disks?.map(({ contents, spoilt, unreadable }) => [
-      hash('sha256', contents),
-      spoilt,
-      unreadable,
-    ]);
-    const key = JSON.stringify([breach, parts]);
+    const { breach, disks, replicas } = reading;
+    const key = JSON.stringify([breach, disks?.map(partsOf), replicas.map((disks) => disks.map(partsOf))]);
     const same = this.#same.get(key) ?? reading;
     this.#same.set(key, same);
     return { reading: same, recovery: recorder.trace };
   }
 
-  check({ breach, disks }: VolumeReading, told: number): Breach | null {
-    if (breach !== null) return breach;
+  check({ breach, disks, replicas }: VolumeReading, told: number): Breach | null {
+    // What the cut has left comes before what was made of it.
+    const noMoment = this.options.replicas.check(replicas, told);
+    if (noMoment !== null || breach !== null) return noMoment ?? breach;
     for (const [at, { name, owed, isSnapshot }] of this.options.disks.entries()) {
       const reading = disks![at]!;
       const wrong = wrongSector(reading, owed, told);
@@ -148,9 +150,19 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
   }
 
   async #read(state: ExploredState, recorder: Recorder): Promise<VolumeReading> {
+    const devices = state.devices();
+    const { breach, moments } = await this.options.replicas.read(devices);
+    if (breach !== null) return { breach, disks: null, replicas: moments };
+    return { ...(await this.#readVolume(state, devices, recorder)), replicas: moments };
+  }
+
+  async #readVolume(
+    state: ExploredState,
+    devices: readonly (StateDevice | null)[],
+    recorder: Recorder,
+  ): Promise<Omit<VolumeReading, 'replicas'>> {
     const { staged, disks, touched, assumesClean } = this.options;
     const isWhole = state.missing === null;
-    const devices = state.devices();
     for (const device of assumesClean ? devices : []) if (device !== null) await assumeClean(device);
     const looked = assumesClean ? null : await this.#look(devices, isWhole);
     if (looked?.breach != null) return { breach: looked.breach, disks: null };
@@ -172,6 +184,10 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
       disks: opened.disks,
     };
   }
+}
+
+function partsOf({ contents, spoilt, unreadable }: DiskReading): unknown {
+  return [hash('sha256', contents), spoilt, unreadable];
 }
 
 /** null: all of it. */

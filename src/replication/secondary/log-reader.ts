@@ -95,9 +95,12 @@ async function readHead(ring: Ring, header: LogHeader, position: number): Promis
 /** Looks for a record that was written when `epoch` was durable. */
 async function refuseGap(ring: Ring, header: LogHeader, epoch: number, position: number): Promise<void> {
   for (let at = 0; at < ring.bytes; at += SCAN_BYTES) {
-    const bytes = new Uint8Array(Math.min(SCAN_BYTES, ring.bytes - at));
+    const length = Math.min(SCAN_BYTES, ring.bytes - at);
+    // Most logs were never full: where nothing was written nothing can be found.
+    if (!(await ring.hasData(at, length))) continue;
+    const bytes = new Uint8Array(length);
     await ring.read(at, bytes);
-    for (let sector = 0; sector < bytes.length; sector += SECTOR_BYTES) {
+    for (let sector = 0; sector < length; sector += SECTOR_BYTES) {
       const head = decodeHead(bytes.subarray(sector, sector + SECTOR_BYTES), header.logId);
       if (head === null || head.durable < epoch || head.position % ring.bytes !== at + sector) continue;
       const why = `epoch ${epoch} was durable and is not whole: the epoch log is damaged`;

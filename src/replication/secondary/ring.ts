@@ -26,6 +26,12 @@ export class Ring {
     return this.parts(position, from, (offset, buffers) => this.device.write(offset, buffers));
   }
 
+  /** Whether anything but zeroes may lie in [position, position + length), which does not go over the end. */
+  async hasData(position: number, length: number): Promise<boolean> {
+    const extents = await this.device.extents(this.offsetOf(position), length);
+    return extents.some(({ kind }) => kind === 'data');
+  }
+
   private async parts(
     position: number,
     buffers: Buffers,

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readTrace } from '../../../src/crash/trace-file/trace-reader.js';
 import { exploreVolume } from '../../../src/lab/volume/explore-volume.js';
+import { notWarned } from '../../support/lab/not-warned.js';
 import { recordedVolume } from '../../support/lab/recorded-volume.js';
 import { withoutBarriers } from '../../support/lab/without-barriers.js';
 import { ok, runJson } from '../../support/run-holdfast.js';
@@ -39,7 +40,7 @@ async function explore(trace: ReturnType<typeof readTrace>, maxStates: number) {
   const directory = await temporaryFolder();
   const signal = new AbortController().signal;
   const limits = { maxStates, maxImagesPerCut: 16, maxFailures: 9 };
-  return exploreVolume(trace, { seed: 1, directory, signal, ...limits });
+  return exploreVolume(trace, { seed: 1, directory, signal, ...limits, warn: notWarned });
 }
 
 describe('a volume with a snapshot', () => {

@@ -2,6 +2,7 @@
 import { expect, it, vi } from 'vitest';
 import { readTrace } from '../../../src/crash/trace-file/trace-reader.js';
 import { exploreVolume } from '../../../src/lab/volume/explore-volume.js';
+import { notWarned } from '../../support/lab/not-warned.js';
 import { recordedVolume } from '../../support/lab/recorded-volume.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 
@@ -15,7 +16,7 @@ it('a sector that is refused, and that no record lists, is a failure', { timeout
   const { trace } = await recordedVolume(['--members', '3', '--size', '2M', '--chunk', '16K'], writes);
   const report = await exploreVolume(readTrace(trace), {
     ...{ seed: 1, maxStates: 3000, maxImagesPerCut: 16 },
-    ...{ directory: await temporaryFolder(), signal: new AbortController().signal },
+    ...{ directory: await temporaryFolder(), signal: new AbortController().signal, warn: notWarned },
   });
   expect(report.failures).toMatchObject([
     {

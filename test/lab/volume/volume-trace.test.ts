@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { readTrace, type StoredTrace } from '../../../src/crash/trace-file/trace-reader.js';
 import { exploreVolume } from '../../../src/lab/volume/explore-volume.js';
+import { notWarned } from '../../support/lab/not-warned.js';
 import { recordedStore } from '../../support/lab/recorded-store.js';
 import { recordedVolume, succeed } from '../../support/lab/recorded-volume.js';
 import { withoutBarriers } from '../../support/lab/without-barriers.js';
@@ -24,7 +25,15 @@ const WRITES = [
 async function explore(trace: StoredTrace, maxStates: number) {
   const directory = await temporaryFolder();
   const signal = new AbortController().signal;
-  const options = { seed: 1, directory, signal, maxStates, maxImagesPerCut: 16, maxFailures: 3 };
+  const options = {
+    seed: 1,
+    directory,
+    signal,
+    maxStates,
+    maxImagesPerCut: 16,
+    maxFailures: 3,
+    warn: notWarned,
+  };
   const report = await exploreVolume(trace, options);
   expect(await readdir(directory)).toEqual([]);
   return report;

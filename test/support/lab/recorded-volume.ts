@@ -1,4 +1,5 @@
 /** A volume, recorded by the command while qemu-io writes to it: each write is answered before the next, and all are flushed at last. */
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runHoldfast } from '../run-holdfast.js';
 import { temporaryFolder } from '../temporary-folder.js';
@@ -10,26 +11,32 @@ export interface RecordedVolume {
 }
 
 /** `create`: of `holdfast create`, and what is made in it then. */
-export async function recordedVolume(
+export function recordedVolume(
   create: readonly string[],
   writes: readonly string[],
+  before?: (volume: string) => Promise<void>,
+): Promise<RecordedVolume> {
+  return recordedWith(create, qemuIo(writes), before);
+}
+
+/** The same with any command. `create`: null, a lone image of 2 MiB. */
+export async function recordedWith(
+  create: readonly string[] | null,
+  command: string,
   before: (volume: string) => Promise<void> = async () => undefined,
 ): Promise<RecordedVolume> {
   const folder = await temporaryFolder();
   const [volume, trace] = [join(folder, 'v'), join(folder, 'v.trace')];
-  await succeed(['create', volume, ...create]);
+  if (create === null) await writeFile(volume, Buffer.alloc(2 * 1024 * 1024));
+  else await succeed(['create', volume, ...create]);
   await before(volume);
-  const commands = writes.map((write) => `-c '${write}'`).join(' ');
-  await succeed([
-    'crash',
-    'record',
-    volume,
-    '--trace',
-    trace,
-    '--',
-    `qemu-io -t writeback -f raw ${commands} "$uri"`,
-  ]);
+  await succeed(['crash', 'record', volume, '--trace', trace, '--', command]);
   return { folder, volume, trace };
+}
+
+/** For a shell: these commands of qemu-io, one after another. */
+export function qemuIo(commands: readonly string[]): string {
+  return `qemu-io -t writeback -f raw ${commands.map((each) => `-c '${each}'`).join(' ')} "$uri"`;
 }
 
 export async function succeed(args: readonly string[]): Promise<void> {

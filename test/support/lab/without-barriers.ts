@@ -12,13 +12,20 @@ export function withoutBarriers(
     if (event.kind === 'mark' || event.operation.kind === 'flush' || !isOf(event.operation)) return event;
     return { ...event, operation: { ...event.operation, fua: false } };
   });
-  const isKept = events.map(
-    (event) => event.kind === 'mark' || event.operation.kind !== 'flush' || !isOf(event.operation),
-  );
+  return without({ ...trace, events }, (operation) => operation.kind === 'flush' && isOf(operation));
+}
+
+/** As if nothing had ever been written to the images of such names. */
+export function withoutWrites(trace: StoredTrace, isMeant: (name: string) => boolean): StoredTrace {
+  return without(trace, ({ kind, device }) => kind !== 'flush' && isMeant(trace.devices[device]!.name));
+}
+
+function without(trace: StoredTrace, isLeftOut: (operation: Operation) => boolean): StoredTrace {
+  const isKept = trace.events.map((event) => event.kind === 'mark' || !isLeftOut(event.operation));
   const left = (at: number) => isKept.slice(0, at).filter(Boolean).length;
   return {
     ...trace,
-    events: events.filter((_, at) => isKept[at]),
+    events: trace.events.filter((_, at) => isKept[at]),
     requests: trace.requests.map((each) => ({ ...each, at: left(each.at) })),
   };
 }
