@@ -3,6 +3,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { HoldfastCommand, type Outcome } from '../../src/cli/base-command.js';
+import { CHECK_SECONDS, checkSecondsFlag } from '../../src/cli/check-seconds-flag.js';
 import { COMMON_EXIT_CODES } from '../../src/cli/exit-codes.js';
 import { ExploreProgress } from '../../src/cli/explore-progress.js';
 import { countFlag } from '../../src/cli/flags.js';
@@ -98,13 +99,7 @@ A failing state is made as small as it can be, and told; --failures keeps it for
       helpValue: 'N',
       description: 'go on until so many kinds of failures were found',
     }),
-    'check-seconds': countFlag({
-      min: 1,
-      max: 86_400,
-      default: 30,
-      helpValue: 'N',
-      description: 'a command that takes longer hangs',
-    }),
+    'check-seconds': checkSecondsFlag,
     workers: countFlag({
       dependsOn: ['check'],
       min: 1,
@@ -188,7 +183,7 @@ A failing state is made as small as it can be, and told; --failures keeps it for
         ...roleOf,
         ...{ check, recover: this.flags.recover ?? null },
         workers: this.flags.workers ?? availableParallelism(),
-        limitMs: this.flags['check-seconds'] * 1000,
+        limitMs: (this.flags['check-seconds'] ?? CHECK_SECONDS) * 1000,
         onFault: (error) => this.warnOfFault(error),
       }),
     );

@@ -13,6 +13,7 @@ import { wholeOrNone } from '../../src/device/whole-or-none.js';
 import { UserError } from '../../src/errors.js';
 import type { FailureFile } from '../../src/lab/explore/failure-file.js';
 import type { PageFailure } from '../../src/lab/report/html.js';
+import type { JunitRun } from '../../src/lab/report/junit.js';
 
 /** Of each trace that is shown, before the cut. */
 const MOST_ROWS = 300;
@@ -55,7 +56,7 @@ export default class CrashReport extends HoldfastCommand<typeof CrashReport> {
       const shown = await Promise.all(failures.map((each) => this.#pageFailure(each, trace, roleOf)));
       const files: string[] = [];
       if (html !== undefined) files.push(await this.#html(html, trace, shown, summary?.text ?? null));
-      if (junit !== undefined) files.push(await this.#junit(junit, shown, summary?.seconds ?? null));
+      if (junit !== undefined) files.push(await this.#junit(junit, shown, summary));
       return { result: { files, failures: shown.map(({ kind }) => kind) }, text: () => files.join('\n') };
     } finally {
       trace.close();
@@ -73,9 +74,9 @@ export default class CrashReport extends HoldfastCommand<typeof CrashReport> {
     return replaced(path, pageOf({ ...about, summary, failures }));
   }
 
-  async #junit(path: string, failures: readonly PageFailure[], seconds: number | null): Promise<string> {
+  async #junit(path: string, failures: readonly PageFailure[], run: JunitRun | null): Promise<string> {
     const { junitOf } = await import('../../src/lab/report/junit.js');
-    return replaced(path, junitOf(this.args.trace, failures, seconds));
+    return replaced(path, junitOf(this.args.trace, failures, run));
   }
 
   async #pageFailure(

@@ -138,6 +138,10 @@ function afterMark(trace: Trace, cut: number): string {
   return last?.kind === 'mark' ? ` (after "${last.mark.name}")` : '';
 }
 
-function describeOperation({ number, kind, device, offset, length, fua }: Operation, trace: Trace): string {
+/** For people. */
+export function describeOperation(
+  { number, kind, device, offset, length, fua }: Operation,
+  trace: Trace,
+): string {
   return `#${number} ${kind}${fua ? ' with fua' : ''} of ${length} bytes at ${offset} of ${trace.devices[device]!.name}`;
 }

@@ -44,6 +44,25 @@ it('a failure has its own part, with what became of each write', async () => {
   expect(balanced(xml)).toBe(true);
 });
 
+it('CI services are told how far it came, as the page tells people', async () => {
+  const { found, trace, page, xml } = await reported(false);
+  const figures = Object.fromEntries(
+    [...xml.matchAll(/<property name="(\w+)" value="([^"]*)"\/>/g)].map(([, name, value]) => [name, value]),
+  );
+  const { states, images, cuts, exhaustiveCuts, rolePairs, reorderedRolePairs, seed, profile } = figures;
+  expect(page).toContain(`${states} states, ${images} different,`);
+  expect(page).toContain(`${exhaustiveCuts} of ${cuts} cuts exhaustive;`);
+  expect(page).toContain(`reordered: ${reorderedRolePairs} of ${rolePairs} pairs of roles`);
+  expect(page).toContain(`seed ${seed}, profile ${profile}`);
+  expect(xml).toMatch(/<testsuite [^<>]*>\s*<properties>/);
+  // What an older run has kept has no figures, and is shown all the same.
+  const summary = join(found, 'summary.json');
+  const { figures: _, ...older } = JSON.parse(await readFile(summary, 'utf8')) as Record<string, unknown>;
+  await writeFile(summary, JSON.stringify(older));
+  await ok('crash', 'report', trace, '--failures', found, '--junit', `${trace}.xml`);
+  expect(await readFile(`${trace}.xml`, 'utf8')).not.toContain('propert');
+});
+
 it('where nothing failed that is said', async () => {
   const { result, page, xml } = await reported(true);
   expect(result).toMatchObject({ failures: [] });

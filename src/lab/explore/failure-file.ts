@@ -3,7 +3,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { contentsAt, type Failure, type StatePoint } from '../../crash/explorer-failure.js';
-import { PROFILE_NAMES, PROFILES } from '../../crash/profiles.js';
+import { type CrashProfile, PROFILE_NAMES, PROFILES, type ProfileName } from '../../crash/profiles.js';
 import type { StateContent } from '../../crash/state-content.js';
 import type { Trace } from '../../crash/trace.js';
 import { readTrace, type StoredTrace } from '../../crash/trace-file/trace-reader.js';
@@ -76,11 +76,11 @@ function contentOf(failure: Failure, name: string, { trace, path }: OfTrace): Fa
     ...{ message: failure.message, output: failure.output ?? '' },
     marks: trace.events.slice(0, cut).flatMap((event) => (event.kind === 'mark' ? [event.mark.name] : [])),
     ...{ point: pointOut(failure.point), missing: failure.missing },
-    recovered: recovered === null ? null : { point: pointOut(recovered.point), trace: recoveryOf(name) },
+    recovered: recovered === null ? null : { point: pointOut(recovered.point), trace: recoveryNamed(name) },
   };
 }
 
-const recoveryOf = (name: string): string => `${name}.recovery.trace`;
+const recoveryNamed = (name: string): string => `${name}.recovery.trace`;
 
 async function textAt(file: string): Promise<string | null> {
   try {
@@ -94,7 +94,7 @@ async function textAt(file: string): Promise<string | null> {
 /** The recovery first: a failure that is there has all that it names. */
 async function write(file: string, text: string, { recovered }: Failure, trace: StoredTrace): Promise<void> {
   if (recovered !== null) {
-    const path = join(dirname(file), recoveryOf(basename(file, '.json')));
+    const path = join(dirname(file), recoveryNamed(basename(file, '.json')));
     // One that a run has left which ended before it had the failure itself.
     await rm(path, { force: true });
     await saveTrace(path, recovered.trace, trace);
@@ -120,21 +120,32 @@ export async function readFailure(path: string, trace: StoredTrace): Promise<Fai
 
 /** What the devices hold in the failing state; `path`: of the failure. */
 export function contentsOf(failure: FailureFile, trace: StoredTrace, path: string): StateContent[] {
-  const profile = PROFILES[failure.profile as keyof typeof PROFILES];
-  const { recovered } = failure;
-  const first = contentsAt(
-    trace,
-    initialContents(trace),
-    profile,
-    pointIn(recovered?.point ?? failure.point),
-  );
-  if (recovered === null) return first;
+  const profile = profileOf(failure);
+  const recovered = recoveryOf(failure, trace, path);
+  const first = contentsAt(trace, initialContents(trace), profile, recovered?.point ?? pointOf(failure));
+  return recovered === null ? first : contentsAt(recovered.trace, first, profile, pointOf(failure));
+}
+
+/** Where the power was cut amid a recovery: that, and the point that was recovered. What it has made of replaced files is known to `trace` then. */
+export function recoveryOf(
+  { recovered }: FailureFile,
+  { devices: known }: StoredTrace,
+  path: string,
+): { readonly trace: Trace; readonly point: StatePoint } | null {
+  if (recovered === null) return null;
   const recovery = readTrace(join(dirname(path), recovered.trace));
   try {
-    return contentsAt(recovery, first, profile, pointIn(failure.point));
+    const { devices, events } = recovery;
+    for (const [at, { versions }] of known.entries())
+      versions?.push(...(devices[at]?.versions?.slice(versions.length) ?? []));
+    return { trace: { devices, events }, point: pointIn(recovered.point) };
   } finally {
     recovery.close();
   }
+}
+
+export function profileOf({ profile }: FailureFile): CrashProfile {
+  return PROFILES[profile as ProfileName];
 }
 
 /** Where its cut was, and what was kept. */

@@ -14,6 +14,15 @@ export async function assertHoldsUncut<Reading, Obligations>(
   subject: Subject<Reading, Obligations>,
   hint: string,
 ): Promise<void> {
+  const breach = await breachUncut(trace, subject);
+  if (breach !== null) throw failsUncut(breach, hint);
+}
+
+/** null: it holds. */
+export async function breachUncut<Reading, Obligations>(
+  trace: Trace,
+  subject: Subject<Reading, Obligations>,
+): Promise<Breach | null> {
   const end = new CutWalk(trace, subject.initial, new PowerLoss(PROFILES[DEFAULT_PROFILE]));
   end.advance(trace.events.length);
   const kept = new KeptWrites(end);
@@ -28,8 +37,7 @@ export async function assertHoldsUncut<Reading, Obligations>(
         ),
   };
   const { reading } = await subject.evaluate(state);
-  const breach = await subject.check(reading, subject.obligations(trace.events.length), state);
-  if (breach !== null) throw failsUncut(breach, hint);
+  return subject.check(reading, subject.obligations(trace.events.length), state);
 }
 
 function failsUncut({ message, output }: Breach, hint: string): UserError {

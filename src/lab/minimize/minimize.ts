@@ -1,21 +1,27 @@
-/** A failure of a recorded program with the fewest events, as a trace and a failure of their own. */
+/**
+ * A failure of a recorded program with the fewest losses, and then the fewest events, as a trace and a failure of their own.
+ *
+ * In this order: at another cut of a program of which events were left out there is much wrong that no cut is to blame for, and what has to be
+ * lost is a question about the program as it was.
+ */
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Breach } from '../../crash/explorer-failure.js';
-import { PROFILES } from '../../crash/profiles.js';
-import type { StateContent } from '../../crash/state-content.js';
-import { StateDevice } from '../../crash/state-device.js';
-import type { Mark, Operation, Trace } from '../../crash/trace.js';
+import type { StatePoint } from '../../crash/explorer-failure.js';
+import type { Operation, Trace } from '../../crash/trace.js';
 import { readTrace, type StoredTrace } from '../../crash/trace-file/trace-reader.js';
 import { TraceWriter } from '../../crash/trace-file/trace-writer.js';
 import { fileError } from '../../device/device-errors.js';
 import { statOrNull } from '../../device/stat-or-null.js';
 import { wholeOrNone } from '../../device/whole-or-none.js';
 import { UserError } from '../../errors.js';
-import { breachOf } from '../explore/command-subject.js';
+import { CommandSubject } from '../explore/command-subject.js';
 import { initialContents } from '../explore/explore-trace.js';
-import { type FailureFile, pointOf, saveFailure } from '../explore/failure-file.js';
+import { type FailureFile, profileOf, saveFailure } from '../explore/failure-file.js';
 import { Stages, type StagesOptions } from '../explore/stages.js';
+import { breachUncut } from '../explore/uncut.js';
+import { failingOf, failureOf } from './as-failure.js';
+import { Clock } from './clock.js';
+import { type Failing, FailingState } from './failing-state.js';
 import { type Smallest, smallestTrace } from './smaller-trace.js';
 
 const PAGE_BYTES = 4096;
@@ -25,6 +31,8 @@ export interface MinimizeFailureOptions extends Omit<StagesOptions, 'count' | 'd
   /** null: the check sees states as they are. */
   readonly recover: string | null;
   readonly maxSeconds: number;
+  /** Of the failure. */
+  readonly path: string;
   /** Operations and marks that are left. */
   readonly onProgress: (left: number) => void;
 }
@@ -32,18 +40,23 @@ export interface MinimizeFailureOptions extends Omit<StagesOptions, 'count' | 'd
 export interface Minimized {
   readonly trace: string;
   readonly failure: string;
-  /** What is left, and where of that the power is cut. */
+  /** What is left. */
   readonly events: Trace['events'];
-  readonly cut: number;
   /** How many there were. */
   readonly eventsBefore: number;
-  readonly devices: Trace['devices'];
+  readonly devices: StoredTrace['devices'];
+  /** By the numbers of what is left. */
+  readonly failing: Failing;
+  /** False: it did not, when the check was run once more in the end. */
+  readonly failsStill: boolean;
+  /** False: its recovery does something else each time, so that nothing could be left out. */
+  readonly isRepeatable: boolean;
   readonly isCutShort: boolean;
 }
 
 /**
- * Into `folder`: `minimal.trace`, and its failure. Throws FILE_EXISTS where it has one already, UNSUPPORTED where the cut was amid a recovery or
- * a device is missing, and REFUSED where the state does not fail as it says, or the check fails though no power is cut.
+ * Into `folder`: `minimal.trace`, and its failure. Throws FILE_EXISTS where it has one already, and REFUSED where the state does not fail as
+ * it says, or the check fails though no power is cut.
  */
 export async function minimizeFailure(
   trace: StoredTrace,
@@ -55,60 +68,53 @@ export async function minimizeFailure(
   const path = join(folder, 'minimal.trace');
   if ((await statOrNull(path)) !== null)
     throw new UserError('FILE_EXISTS', `${path} is there already`, { details: { file: path } });
-  const { check, recover, maxSeconds, onProgress } = options;
+  const { check, recover, maxSeconds, onProgress, signal } = options;
   const stages = await Stages.make({ ...options, devices: trace.devices, count: 1 });
-  const until = performance.now() + maxSeconds * 1000;
-  let isCutShort = false;
-  const judge = (contents: readonly StateContent[], marks: readonly Mark[]): Promise<Breach | null> =>
-    stages.on(async (stage) => {
-      const devices = devicesOf(trace, contents);
-      const unrecovered =
-        recover === null ? null : breachOf('recover', await stage.recover(recover, devices));
-      return unrecovered ?? breachOf('check', await stage.check(check, devices, marks));
-    });
+  const clock = new Clock(maxSeconds);
+  const ofLosses = new Clock(maxSeconds / 2);
+  const profile = profileOf(failure);
+  const initial = initialContents(trace);
+  const subjectOf = (of: Trace) => new CommandSubject({ trace: of, initial, stages, check, recover });
   try {
-    const smallest = await smallestTrace({
-      ...{ trace, initial: initialContents(trace), onProgress, kind: failure.kind },
-      profile: PROFILES[failure.profile as keyof typeof PROFILES],
-      point: pointOf(failure),
-      kindOf: async (contents, marks) => (await judge(contents, marks))?.invariant ?? null,
-      isOver: () => {
-        isCutShort = performance.now() >= until;
-        return isCutShort;
-      },
-    });
-    const saved = await wholeOrNone(path, () => save(trace, failure, smallest, path));
-    const { events, devices } = smallest.trace;
-    return {
-      ...saved,
-      events,
-      cut: smallest.point.cut,
-      eventsBefore: trace.events.length,
-      devices,
-      isCutShort,
+    const { kind } = failure;
+    const whole = subjectOf(trace);
+    const start = failingOf(failure, trace, options.path);
+    const state = await FailingState.of(whole, start, { profile, kind, signal });
+    await state.makeFewest(whole, ofLosses.isOver);
+    const { point } = state.now;
+    const fails = async (smaller: Smallest) => {
+      const subject = subjectOf(smaller.trace);
+      return state.fails(subject, { ...smaller, contents: state.contentsOf(subject, smaller.point) });
     };
+    const holds = async (of: Trace) => (await breachUncut(of, subjectOf(of))) === null;
+    const { isOver } = clock;
+    const of = { trace, initial, profile, point, fails, holds, isOver, onProgress };
+    const smallest = state.isRepeatable ? (await smallestTrace(of)).trace : trace;
+    const subject = subjectOf(smallest);
+    const failsStill = await state.failsStill(subject);
+    const saved = await wholeOrNone(path, () => save(trace, failure, smallest, state.now, path));
+    const { isRepeatable } = state;
+    const before = { eventsBefore: trace.events.length, devices: trace.devices };
+    return { ...saved, ...before, failsStill, isRepeatable, isCutShort: clock.wasOver || ofLosses.wasOver };
   } finally {
     await stages.remove();
   }
 }
 
-function assertCanBeSmaller({ recovered, missing }: FailureFile): void {
-  if (recovered !== null)
-    throw new UserError('UNSUPPORTED', 'the power was cut amid a recovery: that is not made smaller');
+function assertCanBeSmaller({ missing }: FailureFile): void {
   if (missing !== null)
-    throw new UserError('UNSUPPORTED', 'a disk was taken away after the cut: that is not made smaller');
-}
-
-function devicesOf({ devices }: StoredTrace, contents: readonly StateContent[]): StateDevice[] {
-  return contents.map((content, at) => new StateDevice(content, devices[at]!));
+    throw new UserError('UNSUPPORTED', 'a disk was taken away after the cut: no --check has found that', {
+      hint: 'Of a volume it is the built-in check that has: leave --check out.',
+    });
 }
 
 async function save(
   trace: StoredTrace,
   failure: FailureFile,
-  { trace: { events }, point }: Smallest,
+  { events }: Trace,
+  failing: Failing,
   path: string,
-): Promise<{ readonly trace: string; readonly failure: string }> {
+): Promise<Pick<Minimized, 'trace' | 'failure' | 'events' | 'failing'>> {
   const folder = dirname(path);
   await mkdir(folder, { recursive: true }).catch((error: unknown) => {
     throw fileError(folder, 'made', error);
@@ -133,25 +139,22 @@ async function save(
   }
   await writer.close();
   const renamed = (number: number) => numbers.get(number)!.number;
+  const left = { ...failing, point: renumbered(failing.point, renamed) };
   const small = readTrace(path);
   try {
-    const file = await saveFailure(
-      folder,
-      {
-        ...{ invariant: failure.kind, message: failure.message, output: failure.output, text: '' },
-        ...{ seed: failure.seed, profile: failure.profile as keyof typeof PROFILES, spared: [] },
-        ...{ missing: null, recovered: null },
-        point: {
-          cut: point.cut,
-          kept: point.kept.map(renamed),
-          dropped: point.dropped.map(renamed),
-          torn: point.torn.map(({ operation, tear }) => ({ operation: renamed(operation), tear })),
-        },
-      },
-      { trace: small, path },
-    );
-    return { trace: path, failure: file };
+    const file = await saveFailure(folder, failureOf(failure, left), { trace: small, path });
+    return { trace: path, failure: file, events: small.events, failing: left };
   } finally {
     small.close();
   }
+}
+
+function renumbered(
+  { cut, kept, dropped, torn }: StatePoint,
+  renamed: (number: number) => number,
+): StatePoint {
+  return {
+    ...{ cut, kept: kept.map(renamed), dropped: dropped.map(renamed) },
+    torn: torn.map(({ operation, tear }) => ({ operation: renamed(operation), tear })),
+  };
 }

@@ -5,16 +5,14 @@
  * - with all that is left written, and no power cut, the check holds: what is left is a program that could be right. What comes behind the
  *   cut is left out at once, but where the check needs it for that (something was said to be there, and was not even asked for by then);
  * - no write becomes volatile that was durable: a flush goes only where nothing needs it.
- *
- * By halves first, then by quarters, down to single ones (delta debugging: Zeller and Hildebrandt, "Simplifying and Isolating
- * Failure-Inducing Input", 2002), until none can go.
  */
-import { contentsAt, type StatePoint } from '../../crash/explorer-failure.js';
+import type { StatePoint } from '../../crash/explorer-failure.js';
 import type { CrashProfile } from '../../crash/profiles.js';
 import type { StateContent } from '../../crash/state-content.js';
 import { CutWalk } from '../../crash/states.js';
 import type { Mark, Operation, Trace, TraceEvent } from '../../crash/trace.js';
 import { UserError } from '../../errors.js';
+import { fewest } from './fewest.js';
 
 export interface Smallest {
   readonly trace: Trace;
@@ -26,10 +24,10 @@ export interface MinimizeOptions {
   readonly initial: readonly StateContent[];
   readonly profile: CrashProfile;
   readonly point: StatePoint;
-  /** What is wrong with it, with these marks set; null: nothing. */
-  readonly kindOf: (contents: readonly StateContent[], marks: readonly Mark[]) => Promise<string | null>;
-  /** The one that is to stay. */
-  readonly kind: string;
+  /** Whether the state is wrong as it was. */
+  readonly fails: (smaller: Smallest) => Promise<boolean>;
+  /** Whether all is well with what the whole trace leaves, and no power cut. */
+  readonly holds: (trace: Trace) => Promise<boolean>;
   /** Asked before each try: whether it is enough. */
   readonly isOver: () => boolean;
   readonly onProgress: (left: number) => void;
@@ -43,28 +41,11 @@ export async function smallestTrace(options: MinimizeOptions): Promise<Smallest>
   const { cut } = options.point;
   let events: readonly TraceEvent[] = options.trace.events.slice(0, cut);
   if (!(await failsStill(options, smaller(options, events, unitsOf(events))))) events = options.trace.events;
-  let units = unitsOf(events);
-  if (!(await failsStill(options, smaller(options, events, units)))) throw failsOtherwise(options.kind);
-  const tryWithout = async (start: number, count: number): Promise<boolean> => {
-    const fewer = units.toSpliced(start, count);
-    if (!(await failsStill(options, smaller(options, events, fewer)))) return false;
-    units = fewer;
-    options.onProgress(units.length);
-    return true;
-  };
-  for (let count = Math.ceil(units.length / 2); count >= 1; count = count === 1 ? 0 : Math.ceil(count / 2)) {
-    let hasChanged = true;
-    while (hasChanged) {
-      hasChanged = false;
-      // From the end: what was asked for last needs what came before it, and not the other way round.
-      for (let start = units.length - 1; start >= 0; start -= count) {
-        if (options.isOver()) return smaller(options, events, units);
-        const from = Math.max(0, start - count + 1);
-        if (await tryWithout(from, start - from + 1)) hasChanged = count === 1;
-      }
-    }
-  }
-  return smaller(options, events, units);
+  const all = unitsOf(events);
+  if (!(await failsStill(options, smaller(options, events, all)))) throw failsOtherwise();
+  const { isOver, onProgress } = options;
+  const holds = (units: readonly Unit[]) => failsStill(options, smaller(options, events, units));
+  return smaller(options, events, await fewest(all, { holds, isOver, onProgress }));
 }
 
 function unitsOf(events: readonly TraceEvent[]): Unit[] {
@@ -94,28 +75,19 @@ function smaller(
   };
 }
 
-async function failsStill(options: MinimizeOptions, { trace, point }: Smallest): Promise<boolean> {
-  const { initial, profile, kindOf, kind } = options;
+async function failsStill(options: MinimizeOptions, smaller: Smallest): Promise<boolean> {
+  const { initial, profile, fails, holds } = options;
+  const { trace, point } = smaller;
   const walk = new CutWalk(trace, initial, profile);
   walk.advance(point.cut);
   const volatile = new Set([...options.point.kept, ...options.point.dropped]);
   if (walk.volatile.some(({ operation }) => !volatile.has(operation.number))) return false;
-  const before = trace.events.slice(0, point.cut);
-  if ((await kindOf(contentsAt(trace, initial, profile, point), marksOf(before))) !== kind) return false;
-  walk.advance(trace.events.length);
-  const all = walk.volatile.map(({ operation }) => operation.number);
-  const end = { cut: trace.events.length, kept: all, dropped: [], torn: [] };
-  return (await kindOf(contentsAt(trace, initial, profile, end), marksOf(trace.events))) === null;
+  // In this order: what fails last is what is left.
+  return (await holds(trace)) && (await fails(smaller));
 }
 
-function marksOf(events: readonly TraceEvent[]): Mark[] {
-  return events.flatMap((event) => (event.kind === 'mark' ? [event.mark] : []));
-}
-
-function failsOtherwise(kind: string): UserError {
-  return new UserError(
-    'REFUSED',
-    `the state does not fail with "${kind}", or the check fails though no power is cut`,
-    { hint: 'Give the check that has found it; one that sees no cut has to hold there.' },
-  );
+function failsOtherwise(): UserError {
+  return new UserError('REFUSED', 'the check fails though no power is cut, or not each time', {
+    hint: 'Give the check that has found it: one that sees no cut has to hold, and it has to say the same of the same state.',
+  });
 }

@@ -11,11 +11,36 @@ import { type FailureFile, readFailure } from '../explore/failure-file.js';
 
 const SUMMARY = 'summary.json';
 
-const schema = z.object({ formatVersion: z.literal(1), seconds: z.number(), text: z.string() });
+const count = z.number().int().nonnegative();
+
+const figuresSchema = z.object({
+  /** Looked at, and how many of them were different. */
+  states: count,
+  images: count,
+  /** Of the trace, and of recoveries; and of how many every subset was seen. */
+  cuts: count,
+  exhaustiveCuts: count,
+  /** Pairs of roles that cuts may reorder, and those that a state was seen of in which they were. */
+  rolePairs: count,
+  reorderedRolePairs: count,
+  seed: count,
+  profile: z.string(),
+});
+
+/** How far a run came, for programs. */
+export type Figures = z.infer<typeof figuresSchema>;
+
+const schema = z.object({
+  formatVersion: z.literal(1),
+  seconds: z.number(),
+  text: z.string(),
+  /** Folders of older runs have none. */
+  figures: figuresSchema.optional(),
+});
 
 export interface Found {
   readonly failures: readonly { readonly path: string; readonly failure: FailureFile }[];
-  readonly summary: { readonly seconds: number; readonly text: string } | null;
+  readonly summary: z.infer<typeof schema> | null;
 }
 
 export async function saveSummary(folder: string, report: Report): Promise<void> {
@@ -23,7 +48,14 @@ export async function saveSummary(folder: string, report: Report): Promise<void>
     throw fileError(folder, 'made', error);
   });
   const text = describeReport({ ...report, failures: [] });
-  await replaceJson(join(folder, SUMMARY), { formatVersion: 1, seconds: report.seconds, text });
+  const { seconds } = report;
+  await replaceJson(join(folder, SUMMARY), { formatVersion: 1, seconds, text, figures: figuresOf(report) });
+}
+
+function figuresOf({ states, images, cuts, exhaustiveCuts, coverage, seed, profile }: Report): Figures {
+  const reorderedRolePairs = coverage.filter(({ isReordered }) => isReordered).length;
+  const seen = { states, images, cuts, exhaustiveCuts, rolePairs: coverage.length, reorderedRolePairs };
+  return { ...seen, seed, profile };
 }
 
 /** Of this trace. Throws METADATA_DAMAGED for what is none of a run, and REFUSED where it is of another trace. */

@@ -23,25 +23,44 @@ export interface ExploreVolumeOptions extends Omit<ExploreOptions, 'atOnce' | 's
   readonly warn: (message: string) => void;
 }
 
-/** Throws UNSUPPORTED where the trace is of no volume, or of one that cannot be put together elsewhere; USAGE where it does not hold uncut. */
+/** Throws what `withVolume` throws, and USAGE where it does not hold uncut. */
 export async function exploreVolume(trace: StoredTrace, options: ExploreVolumeOptions): Promise<Report> {
+  return withVolume(trace, options, async ({ whole, subject }) => {
+    await assertHoldsUncut(trace, whole, 'This is a fault of the volume, or of the recording.');
+    return withoutStackTraces(() => explore(subject, { ...options, atOnce: 1 }));
+  });
+}
+
+export interface VolumeSubjects {
+  /** For one state: its parity is looked at in all rows, and nothing is assumed of it. */
+  readonly whole: VolumeSubject;
+  /** For many states. */
+  readonly subject: VolumeSubject;
+}
+
+/** While `body` runs it is staged. Throws UNSUPPORTED where the trace is of no volume, or of one that cannot be put together elsewhere. */
+export async function withVolume<T>(
+  trace: StoredTrace,
+  {
+    directory,
+    assumesClean = false,
+    warn,
+  }: Pick<ExploreVolumeOptions, 'directory' | 'assumesClean' | 'warn'>,
+  body: (subjects: VolumeSubjects) => Promise<T>,
+): Promise<T> {
   const { volume } = trace;
   if (volume === null) throw isNoVolume();
-  const staged = await StagedVolume.make(trace, volume, options.directory);
+  const staged = await StagedVolume.make(trace, volume, directory);
   try {
     const initial = trace.devices.map((_, device) => StateContent.over(device, trace.base(device)));
     const disks = await disksBefore(trace, volume, staged);
     const { members, geometry, touched, keepsOrder } = await membersOf(trace, staged, initial);
     const replicas = await ReplicaMoments.of(trace, staged, { disks, keepsOrder });
-    for (const name of replicas.left) options.warn(isNotHeld(name));
+    for (const name of replicas.left) warn(isNotHeld(name));
     const of = { trace, initial, staged, disks, members, geometry, keepsOrder, replicas };
-    const { assumesClean = false } = options;
     if (assumesClean && members.length === 0) throw hasNoParity();
     const whole = new VolumeSubject({ ...of, touched: null, assumesClean: false });
-    await assertHoldsUncut(trace, whole, 'This is a fault of the volume, or of the recording.');
-    return await withoutStackTraces(() =>
-      explore(new VolumeSubject({ ...of, touched, assumesClean }), { ...options, atOnce: 1 }),
-    );
+    return await body({ whole, subject: new VolumeSubject({ ...of, touched, assumesClean }) });
   } finally {
     await staged.remove();
   }
@@ -85,7 +104,7 @@ async function membersOf(
 }
 
 /** Refusals are made by the thousand, and where they come from is what takes longest; of what nobody expects one place is told. */
-async function withoutStackTraces<T>(body: () => Promise<T>): Promise<T> {
+export async function withoutStackTraces<T>(body: () => Promise<T>): Promise<T> {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 1;
   try {

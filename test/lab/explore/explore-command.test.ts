@@ -104,6 +104,12 @@ it('says what is wrong with its input', async () => {
   expect([text.exitCode, text.json.error]).toMatchObject([1, { code: 'METADATA_DAMAGED' }]);
   const wrong = await runJson(['crash', 'explore', trace, '--check', 'exit 1']);
   expect([wrong.exitCode, wrong.json.error]).toMatchObject([2, { code: 'USAGE' }]);
+  // There is none to wait for.
+  const patient = await runJson(['crash', 'explore', trace, '--check-seconds', '5']);
+  expect([patient.exitCode, patient.json.error]).toMatchObject([
+    2,
+    { code: 'USAGE', message: expect.stringMatching(/--check-seconds.*--check\b/) },
+  ]);
   await truncate(trace, (await stat(trace)).size - 1);
   const cut = await runHoldfast(['crash', 'explore', trace, '--check', 'true']);
   expect([cut.exitCode, cut.stderr]).toEqual([0, expect.stringContaining('a frame is cut short')]);
