@@ -8,7 +8,7 @@ import { CallGuard } from '../device/call-guard.js';
 import type { BlockDevice, Buffers, Extent } from '../device/contract.js';
 import { ExtentList } from '../device/extent-list.js';
 import type { StateContent } from './state-content.js';
-import { SECTOR_BYTES } from './state-hash.js';
+import { HASH_WORDS, SECTOR_BYTES } from './state-hash.js';
 
 const DONE = Promise.resolve();
 
@@ -135,4 +135,11 @@ export class StateDevice implements BlockDevice {
     this.content.zero(offset, length);
     return DONE;
   }
+}
+
+/** The same for devices that hold the same; null: it is missing. */
+export function hashOf(devices: readonly (StateDevice | null)[]): string {
+  const words = new Int32Array(devices.length * HASH_WORDS);
+  for (const [at, device] of devices.entries()) device?.content.hash(words, at * HASH_WORDS);
+  return words.join();
 }

@@ -7,8 +7,7 @@
  */
 import type { Breach } from '../../crash/explorer-failure.js';
 import { PAGE_BYTES, type StateContent } from '../../crash/state-content.js';
-import type { StateDevice } from '../../crash/state-device.js';
-import { HASH_WORDS } from '../../crash/state-hash.js';
+import { hashOf, type StateDevice } from '../../crash/state-device.js';
 import type { StoredTrace } from '../../crash/trace-file/trace-reader.js';
 import type { Range } from '../../device/range-set.js';
 import { UserError } from '../../errors.js';
@@ -158,7 +157,7 @@ export class ReplicaMoments {
   }
 
   async #momentOf({ parts }: Kept, devices: readonly (StateDevice | null)[]): Promise<Moment> {
-    const key = keyOf(PARTS.map((part) => devices[parts[part]]!));
+    const key = hashOf(PARTS.map((part) => devices[parts[part]]!));
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const own = await promoted(parts, devices);
@@ -203,10 +202,4 @@ function changedBytes(content: StateContent): Range[] {
     start: page * PAGE_BYTES,
     end: (page + 1) * PAGE_BYTES,
   }));
-}
-
-function keyOf(devices: readonly StateDevice[]): string {
-  const words = new Int32Array(devices.length * HASH_WORDS);
-  for (const [at, { content }] of devices.entries()) content.hash(words, at * HASH_WORDS);
-  return words.join();
 }

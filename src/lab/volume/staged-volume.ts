@@ -5,6 +5,7 @@
  *
  * Nothing else can be opened meanwhile: a path in a list that leads elsewhere must not reach somebody's images.
  */
+import { renameSync } from 'node:fs';
 import { mkdir, mkdtemp, open, realpath, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { Recorder } from '../../crash/recorder.js';
@@ -20,6 +21,7 @@ import { type ShownDevice, StagedFiles } from './staged-files.js';
 
 /** Not the name of anything that was recorded: those lie beside the volume, or below it. */
 const LONE_NAME = '.holdfast-lone.img';
+const AWAY_NAME = '.holdfast-away.img';
 
 export class StagedVolume {
   readonly #byPath = new Map<string, number>();
@@ -79,7 +81,7 @@ export class StagedVolume {
     body: () => Promise<T>,
   ): Promise<T> {
     const missing = devices.indexOf(null);
-    await this.#takeAway(missing < 0 ? null : missing);
+    this.#takeAway(missing < 0 ? null : missing);
     this.#shown = devices.map((device) => device && { device, recorder });
     if (recorder !== null) this.#count(recorder, devices);
     const unlist = await this.#lists.install((index) => this.#shown[index] ?? null);
@@ -147,11 +149,13 @@ export class StagedVolume {
     await makeEmpty(path, size);
   }
 
-  async #takeAway(missing: number | null): Promise<void> {
+  /** At once: states with a member and without it come by turns, and waiting for it took a quarter of the time. */
+  #takeAway(missing: number | null): void {
     const before = this.#isMissing;
     if (before === missing) return;
-    if (before !== null) await makeEmpty(this.#paths[before]!, this.devices[before]!.size);
-    if (missing !== null) await rm(this.#paths[missing]!);
+    const away = join(this.folder, AWAY_NAME);
+    if (before !== null) renameSync(away, this.#paths[before]!);
+    if (missing !== null) renameSync(this.#paths[missing]!, away);
     this.#isMissing = missing;
   }
 }

@@ -23,7 +23,7 @@ import type { Breach } from '../../crash/explorer-failure.js';
 import type { Evaluation, ExploredState, Subject } from '../../crash/explorer-subject.js';
 import { Recorder } from '../../crash/recorder.js';
 import type { StateContent } from '../../crash/state-content.js';
-import type { StateDevice } from '../../crash/state-device.js';
+import { hashOf, type StateDevice } from '../../crash/state-device.js';
 import type { Trace } from '../../crash/trace.js';
 import { type Range, RangeSet } from '../../device/range-set.js';
 import type { Geometry } from '../../raid/geometry.js';
@@ -71,6 +71,8 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
   readonly #toldBefore: (cut: number) => number;
   /** Many states read the same. */
   readonly #same = new Map<string, VolumeReading>();
+  /** By what the devices hold. */
+  readonly #checked = new Map<string, Breach | null>();
 
   constructor(private readonly options: VolumeSubjectOptions) {
     this.members = options.members;
@@ -179,10 +181,18 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
     const lost = isWhole ? new RangeSet() : this.#mayBeLost(looked?.suspect ?? []);
     const spoilt = spoiltBreach(opened.disks, disks, lost);
     if (spoilt !== null || !isWhole || assumesClean) return { breach: spoilt, disks: opened.disks };
-    return {
-      breach: await staged.with(devices, null, () => fsckOf(staged.path, this.#scrub)),
-      disks: opened.disks,
-    };
+    return { breach: await this.#fsck(devices), disks: opened.disks };
+  }
+
+  /** Once of the same: many states are the same when they are mended. */
+  async #fsck(devices: readonly (StateDevice | null)[]): Promise<Breach | null> {
+    const { staged } = this.options;
+    const key = hashOf(devices);
+    const known = this.#checked.get(key);
+    if (known !== undefined) return known;
+    const breach = await staged.with(devices, null, () => fsckOf(staged.path, this.#scrub));
+    this.#checked.set(key, breach);
+    return breach;
   }
 }
 
