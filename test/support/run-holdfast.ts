@@ -7,7 +7,7 @@ import { accessSync, constants } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 
-const BINARY = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
+export const BINARY = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
 
 export interface RunOptions {
   /** Given on standard input; without it that is closed at once. */

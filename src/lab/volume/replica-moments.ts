@@ -37,7 +37,7 @@ interface Listed {
   readonly parts: Kept['parts'] | null;
 }
 
-/** By the volume's disks, snapshots left out. */
+/** By the volume's disks. */
 type Moment = readonly DiskReading[];
 
 export interface ReplicasReading {
@@ -52,15 +52,12 @@ export class ReplicaMoments {
   /** Replicas that are not held to it. */
   readonly left: string[] = [];
   readonly #held: Kept[] = [];
-  readonly #disks: RecordedDisks;
 
   private constructor(
     private readonly staged: StagedVolume,
-    disks: RecordedDisks,
+    private readonly disks: RecordedDisks,
     private readonly keepsOrder: boolean,
-  ) {
-    this.#disks = disks.filter(({ isSnapshot }) => !isSnapshot);
-  }
+  ) {}
 
   static async of(
     trace: StoredTrace,
@@ -117,8 +114,8 @@ export class ReplicaMoments {
   #whyNone(moment: Moment, told: number): string | null {
     const spoilt = moment.findIndex((reading) => reading.spoilt !== null);
     if (spoilt >= 0)
-      return `the byte at offset ${moment[spoilt]!.spoilt} of ${this.#disks[spoilt]!.name}, which no client wrote, is not what it was`;
-    const held = this.#disks.map(({ name, owed }, at) => ({ name, owed, contents: moment[at]!.contents }));
+      return `the byte at offset ${moment[spoilt]!.spoilt} of ${this.disks[spoilt]!.name}, which no client wrote, is not what it was`;
+    const held = this.disks.map(({ name, owed }, at) => ({ name, owed, contents: moment[at]!.contents }));
     const none = noMoment(held, told);
     if (none !== null || !this.keepsOrder) return none;
     const mixed = held.find(({ owed, contents }) => outOfOrder(owed.sectors, contents, told) !== null);
@@ -178,7 +175,7 @@ export class ReplicaMoments {
         // Where a file lies is told by what was written: it may be anywhere.
         const changed = isAll || volume.files !== null ? null : changedBytes(image.content);
         const readings: DiskReading[] = [];
-        for (const disk of this.#disks) readings.push(await readingOf(volume, disk, changed));
+        for (const disk of this.disks) readings.push(await readingOf(volume, disk, changed));
         return readings;
       } finally {
         await volume.close();

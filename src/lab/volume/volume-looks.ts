@@ -9,6 +9,7 @@ import { openVolume } from '../../volume/volume.js';
 import { type DiskReading, nothingReadable } from './disk-reading.js';
 import { type RecordedDisks, readingOf } from './recorded-disks.js';
 import { replicasDiffer } from './replicas-held.js';
+import type { ShownSnapshots, SnapshotsReading } from './shown-snapshots.js';
 
 const warn = (): void => undefined;
 
@@ -38,10 +39,24 @@ export async function parityAsListed(
 export async function fsckOf(path: string, scrub: ScrubOptions): Promise<Breach | null> {
   return caught('fsck fails', async () => {
     const { findings } = await lookAt([path], { scrub, warn });
-    const finding = findings.find(({ severity }) => severity !== 'info');
+    // Which snapshots have to be good is known elsewhere (shown-snapshots.ts).
+    const finding = findings.find(
+      ({ severity, code }) => severity !== 'info' && code !== 'SNAPSHOT_UNUSABLE',
+    );
     if (finding === undefined) return null;
     return { invariant: `after recovery: ${finding.code}`, message: finding.message };
   });
+}
+
+/** What clients may see, and what is kept for them. */
+export interface RecordedView {
+  readonly disks: RecordedDisks;
+  readonly snapshots: ShownSnapshots;
+}
+
+export interface ReadView {
+  readonly disks: readonly DiskReading[];
+  readonly snapshots: SnapshotsReading;
 }
 
 export interface OpenedState {
@@ -59,22 +74,22 @@ export interface OpenedState {
 /** Opens it for writing, reads all that clients may see, and closes it. */
 export async function openOnce(
   path: string,
-  disks: RecordedDisks,
+  view: RecordedView,
   state: OpenedState,
-): Promise<{ readonly disks: readonly DiskReading[] } | { readonly breach: Breach }> {
-  let readings: DiskReading[] = [];
+): Promise<ReadView | { readonly breach: Breach }> {
+  let found: ReadView = { disks: [], snapshots: { lost: null, shown: [] } };
   const breach = await caught('it cannot be opened', async () => {
     try {
-      const { differs, ...read } = await readAll(path, disks, state);
-      readings = read.readings;
+      const { differs, ...read } = await readAll(path, view, state);
+      found = read;
       return differs;
     } catch (error) {
       if (!(error instanceof UserError) || !(state.mayRefuse || isLost(error, state))) throw error;
-      readings = disks.map(({ owed }) => nothingReadable(owed));
+      found = { ...found, disks: view.disks.map(({ owed }) => nothingReadable(owed)) };
     }
     return null;
   });
-  return breach === null ? { disks: readings } : { breach };
+  return breach === null ? found : { breach };
 }
 
 /** A transaction that is to be completed, of which the missing member held a part that is in doubt. */
@@ -84,17 +99,18 @@ function isLost({ code }: UserError, { isWhole }: OpenedState): boolean {
 
 async function readAll(
   path: string,
-  disks: RecordedDisks,
+  view: RecordedView,
   state: OpenedState,
-): Promise<{ readings: DiskReading[]; differs: Breach | null }> {
+): Promise<ReadView & { readonly differs: Breach | null }> {
   const volume = await openForced(path, state.isWhole);
   try {
     // Where a file lies is told by what was written: it may be anywhere.
     const changed = volume.files === null ? state.changed() : null;
-    const readings: DiskReading[] = [];
-    for (const disk of disks) readings.push(await readingOf(volume, disk, changed));
+    const disks: DiskReading[] = [];
+    for (const disk of view.disks) disks.push(await readingOf(volume, disk, changed));
+    const snapshots = await view.snapshots.read(volume, changed);
     // Without a member what is in doubt cannot be copied, nor compared.
-    return { readings, differs: state.isWhole ? await replicasDiffer(volume) : null };
+    return { disks, snapshots, differs: state.isWhole ? await replicasDiffer(volume) : null };
   } finally {
     await volume.close();
   }

@@ -8,7 +8,7 @@
  *    held of stripes that were being written may be refused, never wrong; where the power goes again while it is mended without a member,
  *    that may be where a volume of files keeps what it needs to be opened at all.
  *    A file is what it was at some commit: no request in part, none without those that were answered before it was asked for.
- * 4. A snapshot that was there before reads as it did. A replica, promoted as the cut left it, is a moment of the volume; and with all members
+ * 4. A snapshot that was there before reads as it did, one that was made meanwhile as a moment of the volume. A replica, promoted as the cut left it, is a moment of the volume; and with all members
  *    it reads as the volume once what is dirty is copied.
  * 5. Closed after that, fsck finds nothing: parity is right everywhere, no extent is used twice, none is lost.
  *
@@ -35,6 +35,7 @@ import { SECTOR_BYTES } from './owed.js';
 import { type OutOfOrder, outOfOrder } from './owed-order.js';
 import type { RecordedDisks } from './recorded-disks.js';
 import type { ReplicaMoments, ReplicasReading } from './replica-moments.js';
+import type { ShownSnapshots, SnapshotsReading } from './shown-snapshots.js';
 import type { StagedVolume } from './staged-volume.js';
 import { dataOfRows, type TouchedRows } from './touched-rows.js';
 import { fsckOf, openOnce, parityAsListed } from './volume-looks.js';
@@ -44,6 +45,8 @@ export interface VolumeReading {
   readonly breach: Breach | null;
   /** By disk; null where it could not be opened. */
   readonly disks: readonly DiskReading[] | null;
+  /** Of those that are good; null where it could not be opened. */
+  readonly snapshots: SnapshotsReading | null;
   /** Of each replica, had it been promoted. */
   readonly replicas: ReplicasReading['moments'];
 }
@@ -59,6 +62,7 @@ export interface VolumeSubjectOptions {
   readonly geometry: Geometry | null;
   /** Its disks are files, which keep the order of what is written to them. */
   readonly keepsOrder: boolean;
+  readonly snapshots: ShownSnapshots;
   readonly replicas: ReplicaMoments;
   /** Whose parity is looked at in each state; null: that of all rows. */
   readonly touched: TouchedRows | null;
@@ -100,18 +104,17 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
   async evaluate(state: ExploredState): Promise<Evaluation<VolumeReading>> {
     const recorder = new Recorder();
     const reading = await this.#read(state, recorder);
-    const { breach, disks, replicas } = reading;
-    const key = JSON.stringify([breach, disks?.map(partsOf), replicas.map((disks) => disks.map(partsOf))]);
+    const key = keyOf(reading);
     const same = this.#same.get(key) ?? reading;
     this.#same.set(key, same);
     return { reading: same, recovery: recorder.trace };
   }
 
-  check({ breach, disks, replicas }: VolumeReading, told: number): Breach | null {
+  check({ breach, disks, snapshots, replicas }: VolumeReading, told: number): Breach | null {
     // What the cut has left comes before what was made of it.
     const noMoment = this.options.replicas.check(replicas, told);
     if (noMoment !== null || breach !== null) return noMoment ?? breach;
-    for (const [at, { name, owed, isSnapshot }] of this.options.disks.entries()) {
+    for (const [at, { name, owed }] of this.options.disks.entries()) {
       const reading = disks![at]!;
       const wrong = wrongSector(reading, owed, told);
       if (wrong !== null)
@@ -119,12 +122,11 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
           invariant: 'a sector is none of what it may be',
           message: `sector ${owed.sectors[wrong]!.sector} of ${name} (offset ${owed.sectors[wrong]!.sector * SECTOR_BYTES}) ${whatItIs(reading.contents[wrong]!)}`,
         };
-      const mixed =
-        this.options.keepsOrder && !isSnapshot ? outOfOrder(owed.sectors, reading.contents, told) : null;
+      const mixed = this.options.keepsOrder ? outOfOrder(owed.sectors, reading.contents, told) : null;
       if (mixed !== null)
         return { invariant: 'a mixture of two commits', message: `${name} holds ${whatIsMixed(mixed)}` };
     }
-    return null;
+    return this.options.snapshots.check(snapshots!, told);
   }
 
   /** Bytes of the disk that the missing member's loss may have taken: those of rows that the records list. */
@@ -154,7 +156,7 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
   async #read(state: ExploredState, recorder: Recorder): Promise<VolumeReading> {
     const devices = state.devices();
     const { breach, moments } = await this.options.replicas.read(devices);
-    if (breach !== null) return { breach, disks: null, replicas: moments };
+    if (breach !== null) return { breach, ...UNREAD, replicas: moments };
     return { ...(await this.#readVolume(state, devices, recorder)), replicas: moments };
   }
 
@@ -163,25 +165,26 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
     devices: readonly (StateDevice | null)[],
     recorder: Recorder,
   ): Promise<Omit<VolumeReading, 'replicas'>> {
-    const { staged, disks, touched, assumesClean } = this.options;
+    const { staged, disks, snapshots, touched, assumesClean } = this.options;
     const isWhole = state.missing === null;
     for (const device of assumesClean ? devices : []) if (device !== null) await assumeClean(device);
     const looked = assumesClean ? null : await this.#look(devices, isWhole);
-    if (looked?.breach != null) return { breach: looked.breach, disks: null };
+    if (looked?.breach != null) return { breach: looked.breach, ...UNREAD };
     const mayRefuse = !isWhole && state.isSecondCut;
     const changed = () => {
       touched?.add(recorder.trace);
       return touched?.data ?? null;
     };
     const opened = await staged.with(devices, recorder, () =>
-      openOnce(staged.path, disks, { isWhole, mayRefuse, changed }),
+      openOnce(staged.path, { disks, snapshots }, { isWhole, mayRefuse, changed }),
     );
-    if ('breach' in opened) return { breach: opened.breach, disks: null };
+    if ('breach' in opened) return { breach: opened.breach, ...UNREAD };
     touched?.add(recorder.trace);
     const lost = isWhole ? new RangeSet() : this.#mayBeLost(looked?.suspect ?? []);
-    const spoilt = spoiltBreach(opened.disks, disks, lost);
-    if (spoilt !== null || !isWhole || assumesClean) return { breach: spoilt, disks: opened.disks };
-    return { breach: await this.#fsck(devices), disks: opened.disks };
+    const spoilt =
+      spoiltBreach(opened.disks, disks, lost) ?? snapshots.judge(opened.snapshots, lost?.isEmpty !== true);
+    if (spoilt !== null || !isWhole || assumesClean) return { breach: spoilt, ...opened };
+    return { breach: await this.#fsck(devices), ...opened };
   }
 
   /** Once of the same: many states are the same when they are mended. */
@@ -194,6 +197,15 @@ export class VolumeSubject implements Subject<VolumeReading, number> {
     this.#checked.set(key, breach);
     return breach;
   }
+}
+
+/** Could not be opened. */
+const UNREAD = { disks: null, snapshots: null };
+
+function keyOf({ breach, disks, snapshots, replicas }: VolumeReading): string {
+  const shown = snapshots?.shown.map(({ name, wasMade, reading }) => [name, wasMade, partsOf(reading)]);
+  const moments = replicas.map((each) => each.map(partsOf));
+  return JSON.stringify([breach, disks?.map(partsOf), snapshots?.lost, shown, moments]);
 }
 
 function partsOf({ contents, spoilt, unreadable }: DiskReading): unknown {
@@ -223,12 +235,7 @@ function spoiltBreach(
   mayBeLost: MayBeLost,
 ): Breach | null {
   for (const [at, { spoilt, unreadable }] of readings.entries()) {
-    const { name, isSnapshot } = disks[at]!;
-    if (spoilt !== null && isSnapshot)
-      return {
-        invariant: 'a snapshot has changed',
-        message: `the byte at offset ${spoilt} of snapshot ${name} is not what it was`,
-      };
+    const { name } = disks[at]!;
     if (spoilt !== null)
       return {
         invariant: 'what nobody wrote has changed',

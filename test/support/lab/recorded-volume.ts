@@ -22,7 +22,7 @@ export function recordedVolume(
 /** The same with any command. `create`: null, a lone image of 2 MiB. */
 export async function recordedWith(
   create: readonly string[] | null,
-  command: string,
+  command: string | ((volume: string) => string),
   before: (volume: string) => Promise<void> = async () => undefined,
 ): Promise<RecordedVolume> {
   const folder = await temporaryFolder();
@@ -30,7 +30,8 @@ export async function recordedWith(
   if (create === null) await writeFile(volume, Buffer.alloc(2 * 1024 * 1024));
   else await succeed(['create', volume, ...create]);
   await before(volume);
-  await succeed(['crash', 'record', volume, '--trace', trace, '--', command]);
+  const words = typeof command === 'string' ? command : command(volume);
+  await succeed(['crash', 'record', volume, '--trace', trace, '--', words]);
   return { folder, volume, trace };
 }
 
