@@ -2,15 +2,17 @@
  * The power goes while a snapshot whose container is a range of the volume is written for, taken and deleted: what it holds stays, and where
  * it is gone the range is zeroes.
  */
-import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { SeededRandom } from '../../src/crash/seeded-random.js';
 import { filled, MIB, ONE, RAID } from '../support/backups.js';
 import { ok, okQuietly, runHoldfast, runJson } from '../support/run-holdfast.js';
+import { seeded } from '../support/seed.js';
 import { readAll } from '../support/volumes.js';
 
 const LIMIT = { timeout: 240_000 };
+const { seed = 1 } = seeded();
 /** Behind what `filled` has written. */
 const FROM = 16 * MIB;
 const LENGTH = 2 * MIB;
@@ -38,7 +40,9 @@ async function cut(number: number, ...command: string[]): Promise<number> {
 describe.each([
   ['RAID-5', RAID],
   ['one image', ONE],
-] as const)('of %s', (_, shape) => {
+] as const)(`of %s, seed ${seed}`, (_, shape) => {
+  const random = new SeededRandom(seed);
+
   it('amid writes: what the snapshot holds is there after each', LIMIT, async () => {
     const { folder, volume } = await filled(shape);
     const before = await readAll(volume);
@@ -46,7 +50,7 @@ describe.each([
     const input = join(folder, 'input');
     let cuts = 0;
     for (const number of [1, 2, 3]) {
-      await writeFile(input, randomBytes(200_000));
+      await writeFile(input, random.bytes(200_000));
       const offset = String(number * 300_000);
       if ((await cut(number, 'write', volume, '--offset', offset, '--input', input)) === 75) cuts += 1;
       await okQuietly('recover', volume);
@@ -71,7 +75,7 @@ describe.each([
       if (found.length === 0) await ok('snapshot', 'create', volume, '--name', name, ...RANGE);
       expect(await states(volume)).toEqual([`${name} good`]);
       await expectHolds(volume, name, before);
-      await writeFile(input, randomBytes(100_000));
+      await writeFile(input, random.bytes(100_000));
       await ok('write', volume, '--offset', String(number * 500_000), '--input', input);
       await expectHolds(volume, name, before);
       const after = await readAll(volume);
