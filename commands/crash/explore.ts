@@ -39,12 +39,17 @@ Without --check a trace of a volume is held to what must hold of volumes: holdfa
 
 With --self no trace is needed: a layer of holdfast itself is recorded in the workloads that its own tests explore, and held to what it promises, in memory. All limits are for each workload.
 
-A failing state is made as small as it can be, and told; --failures keeps it for crash replay.`;
+A failing state is made as small as it can be, and told; --failures keeps it for crash replay. LIMITS are --profile, --seed, --max-states, --max-seconds, --max-images-per-cut and --max-failures.`;
   static override examples = [
     `<%= config.bin %> crash explore disk.trace --check 'e2fsck -fn "$image"'`,
     `<%= config.bin %> crash explore volume.trace --max-seconds 60`,
     `<%= config.bin %> crash explore --self raid`,
     `<%= config.bin %> crash explore disk.trace --check ./check.sh --max-seconds 600 --max-failures 5 --failures found`,
+  ];
+  static override usage = [
+    'crash explore TRACE --check COMMAND [--recover COMMAND] [--check-seconds N] [--workers N] [--without-flush N | --each-flush] [--role NAME:OFFSET+LENGTH...] [--failures DIR] [--directory DIR] [LIMITS] [--json]',
+    'crash explore TRACE [--assume-clean] [--without-flush N | --each-flush] [--failures DIR] [--directory DIR] [LIMITS] [--json]',
+    'crash explore --self LAYER [LIMITS] [--json]',
   ];
   static override args = {
     trace: Args.string({ ignoreStdin: true, description: 'the trace; none with --self' }),

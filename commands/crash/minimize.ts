@@ -25,6 +25,10 @@ Of a failure amid a recovery, each state that is tried is recovered again and cu
     `<%= config.bin %> crash minimize disk.trace --failure found/check-exit-3.json --check ./check.sh --output small`,
     `<%= config.bin %> crash minimize volume.trace --failure found/a-sector-cannot-be-read.json --output small`,
   ];
+  static override usage = [
+    'crash minimize TRACE --failure FILE --output DIR --check COMMAND [--recover COMMAND] [--check-seconds N] [--role NAME:OFFSET+LENGTH...] [--max-seconds N] [--directory DIR] [--json]',
+    'crash minimize TRACE --failure FILE --output DIR [--assume-clean] [--max-seconds N] [--directory DIR] [--json]',
+  ];
   static override args = {
     trace: Args.string({ required: true, ignoreStdin: true, description: 'the trace' }),
   };

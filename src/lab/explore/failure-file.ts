@@ -9,6 +9,7 @@ import type { Trace } from '../../crash/trace.js';
 import { readTrace, type StoredTrace } from '../../crash/trace-file/trace-reader.js';
 import { TraceWriter } from '../../crash/trace-file/trace-writer.js';
 import { fileError, systemCode } from '../../device/device-errors.js';
+import { statOrNull } from '../../device/stat-or-null.js';
 import { wholeOrNone } from '../../device/whole-or-none.js';
 import { UserError } from '../../errors.js';
 import { readCheckedJson } from '../../volume/checked-json.js';
@@ -104,8 +105,10 @@ async function write(file: string, text: string, { recovered }: Failure, trace: 
   });
 }
 
-/** Throws METADATA_DAMAGED, and REFUSED where it is of another trace. */
+/** Throws FILE_NOT_FOUND, METADATA_DAMAGED, and REFUSED where it is of another trace. */
 export async function readFailure(path: string, trace: StoredTrace): Promise<FailureFile> {
+  if ((await statOrNull(path)) === null)
+    throw new UserError('FILE_NOT_FOUND', `${path}: there is no such failure`, { details: { file: path } });
   const failure = await readCheckedJson(path, schema, {
     what: 'a failure',
     hint: 'holdfast crash explore --failures makes them.',

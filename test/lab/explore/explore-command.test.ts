@@ -62,6 +62,9 @@ it('ends with 4 where a state fails, keeps it, and says how to have it', async (
     `${image}.2`,
   ]);
   expect([refused.exitCode, refused.json.error]).toMatchObject([1, { code: 'REFUSED' }]);
+  const gone = `${file}.gone`;
+  const unknown = await runJson(['crash', 'replay', other.trace, '--failure', gone, '--output', image]);
+  expect([unknown.exitCode, unknown.json.error]).toMatchObject([10, { code: 'FILE_NOT_FOUND' }]);
 });
 
 it('has any cut as an image', async () => {
