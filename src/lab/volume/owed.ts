@@ -41,11 +41,14 @@ export class OwedDisk {
   readonly sectors: readonly OwedSector[];
   /** By sector and content, as far as it was asked for. */
   readonly #when: (readonly Times[])[][];
+  /** As `#when`, were all that is answered durable. */
+  readonly #answered: (readonly Times[])[][];
 
   /** `base`: what the sector held before. */
   constructor(requests: readonly DiskRequest[], disk: number, base: (sector: number) => Uint8Array) {
     this.sectors = sectorsOf(timesOf(requests, disk), base);
     this.#when = this.sectors.map(() => []);
+    this.#answered = this.sectors.map(() => []);
   }
 
   /** Of sector `index` of `sectors`: whether it may hold that after the first `told` of the requests. */
@@ -53,14 +56,27 @@ export class OwedDisk {
     return this.when(index, content).some(({ first, last }) => first <= told && told <= last);
   }
 
+  /** As `allows`, were all that is answered durable: of what is waited for on a second side. */
+  allowsAnswered(index: number, content: number, told: number): boolean {
+    const times = this.#timesOf(this.#answered, index, content, (asked) => asked.answeredAt);
+    return times.some(({ first, last }) => first <= told && told <= last);
+  }
+
   /** After how many of the requests it may hold that: apart, ascending. */
   when(index: number, content: number): readonly Times[] {
+    return this.#timesOf(this.#when, index, content, (asked) => asked.durableAt);
+  }
+
+  #timesOf(of: (readonly Times[])[][], index: number, content: number, countsAt: CountsAt): readonly Times[] {
     if (content < 0) return [];
-    const known = this.#when[index]!;
-    known[content] ??= timesThat(this.sectors[index]!.versions, content);
+    const known = of[index]!;
+    known[content] ??= timesThat(this.sectors[index]!.versions, content, countsAt);
     return known[content];
   }
 }
+
+/** From when on what it overwrites cannot be there any more. */
+type CountsAt = (asked: Asked) => number;
 
 /** Numbers of requests, both inclusive. */
 export interface Times {
@@ -68,7 +84,7 @@ export interface Times {
   readonly last: number;
 }
 
-function timesThat(versions: readonly Version[], content: number): readonly Times[] {
+function timesThat(versions: readonly Version[], content: number, countsAt: CountsAt): readonly Times[] {
   const all: Times[] = [];
   let wasThere = false;
   for (const { asked, contents, isTrim } of versions) {
@@ -76,16 +92,16 @@ function timesThat(versions: readonly Version[], content: number): readonly Time
     wasThere ||= isOfIt;
     if (!(isTrim ? wasThere : isOfIt)) continue;
     const first = asked === null ? 0 : asked.askedAt + 1;
-    all.push({ first, last: overwrittenAt(versions, asked === null ? -1 : asked.answeredAt) });
+    all.push({ first, last: overwrittenAt(versions, asked === null ? -1 : asked.answeredAt, countsAt) });
   }
   return joined(all);
 }
 
-/** So many requests later something is durable that was asked for after that was answered. */
-function overwrittenAt(versions: readonly Version[], answeredAt: number): number {
+/** So many requests later something counts that was asked for after that was answered. */
+function overwrittenAt(versions: readonly Version[], answeredAt: number, countsAt: CountsAt): number {
   let last = NEVER;
   for (const { asked } of versions)
-    if (asked !== null && asked.askedAt > answeredAt) last = Math.min(last, asked.durableAt);
+    if (asked !== null && asked.askedAt > answeredAt) last = Math.min(last, countsAt(asked));
   return last;
 }
 

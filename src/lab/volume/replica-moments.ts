@@ -3,7 +3,7 @@
  * the volume could have left (docs/crash-model.md, 8); its files keep their order, as the volume's do.
  *
  * Held to it are those beside the volume that began like it, and are still its replicas at the end. One that was being copied when the trace began
- * may have no such state, and of one that was taken off nothing is promised.
+ * may have no such state, and of one that was taken off nothing is promised. One that was waited for all the time has all that was answered.
  */
 import type { Breach } from '../../crash/explorer-failure.js';
 import { PAGE_BYTES, type StateContent } from '../../crash/state-content.js';
@@ -12,29 +12,18 @@ import type { StoredTrace } from '../../crash/trace-file/trace-reader.js';
 import type { Range } from '../../device/range-set.js';
 import { UserError } from '../../errors.js';
 import { newId, promote, type SecondaryParts } from '../../replication/secondary/index.js';
-import { locateVolume } from '../../volume/locate.js';
-import { isRemote } from '../../volume/remote.js';
-import { findPrimaryPlaces, SecondaryPlaces } from '../../volume/replication/places.js';
-import { readReplicas } from '../../volume/replication/replicas-file.js';
 import { openVolume } from '../../volume/volume.js';
 import { contentsAtCut } from '../explore/replay.js';
-import type { DiskReading } from './disk-reading.js';
+import { type DiskReading, UNREADABLE } from './disk-reading.js';
+import { SECTOR_BYTES } from './owed.js';
 import { noMoment } from './owed-moment.js';
 import { outOfOrder } from './owed-order.js';
 import { devicesOf, type RecordedDisks, readingOf } from './recorded-disks.js';
+import { PARTS, type RecordedReplica, type ReplicaParts, recordedReplicas } from './recorded-replicas.js';
 import type { StagedVolume } from './staged-volume.js';
 
-const PARTS = ['image', 'epochs', 'kept', 'marks'] as const;
-
-interface Kept {
-  readonly name: string;
-  /** Devices of the trace. */
-  readonly parts: Readonly<Record<keyof SecondaryParts, number>>;
-}
-
-interface Listed {
-  readonly name: string;
-  readonly parts: Kept['parts'] | null;
+interface Kept extends RecordedReplica {
+  readonly parts: ReplicaParts;
 }
 
 /** By the volume's disks. */
@@ -65,16 +54,11 @@ export class ReplicaMoments {
     { disks, keepsOrder }: { readonly disks: RecordedDisks; readonly keepsOrder: boolean },
   ): Promise<ReplicaMoments> {
     const made = new ReplicaMoments(staged, disks, keepsOrder);
-    const [before, after] = (['none', 'all'] as const).map((keep) => {
-      const event = keep === 'none' ? 0 : trace.events.length;
-      return contentsAtCut(trace, { event, keep, profile: 'sector-512' });
-    });
-    const still = new Set((await made.#listed(trace, after!)).map(({ name }) => name));
-    for (const { name, parts } of await made.#listed(trace, before!)) {
-      if (!still.has(name)) continue;
-      const isHeld = parts !== null && (await made.#isLikeVolume(parts, devicesOf(trace, before!)));
-      if (isHeld) made.#held.push({ name, parts });
-      else made.left.push(name);
+    const contents = contentsAtCut(trace, { event: 0, keep: 'none', profile: 'sector-512' });
+    for (const { parts, ...replica } of await recordedReplicas(trace, staged)) {
+      const isHeld = parts !== null && (await made.#isLikeVolume(parts, devicesOf(trace, contents)));
+      if (isHeld) made.#held.push({ ...replica, parts });
+      else made.left.push(replica.name);
     }
     return made;
   }
@@ -100,12 +84,19 @@ export class ReplicaMoments {
   /** After the first `told` of the requests. */
   check(moments: readonly Moment[], told: number): Breach | null {
     for (const [at, moment] of moments.entries()) {
-      const message = this.#whyNone(moment, told);
-      const { name } = this.#held[at]!;
-      if (message !== null)
+      const { name, waitedForAfter } = this.#held[at]!;
+      const whyNone = this.#whyNone(moment, told);
+      if (whyNone !== null)
         return {
           invariant: 'a replica is no moment of the volume',
-          message: `replica ${name}, promoted: ${message}`,
+          message: `replica ${name}, promoted: ${whyNone}`,
+        };
+      const isWaitedFor = waitedForAfter !== null && told > waitedForAfter;
+      const lacking = isWaitedFor ? this.#whatIsLacking(moment, told) : null;
+      if (lacking !== null)
+        return {
+          invariant: 'a synchronous replica lacks what was answered',
+          message: `replica ${name}, promoted: ${lacking}`,
         };
     }
     return null;
@@ -122,27 +113,17 @@ export class ReplicaMoments {
     return mixed === undefined ? null : `${mixed.name} is a mixture of two commits`;
   }
 
-  /** Those of the volume; `parts`: null where they were not all open while it was recorded. */
-  #listed(trace: StoredTrace, contents: readonly StateContent[]): Promise<Listed[]> {
-    const { staged } = this;
-    return staged.with(devicesOf(trace, contents), null, async () => {
-      const places = await findPrimaryPlaces(await locateVolume([staged.path]), { isLook: true });
-      if (places === null) return [];
-      const { replicas } = await readReplicas(places.replicas);
-      return replicas.map(({ name, to }) => ({ name, parts: isRemote(to) ? null : this.#partsOf(to) }));
-    });
+  #whatIsLacking(moment: Moment, told: number): string | null {
+    for (const [at, { name, owed }] of this.disks.entries())
+      for (const [index, content] of moment[at]!.contents.entries()) {
+        if (content === UNREADABLE || owed.allowsAnswered(index, content, told)) continue;
+        const { sector } = owed.sectors[index]!;
+        return `sector ${sector} of ${name} (offset ${sector * SECTOR_BYTES}) is older than what its client was answered`;
+      }
+    return null;
   }
 
-  #partsOf(image: string): Kept['parts'] | null {
-    const { marks, epochs, kept } = new SecondaryPlaces(image);
-    const paths = { image, epochs, kept, marks };
-    const found = PARTS.map((part) => [part, this.staged.indexOf(paths[part])] as const);
-    return found.some(([, index]) => index === undefined)
-      ? null
-      : (Object.fromEntries(found) as Kept['parts']);
-  }
-
-  async #isLikeVolume(parts: Kept['parts'], devices: readonly StateDevice[]): Promise<boolean> {
+  async #isLikeVolume(parts: ReplicaParts, devices: readonly StateDevice[]): Promise<boolean> {
     try {
       const own = await promoted(parts, devices);
       const moment = await this.#readAlone(own.image, devices, { isAll: true });
@@ -185,7 +166,7 @@ export class ReplicaMoments {
 }
 
 async function promoted(
-  parts: Kept['parts'],
+  parts: ReplicaParts,
   devices: readonly (StateDevice | null)[],
 ): Promise<Record<keyof SecondaryParts, StateDevice>> {
   const of = (part: keyof SecondaryParts): StateDevice => devices[parts[part]]!.fork();

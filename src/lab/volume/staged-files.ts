@@ -49,6 +49,11 @@ export class StagedFiles {
     putVersion(path, null);
   }
 
+  /** Which of the trace's devices it is. */
+  indexOf(path: string): number | undefined {
+    return this.#byPath.get(resolve(path));
+  }
+
   /** They are as the shown devices say. Until what it returns is called those are written when a file is replaced. */
   async install(shown: (index: number) => ShownDevice | null): Promise<() => void> {
     for (const [index, file] of this.#files) {

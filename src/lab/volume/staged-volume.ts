@@ -70,8 +70,9 @@ export class StagedVolume {
     await rm(this.folder, { recursive: true, force: true });
   }
 
+  /** Which of the trace's devices it is: an image, or a list that is replaced. */
   indexOf(path: string): number | undefined {
-    return this.#byPath.get(path);
+    return this.#byPath.get(path) ?? this.#lists.indexOf(path);
   }
 
   /** While `body` runs the images are these devices; what is asked of those that are open for writing is recorded. */

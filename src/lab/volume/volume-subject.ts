@@ -8,8 +8,9 @@
  *    held of stripes that were being written may be refused, never wrong; where the power goes again while it is mended without a member,
  *    that may be where a volume of files keeps what it needs to be opened at all.
  *    A file is what it was at some commit: no request in part, none without those that were answered before it was asked for.
- * 4. A snapshot that was there before reads as it did, one that was made meanwhile as a moment of the volume. A replica, promoted as the cut left it, is a moment of the volume; and with all members
- *    it reads as the volume once what is dirty is copied.
+ * 4. A snapshot that was there before reads as it did, one that was made meanwhile as a moment of the volume. A replica, promoted as the cut
+ *    left it, is a moment of the volume, and a synchronous one has all that was answered; with all members it reads as the volume once what is
+ *    dirty is copied.
  * 5. Closed after that, fsck finds nothing: parity is right everywhere, no extent is used twice, none is lost.
  *
  * Recoveries are cut too, by the explorer, and what they leave is owed the same: so recovering twice leaves what recovering once does. That

@@ -42,6 +42,17 @@ it('of two that were under way together either may be the last', () => {
   expect(told.allowed(told.done('flush'))).toEqual([1, 2]);
 });
 
+it('of what waits for a second side the answer is the promise, without a flush', () => {
+  const told = new Told();
+  told.write(1);
+  const end = told.write(2);
+  const last = told.write(3);
+  const owed = new OwedDisk(told.requests, 0, () => new Uint8Array(SECTOR));
+  const allowed = (count: number) => [0, 1, 2, 3].filter((content) => owed.allowsAnswered(0, content, count));
+  expect([allowed(1), allowed(end), allowed(end + 1)]).toEqual([[0, 1], [2], [2, 3]]);
+  expect(allowed(last)).toEqual([3]);
+});
+
 it('around what is less than a sector is what was there', () => {
   const told = new Told();
   told.done('write', 100, 700, 5, true);

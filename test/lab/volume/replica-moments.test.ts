@@ -10,7 +10,7 @@ import { StagedVolume } from '../../../src/lab/volume/staged-volume.js';
 import { notWarned } from '../../support/lab/not-warned.js';
 import { qemuIo, recordedWith } from '../../support/lab/recorded-volume.js';
 import { withoutBarriers, withoutWrites } from '../../support/lab/without-barriers.js';
-import { ok, runHoldfast, runJson } from '../../support/run-holdfast.js';
+import { BINARY, ok, runHoldfast, runJson } from '../../support/run-holdfast.js';
 import { temporaryFolder } from '../../support/temporary-folder.js';
 
 const LIMIT = { timeout: 180_000 };
@@ -32,14 +32,21 @@ async function explore(trace: StoredTrace, maxStates: number, maxImagesPerCut: n
   return exploreVolume(trace, { seed: 1, directory, signal, ...limits, warn: notWarned });
 }
 
-async function recorded(create: readonly string[] | null, file: string | null = null): Promise<StoredTrace> {
-  const { trace } = await recordedWith(create, WRITES, async (volume) => {
+async function recorded(
+  create: readonly string[] | null,
+  file: string | null = null,
+  writes: Parameters<typeof recordedWith>[1] = WRITES,
+  ...mode: readonly string[]
+): Promise<StoredTrace> {
+  const { trace } = await recordedWith(create, writes, async (volume) => {
     if (file !== null) await ok('file', 'create', volume, file, '--size', '1M');
-    await ok('replica', 'add', volume, '--to', `${volume}.second.img`, '--name', 'second');
+    await ok('replica', 'add', volume, '--to', `${volume}.second.img`, '--name', 'second', ...mode);
     await ok('replica', 'sync', volume);
   });
   return readTrace(trace);
 }
+
+const isOfReplica = (name: string) => name.includes('second.img');
 
 /** As if its image were written without its log, and never told to make anything durable. */
 function withoutLog(trace: StoredTrace): StoredTrace {
@@ -56,6 +63,47 @@ it.each([
   const report = await explore(await recorded(create, file), 2000, 8);
   expect([report.failures, report.states]).toEqual([[], 2000]);
 });
+
+/** None is flushed but the last: a synchronous replica has them when they are answered. */
+const UNFLUSHED = `sleep 1; ${qemuIo([...[1, 2, 3, 4].map((value) => `write -P ${value} ${(value % 3) * 8}k 4k`), 'flush'])}`;
+
+it.each([
+  ['one image', null, null],
+  ['RAID-5', RAID, null],
+  ['files', FILES, 'disk'],
+] as const)('a synchronous one of %s has all that was answered', LIMIT, async (_, create, file) => {
+  const waited = await recorded(create, file, UNFLUSHED, '--mode', 'sync');
+  const report = await explore(waited, 2000, 8);
+  expect([report.failures, report.states]).toEqual([[], 2000]);
+  const late = await explore(withoutBarriers(waited, isOfReplica), 2000, 8);
+  const found = late.failures.find(
+    ({ invariant }) => invariant === 'a synchronous replica lacks what was answered',
+  );
+  expect(found?.message).toMatch(/^replica second, promoted: sector .* is older than/);
+});
+
+it(
+  'a synchronous one that is away meanwhile is owed what is answered from then on that it is back',
+  LIMIT,
+  async () => {
+    const one = (value: number) => qemuIo([`write -P ${value} 8k 4k`]);
+    const replica = (word: string, volume: string) => `${BINARY} replica ${word} ${volume} --name second`;
+    const away = (volume: string) =>
+      [
+        'sleep 1',
+        one(1),
+        replica('pause', volume),
+        one(2),
+        replica('resume', volume),
+        one(3),
+        replica('sync', volume),
+        one(4),
+      ].join(' && ');
+    const trace = await recorded(null, null, away, '--mode', 'sync');
+    const report = await explore(trace, 20_000, 4);
+    expect([report.failures, report.cuts > trace.events.length]).toEqual([[], true]);
+  },
+);
 
 it('is found to be none where its image is written, and its log is not', LIMIT, async () => {
   const { failures } = await explore(withoutLog(await recorded(null)), 6000, 24);
